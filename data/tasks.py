@@ -1,0 +1,78 @@
+"""A user's own regression tasks, from an `.npz` file."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .batch import Batch, Recipe, tensors_sha256
+from .errors import TaskError
+
+MAX_EXPANSION = 20  # a deflated member may grow this much; random numbers hardly compress, a bomb does a thousandfold
+
+
+def load_tasks(path: str | Path, limit: int | None = None, d_out: int = 1) -> Batch:
+    """Read `inputs` [task, token, d_in + d_out] and `targets` [task] or [task, d_in + d_out] (label last).
+
+    The last token is the query, its y slot 0 (or -W0 x for a model constructed with start weights W0). `limit` keeps
+    the first so many tasks. The recipe's digest is taken after the cut.
+    """
+    path = Path(path)
+    arrays = _read(path)
+    inputs = _finite(path, "inputs", arrays["inputs"])
+    targets = _finite(path, "targets", arrays["targets"])
+    if inputs.ndim != 3 or 0 in inputs.shape or inputs.shape[1] < 2:
+        raise TaskError(
+            f"{path.name}: inputs have shape {list(inputs.shape)}, expected [task, token, feature] with at least one"
+            " task, one context token and the query token"
+        )
+    targets = _label_last(path, targets, inputs, d_out)
+    if limit is not None:
+        if limit < 1:
+            raise TaskError(f"limit = {limit}: at least 1 task is needed")
+        inputs, targets = inputs[:limit], targets[:limit]
+    x, y = torch.from_numpy(inputs.copy()), torch.from_numpy(targets.copy())
+    return Batch(x, y, Recipe("file", {"file": path.name, "limit": limit}, None, len(x), tensors_sha256(x, y)))
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise TaskError(f"{path}: no such file of tasks")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.file_size > MAX_EXPANSION * max(member.compress_size, 1_000):
+                    raise TaskError(f"{path.name}: {member.filename} would unpack to {member.file_size} bytes; refused")
+        with np.load(path, allow_pickle=False) as archive:
+            if missing := {"inputs", "targets"} - set(archive.files):
+                raise TaskError(f"{path.name}: lacks {sorted(missing)}; found {sorted(archive.files)}")
+            return {name: archive[name] for name in ("inputs", "targets")}
+    except TaskError:
+        raise
+    except Exception as error:  # zipfile, zlib, numpy and header parsing raise many kinds on damaged bytes
+        cause = f"{type(error).__name__}: {error}"
+        raise TaskError(f"{path.name}: not a readable .npz of plain arrays ({cause})") from error
+
+
+def _finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "fiu":
+        raise TaskError(f"{path.name}: {name} hold {array.dtype}, expected real numbers")
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        place = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+        raise TaskError(f"{path.name}: {name} hold a number that is not finite, first at {place}")
+    return array
+
+
+def _label_last(path: Path, targets: np.ndarray, inputs: np.ndarray, d_out: int) -> np.ndarray:
+    n, _, feature = inputs.shape
+    if targets.shape == (n,):
+        targets = targets[:, None]
+    if len(targets) != n or targets.ndim != 2 or targets.shape[1] not in (d_out, feature):
+        raise TaskError(
+            f"{path.name}: targets have shape {list(targets.shape)}, expected [{n}] or [{n}, {feature}] (label last)"
+        )
+    return targets[:, -d_out:]

@@ -1,0 +1,68 @@
+"""Subjects: trained transformers under examination, where their weights came from, and those whose weights we wrote."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .catalogue import shipped
+    from .checkpoint import save_checkpoint
+    from .constructed import gd_transformer, gdpp_products, gdpp_transformer, with_start_weights
+    from .load import load, load_all
+    from .regression_transformer import RegressionConfig, RegressionTransformer, initialise
+    from .regressors import TokenLayout, from_predictor, from_transformer
+    from .subject import NotApplicable, Regressor, Source, Subject, Trace
+    from .weights import AttentionWeights
+
+_HOMES = {
+    "AttentionWeights": "weights",
+    "NotApplicable": "subject",
+    "RegressionConfig": "regression_transformer",
+    "RegressionTransformer": "regression_transformer",
+    "Regressor": "subject",
+    "Source": "subject",
+    "Subject": "subject",
+    "TokenLayout": "regressors",
+    "Trace": "subject",
+    "from_predictor": "regressors",
+    "from_transformer": "regressors",
+    "gd_transformer": "constructed",
+    "gdpp_products": "constructed",
+    "gdpp_transformer": "constructed",
+    "initialise": "regression_transformer",
+    "load": "load",
+    "load_all": "load",
+    "save_checkpoint": "checkpoint",
+    "shipped": "catalogue",
+    "with_start_weights": "constructed",
+}
+__all__ = [
+    "AttentionWeights",
+    "NotApplicable",
+    "RegressionConfig",
+    "RegressionTransformer",
+    "Regressor",
+    "Source",
+    "Subject",
+    "TokenLayout",
+    "Trace",
+    "from_predictor",
+    "from_transformer",
+    "gd_transformer",
+    "gdpp_products",
+    "gdpp_transformer",
+    "initialise",
+    "load",
+    "load_all",
+    "save_checkpoint",
+    "shipped",
+    "with_start_weights",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that naming the package does not import torch (PEP 562)."""
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,139 @@
+"""The shipped checkpoints, and what a family file holds, read from safetensors headers as plain JSON: no torch.
+
+A family file is one `.safetensors` whose tensors are named `seed3/step500/W_Q`: several seeds, several steps of one
+training recipe. A single checkpoint has bare names, `W_Q`. The metadata carry `config` and `record` as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..data.errors import CheckpointRefused, UsageError, nearest
+
+FORMAT = "mesascope-regression-1"
+MAX_HEADER = 100_000_000  # the safetensors format's own bound
+_PREFIX = re.compile(r"seed(\d+)/step(\d+)/")
+_REVISION = re.compile(r"(?:seed(?P<seed>\d+))?-?(?:step(?P<step>\d+))?")
+
+
+@dataclass(frozen=True, order=True)
+class Member:
+    """One checkpoint of a family."""
+
+    seed: int
+    step: int
+
+    @property
+    def revision(self) -> str:
+        return f"seed{self.seed}-step{self.step}"
+
+    @property
+    def prefix(self) -> str:
+        return f"seed{self.seed}/step{self.step}/"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint file says of itself, before any tensor is read."""
+
+    path: Path
+    config: Mapping[str, Any]
+    record: Mapping[str, Any]
+    members: tuple[Member, ...]
+    names: tuple[str, ...]
+
+    def select(self, revision: str | None) -> tuple[Member, ...]:
+        """Members that a revision names: "seed3", "step1000", "seed3-step1000", "all"; None: every seed's last step."""
+        if not self.members:
+            if revision is not None:
+                raise UsageError(f"revision {revision!r}: {self.path.name} holds a single checkpoint")
+            return ()
+        if revision == "all":
+            return self.members
+        match = _REVISION.fullmatch(revision or "")
+        if match is None:
+            raise UsageError(f"revision {revision!r}: expected {self._revisions()} or all")
+        wanted = {key: int(value) for key, value in match.groupdict().items() if value is not None}
+        step = wanted.get("step", max(member.step for member in self.members))
+        found = tuple(m for m in self.members if m.step == step and m.seed == wanted.get("seed", m.seed))
+        if not found:
+            raise UsageError(f"revision {revision!r} is not in {self.path.name}; it has {self._revisions()}")
+        return found
+
+    def _revisions(self) -> str:
+        seeds = [f"seed{seed}" for seed in sorted({member.seed for member in self.members})]
+        steps = [f"step{step}" for step in sorted({member.step for member in self.members})]
+        return f"{', '.join(seeds)} and {', '.join(steps)} (seedS-stepT for one)"
+
+
+def read_header(path: Path) -> Header:
+    """Read a mesascope checkpoint's header. Refuses, in words, what is not one."""
+    raw = _json_header(path)
+    metadata = raw.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise CheckpointRefused(
+            f"{path.name}: a .safetensors file without mesascope's metadata (format {FORMAT!r});"
+            " save it with models.save_checkpoint, or convert it to .npz and declare --layout"
+        )
+    try:
+        config, record = json.loads(metadata["config"]), json.loads(metadata.get("record", "{}"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointRefused(f"{path.name}: the metadata's config is not readable JSON ({error})") from error
+    prefixes = {match.groups() for name in raw if (match := _PREFIX.match(name))}
+    members = tuple(sorted(Member(int(seed), int(step)) for seed, step in prefixes))
+    return Header(path, config, record, members, tuple(sorted(raw)))
+
+
+def _json_header(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointRefused(f"{path}: no such file")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        _refuse_other_kinds(path, start + file.read(120))
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
+            raise CheckpointRefused(
+                f"{path.name}: claims a header of {length} bytes in a file of {size}; truncated, or not safetensors"
+            )
+        file.seek(8)
+        try:
+            header = json.loads(file.read(length))
+        except (UnicodeDecodeError, ValueError, RecursionError) as error:
+            raise CheckpointRefused(f"{path.name}: the safetensors header is not JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise CheckpointRefused(f"{path.name}: the safetensors header is not a JSON object")
+    return header
+
+
+def _refuse_other_kinds(path: Path, start: bytes) -> None:
+    """Name what is often found under a weight file's name."""
+    if start.startswith(b"version https://git-lfs"):
+        raise CheckpointRefused(f"{path.name}: a Git LFS pointer, not the weights; fetch them with `git lfs pull`")
+    if start.lstrip()[:1] == b"<":
+        raise CheckpointRefused(f"{path.name}: an HTML or XML page, not weights; the download probably failed")
+
+
+def shipped() -> dict[str, Path]:
+    """The checkpoints that come with the package, by name."""
+    folder = Path(str(resources.files("mesascope.data"))) / "checkpoints"
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def find(model: str) -> Path:
+    """The file that `model` means: a shipped name, or a path."""
+    names = shipped()
+    if model in names:
+        return names[model]
+    path = Path(model)
+    if path.exists():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        raise CheckpointRefused(f"{model}: no such file")
+    raise CheckpointRefused(f"{model}: neither a file nor a shipped checkpoint; {nearest(model, names)}")

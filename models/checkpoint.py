@@ -1,0 +1,97 @@
+"""Reading and writing checkpoints of the regression transformer: one `.safetensors`, configuration in its metadata."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..data.batch import canonical_json
+from ..data.errors import CheckpointRefused
+from .catalogue import FORMAT, Header, Member
+from .regression_transformer import RegressionConfig, RegressionTransformer
+from .regressors import TransformerRegressor, weights_sha256
+from .subject import Source
+
+
+def save_checkpoint(
+    path: str | Path,
+    config: RegressionConfig,
+    parameters: Mapping[str, Tensor],
+    record: Mapping[str, Any] | None = None,
+) -> None:
+    """Write one checkpoint (names W_Q, …) or a family (names seed0/step500/W_Q, …), complete or not at all."""
+    metadata = {"format": FORMAT, "config": canonical_json(config.as_dict()), "record": canonical_json(record or {})}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in parameters.items()}
+    write_atomically(Path(path), save(tensors, metadata))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside the target, flush to the disk, then rename: readers see the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def open_member(header: Header, member: Member | None, name: str, path: str | None) -> TransformerRegressor:
+    """One checkpoint of a file as a subject. Surplus, missing, mis-shaped and non-finite tensors are refused."""
+    config = RegressionConfig.from_dict(header.config)
+    prefix = member.prefix if member else ""
+    parameters = _read(header, prefix)
+    refuse_unusable(parameters, header.path.name)
+    try:
+        module = RegressionTransformer(config, parameters)
+    except CheckpointRefused as error:
+        raise CheckpointRefused(f"{header.path.name}: {error}") from error
+    source = Source(
+        name,
+        layout="mesascope",
+        revision=member.revision if member else None,
+        path=path,
+        weights_sha256=weights_sha256(parameters),
+        seed=member.seed if member else None,
+        step=member.step if member else None,
+        facts=config.as_dict(),
+        record=header.record,
+    )
+    return TransformerRegressor(module, source)
+
+
+def _read(header: Header, prefix: str) -> dict[str, Tensor]:
+    strangers = [name for name in header.names if prefix and not name.startswith("seed")]
+    if strangers:
+        raise CheckpointRefused(f"{header.path.name}: surplus tensor {strangers[0]!r} beside a family of checkpoints")
+    try:
+        with safe_open(header.path, framework="pt", device="cpu") as file:
+            return {
+                name.removeprefix(prefix): file.get_tensor(name) for name in header.names if name.startswith(prefix)
+            }
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointRefused(f"{header.path.name}: damaged safetensors ({error})") from error
+
+
+def refuse_unusable(parameters: Mapping[str, Tensor], file: str) -> None:
+    """Weights must be floating point, of one dtype, and finite."""
+    for name, tensor in parameters.items():
+        if not tensor.is_floating_point():
+            raise CheckpointRefused(f"{file}: {name} holds {tensor.dtype}, expected floating point")
+        if not torch.isfinite(tensor).all():
+            raise CheckpointRefused(f"{file}: {name} holds a number that is not finite")
+    if len(kinds := {str(tensor.dtype) for tensor in parameters.values()}) > 1:
+        raise CheckpointRefused(f"{file}: weights of several dtypes {sorted(kinds)}, expected one")

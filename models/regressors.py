@@ -1,0 +1,147 @@
+"""Subjects that answer in-context regression tasks: our transformer, and any differentiable predictor."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .regression_transformer import RegressionConfig, RegressionTransformer
+from .subject import NotApplicable, Regressor, Source
+from .weights import AttentionWeights
+
+
+class TransformerRegressor(Regressor):
+    """An in-context regression transformer with all its weights in view."""
+
+    def __init__(self, module: RegressionTransformer, source: Source) -> None:
+        self.module = module
+        self.source = source
+        self.d_in = module.config.d_in
+        self.d_out = module.config.d_out
+
+    @property
+    def config(self) -> RegressionConfig:
+        return self.module.config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.module.W_Q.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.W_Q.device
+
+    def weights(self) -> AttentionWeights:
+        return self.module.weights()
+
+    def predict(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task d_out"]:
+        return self.module(inputs)
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """How a wrapped predictor wants its tokens.
+
+    "joint":        [x ; y] in one token, the query last with y slot 0 (von Oswald et al. 2023); passed on unchanged
+    "interleaved":  x_1, y_1, x_2, y_2, …, x_q, all d_in wide, y in the first coordinate (Garg et al. 2022,
+                    arXiv 2208.01066)
+    """
+
+    d_in: int
+    d_out: int = 1
+    order: Literal["joint", "interleaved"] = "joint"
+
+    def arrange(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task position width"]:
+        if self.order == "joint":
+            return inputs
+        x, y = inputs[..., : self.d_in], inputs[..., self.d_in :]
+        padded = nn.functional.pad(y, (0, self.d_in - self.d_out))
+        pairs = rearrange([x, padded], "two task token width -> task (token two) width")
+        return pairs[:, :-1]  # the query's label is what is asked for
+
+
+class PredictorRegressor(Regressor):
+    """Any differentiable function from tasks to predictions. Its weights are not in view."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], layout: TokenLayout, source: Source) -> None:
+        self.function = function
+        self.layout = layout
+        self.source = source
+        self.d_in = layout.d_in
+        self.d_out = layout.d_out
+
+    @property
+    def _example(self) -> Tensor:
+        parameters = list(self.function.parameters()) if isinstance(self.function, nn.Module) else []
+        return parameters[0] if parameters else torch.empty(0)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._example.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self._example.device
+
+    def weights(self) -> NotApplicable:
+        return NotApplicable("a wrapped predictor shows no attention weights, only what it predicts")
+
+    def predict(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task d_out"]:
+        prediction = self.function(self.layout.arrange(inputs))
+        if prediction.shape not in {(len(inputs),), (len(inputs), self.d_out)}:
+            raise ValueError(
+                f"the predictor answered {list(prediction.shape)} to {len(inputs)} tasks,"
+                f" expected [{len(inputs)}] or [{len(inputs)}, {self.d_out}]"
+            )
+        return prediction.reshape(len(inputs), self.d_out)
+
+
+def from_predictor(
+    function: Callable[[Tensor], Tensor], layout: TokenLayout, name: str = "predictor"
+) -> PredictorRegressor:
+    """Wrap a differentiable `[task, token, feature] -> prediction` as a subject.
+
+    Every behavioural measure works on it; weight measures are "not applicable". An `nn.Module` is identified by the
+    SHA-256 of its state; a bare function cannot be, and its report says that only the caller can make it again.
+    """
+    digest = None
+    notes: tuple[str, ...] = ("an in-memory predictor: the report can be verified only when it is passed again",)
+    if isinstance(function, nn.Module):
+        digest = weights_sha256(function.state_dict())
+    else:
+        notes += ("a bare function has no weights to take a digest of",)
+    facts = {"d_in": layout.d_in, "d_out": layout.d_out, "order": layout.order}
+    source = Source(name, layout="predictor", weights_sha256=digest, facts=facts, notes=notes)
+    return PredictorRegressor(function, layout, source)
+
+
+def from_transformer(module: RegressionTransformer, name: str = "in-memory") -> TransformerRegressor:
+    """A transformer built in this process as a subject."""
+    source = Source(
+        name,
+        layout="in-memory",
+        weights_sha256=weights_sha256(module.state_dict()),
+        facts=module.config.as_dict(),
+        notes=("an in-memory model: the report can be verified only when it is passed again",),
+    )
+    return TransformerRegressor(module, source)
+
+
+def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over every tensor's name, dtype, shape and bytes, in the order of the names.
+
+    It does not depend on the container: the same weights in .safetensors and .npz have one digest.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,37 @@
+"""Probes: measurements of a subject. A new one is one file, its test, and one line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .gd_alignment import GDAlignment
+    from .probe import Claim, Findings, Measure, Probe
+
+PROBES = {
+    "gd-alignment": "mesascope.probes.gd_alignment:GDAlignment",
+}
+"""Every probe of this package, `name -> "module:Class"`; nothing is imported until one is used."""
+
+_HOMES = {
+    "Claim": "probe",
+    "Findings": "probe",
+    "GDAlignment": "gd_alignment",
+    "Measure": "probe",
+    "Probe": "probe",
+}
+__all__ = ["PROBES", "Claim", "Findings", "GDAlignment", "Measure", "Probe", "registered"]
+
+
+def registered() -> dict[str, str]:
+    """Probes of this package and of others that declare the entry-point group `mesascope.probes`."""
+    return {point.name: point.value for point in entry_points(group="mesascope.probes")} | PROBES
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that naming the package does not import torch (PEP 562)."""
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
