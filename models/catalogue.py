@@ -1,5 +1,7 @@
 """The shipped checkpoints, and what a family file holds, read from safetensors headers as plain JSON: no torch.
 
+Also the layouts that can be declared, and what must be said beside them, so that help texts need no torch either.
+
 A family file is one `.safetensors` whose tensors are named `seed3/step500/W_Q`: several seeds, several steps of one
 training recipe. A single checkpoint has bare names, `W_Q`. The metadata carry `config` and `record` as JSON.
 """
@@ -17,6 +19,25 @@ from typing import Any
 from ..data.errors import CheckpointRefused, UsageError, nearest
 
 FORMAT = "mesascope-regression-1"
+HAIKU = "von-oswald-haiku"
+LAYOUTS = {
+    "mesascope": "one .safetensors with its configuration in the metadata, a single checkpoint or a family",
+    HAIKU: "an .npz in the parameter names of von Oswald et al.'s code, with --model-args for what it does not say",
+}
+"""How the names in a file can be mapped to roles."""
+MODEL_ARGS = {
+    "n_layers": "how often attention is applied (default: the number of layers in the file, 1 when tied)",
+    "tied": "true: one set of weights for every layer (default: as the names in the file say)",
+    "n_heads": "attention heads (default 1)",
+    "softmax": "softmax instead of linear attention (default false)",
+    "dampening": "factor on every update (default 1.0)",
+    "activation_clip": "element-wise clip after each layer (default none)",
+    "target_only": "attention updates the y slot only (default false)",
+    "query_in_context": "the query token is a key and value too (default false)",
+    "d_out": "width of y (default 1)",
+    "prefix": "transformer, or Transformer_gd, when the file holds both",
+}
+"""What a file of the layout `von-oswald-haiku` does not say, by key."""
 MAX_HEADER = 100_000_000  # the safetensors format's own bound
 _PREFIX = re.compile(r"seed(\d+)/step(\d+)/")
 _REVISION = re.compile(r"(?:seed(?P<seed>\d+))?-?(?:step(?P<step>\d+))?")

@@ -22,24 +22,12 @@ from einops import rearrange
 from torch import Tensor
 
 from ..data.errors import CheckpointRefused, UsageError, nearest
+from .catalogue import HAIKU, MODEL_ARGS
 from .checkpoint import refuse_unusable
 from .regression_transformer import RegressionConfig, RegressionTransformer
 from .regressors import TransformerRegressor, weights_sha256
 from .subject import Source
 
-LAYOUT = "von-oswald-haiku"
-MODEL_ARGS = {
-    "n_layers": "how often attention is applied (default: the number of layers in the file, 1 when tied)",
-    "tied": "true: one set of weights for every layer (default: as the names in the file say)",
-    "n_heads": "attention heads (default 1)",
-    "softmax": "softmax instead of linear attention (default false)",
-    "dampening": "factor on every update (default 1.0)",
-    "activation_clip": "element-wise clip after each layer (default none)",
-    "target_only": "attention updates the y slot only (default false)",
-    "query_in_context": "the query token is a key and value too (default false)",
-    "d_out": "width of y (default 1)",
-    "prefix": "transformer, or Transformer_gd, when the file holds both",
-}
 MAX_EXPANSION = 20  # a deflated member may grow this much: weights hardly compress, a bomb does a thousandfold
 _ROLES = {"query": "W_Q", "key": "W_K", "value": "W_V", "linear": "W_O"}
 _ATTENTION = re.compile(
@@ -65,7 +53,7 @@ def open_haiku(path: Path, model_args: Mapping[str, Any], given_path: str) -> Tr
     notes += ["the layout was not checked numerically: the file holds no sample outputs"]
     source = Source(
         path.stem,
-        layout=LAYOUT,
+        layout=HAIKU,
         path=given_path,
         weights_sha256=weights_sha256(parameters),
         facts=config.as_dict(),
@@ -101,7 +89,7 @@ def _strip_prefix(path: Path, arrays: dict[str, np.ndarray], wanted: str | None)
     root = wanted or roots.pop()
     if root not in {"transformer", "Transformer_gd"} or not any(name.startswith(f"{root}/") for name in arrays):
         raise CheckpointRefused(
-            f"{path.name}: no names begin with {root if wanted else 'transformer'}/; this is not the layout {LAYOUT}"
+            f"{path.name}: no names begin with {root if wanted else 'transformer'}/; this is not the layout {HAIKU}"
             f" (first name: {sorted(arrays)[0]!r})"
         )
     return {name.removeprefix(f"{root}/"): array for name, array in arrays.items() if name.startswith(f"{root}/")}

@@ -9,16 +9,10 @@ from typing import Any
 import torch
 
 from ..data.errors import CheckpointRefused, UsageError, nearest
-from .catalogue import find, read_header, shipped
+from .catalogue import HAIKU, LAYOUTS, find, read_header, shipped
 from .checkpoint import open_member
-from .haiku import LAYOUT as HAIKU
 from .haiku import open_haiku
 from .regressors import TransformerRegressor
-
-LAYOUTS = {
-    "mesascope": "one .safetensors with its configuration in the metadata, a single checkpoint or a family",
-    HAIKU: "an .npz in the parameter names of von Oswald et al.'s code, with --model-args for what it does not say",
-}
 
 
 def load(
