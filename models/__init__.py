@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .catalogue import shipped
     from .checkpoint import save_checkpoint
     from .constructed import gd_transformer, gdpp_products, gdpp_transformer, with_start_weights
-    from .load import load, load_all
+    from .opening import load, load_all
     from .regression_transformer import RegressionConfig, RegressionTransformer, initialise
     from .regressors import TokenLayout, from_predictor, from_transformer
     from .subject import NotApplicable, Regressor, Source, Subject, Trace
@@ -31,8 +31,8 @@ _HOMES = {
     "gdpp_products": "constructed",
     "gdpp_transformer": "constructed",
     "initialise": "regression_transformer",
-    "load": "load",
-    "load_all": "load",
+    "load": "opening",
+    "load_all": "opening",
     "save_checkpoint": "checkpoint",
     "shipped": "catalogue",
     "with_start_weights": "constructed",
