@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import TextIO
 
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 

@@ -1,0 +1,50 @@
+# Two commands: `make demo` and `make test`. Each makes its own virtual environment, builds the wheel and works with
+# what the wheel installs, never with the sources. `make demo PYTHON=python3.12` chooses the interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv-test
+DEMO_VENV ?= .venv-demo
+REPORTS ?= reports
+PYTEST_ARGS ?=
+
+PIP = -m pip install --quiet --no-input --disable-pip-version-check --constraint constraints.txt
+SHIPPED := analyses data models probes pyproject.toml setup.py
+# What the built wheel depends on: the bytes of the sources and the commit they stand on. Stamps carry it in their
+# name, so a deleted file or a new commit rebuilds, and a mere `touch` does not.
+ID := $(shell { find $(SHIPPED) MANIFEST.in README.md constraints.txt -type f ! -path '*/__pycache__/*' \
+	| LC_ALL=C sort | xargs cksum; git rev-parse HEAD; git status --porcelain -- $(SHIPPED); } 2>/dev/null \
+	| cksum | cut -d' ' -f1)
+
+.PHONY: demo test
+.DELETE_ON_ERROR:
+
+demo: $(DEMO_VENV)/installed-$(ID)
+	$(DEMO_VENV)/bin/mesascope run lsa-1layer --output-dir $(REPORTS)
+
+test: $(VENV)/installed-test-$(ID)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
+	$(VENV)/bin/python -P -m pytest $(PYTEST_ARGS)
+
+%/installed-$(ID): %/dist-$(ID)
+	$*/bin/python $(PIP) $*/dist/*.whl
+	$*/bin/python $(PIP) --no-deps --force-reinstall $*/dist/*.whl
+	rm -f $*/installed-*
+	touch $@
+
+%/installed-test-$(ID): %/installed-$(ID)
+	wheel=$$(echo $*/dist/*.whl) && $*/bin/python $(PIP) "$$wheel[test]" basedpyright ruff
+	touch $@
+
+# The wheel is built from the source archive, so that files of earlier builds cannot slip in.
+%/dist-$(ID): %/bin/python
+	rm -rf $*/dist $*/dist-*
+	$*/bin/python $(PIP) build setuptools
+	$*/bin/python -P -m build --no-isolation --outdir $*/dist . > $*/build.log 2>&1 || { cat $*/build.log; exit 1; }
+	touch $@
+
+%/bin/python:
+	$(PYTHON) -m venv $*
+
+.PRECIOUS: %/bin/python %/dist-$(ID) %/installed-$(ID)
