@@ -1,0 +1,94 @@
+"""For every test: shapes are checked at run time, slow tests are asked for, and one slow transformer to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# before anything imports mesascope: every annotated shape and type is then checked at each call
+install_import_hook("mesascope", "beartype.beartype")
+
+settings.register_profile("mesascope", deadline=None, derandomize=True, database=None, max_examples=25)
+settings.load_profile("mesascope")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests marked `slow` run only where a `-m` expression asks for them."""
+    config.option.markexpr = config.option.markexpr or "not slow"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20230531)
+
+
+@pytest.fixture
+def reference_transformer() -> Callable[..., np.ndarray]:
+    """The authors' transformer by loops, from the text of their code: see `transformer_by_loops`."""
+    return transformer_by_loops
+
+
+def transformer_by_loops(
+    inputs: np.ndarray,
+    layers: list[dict[str, np.ndarray]],
+    *,
+    n_heads: int = 1,
+    d_out: int = 1,
+    softmax: bool = False,
+    dampening: float = 1.0,
+    activation_clip: float | None = None,
+    target_only: bool = False,
+    query_in_context: bool = False,
+) -> np.ndarray:
+    """Predictions `[layer, task, d_out]` after each layer; nothing is vectorised, nothing shared with the library.
+
+    layers: one dictionary an application, in the authors' shapes: query, key, value `[d_model, n_heads * k]`, linear
+    `[n_heads * k, d_model]`, and where a layer norm precedes it, scale and offset `[d_model]`.
+    """
+    readouts = np.zeros((len(layers), len(inputs), d_out))
+    for task, tokens in enumerate(inputs.astype(np.float64)):
+        h = tokens.copy()
+        for number, layer in enumerate(layers):
+            x = np.stack([_layer_norm(row, layer) for row in h])
+            keys = len(x) if query_in_context else len(x) - 1
+            new = h.copy()
+            for t in range(len(h)):
+                concatenated = np.concatenate([_head(x, t, keys, layer, n, n_heads, softmax) for n in range(n_heads)])
+                update = concatenated @ layer["linear"]
+                if target_only:
+                    update[:-d_out] = 0.0
+                new[t] = h[t] + dampening * update
+                if activation_clip is not None:
+                    new[t] = np.minimum(np.maximum(new[t], -activation_clip), activation_clip)
+            h = new
+            readouts[number, task] = -h[-1, -d_out:]
+    return readouts
+
+
+def _head(
+    x: np.ndarray, t: int, keys: int, layer: dict[str, np.ndarray], head: int, n_heads: int, softmax: bool
+) -> np.ndarray:
+    """What token t receives through one head: the sum of the values, weighted by its scores."""
+    k = layer["query"].shape[1] // n_heads
+    columns = range(head * k, (head + 1) * k)
+    query = np.array([x[t] @ layer["query"][:, c] for c in columns])
+    scores, values = [], []
+    for i in range(keys):
+        key = np.array([x[i] @ layer["key"][:, c] for c in columns])
+        values.append(np.array([x[i] @ layer["value"][:, c] for c in columns]))
+        scores.append(float(query @ key))
+    if softmax:
+        exponentials = np.exp(np.array(scores) / np.sqrt(k) - max(scores) / np.sqrt(k))
+        scores = list(exponentials / exponentials.sum())
+    return sum((score * value for score, value in zip(scores, values, strict=True)), np.zeros(k))
+
+
+def _layer_norm(row: np.ndarray, layer: dict[str, np.ndarray]) -> np.ndarray:
+    if "scale" not in layer:
+        return row
+    centred = row - row.mean()
+    return centred / np.sqrt((centred**2).mean() + 1e-5) * layer["scale"] + layer["offset"]

@@ -1,0 +1,160 @@
+"""The house: who may import whom, what is exported, what ships, and how long things are."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LAYERS = ("data", "models", "probes", "analyses")  # imports point left here: a layer sees those before it
+OF_DATA_FOR_MODELS = {"errors", "batch", "npz"}  # models and data do not know each other, these helpers apart
+ROOT = Path(__file__).parents[1]
+PACKAGES = {layer: Path(importlib.import_module(f"mesascope.{layer}").__path__[0]) for layer in LAYERS}
+MODULES = [(layer, path) for layer, folder in PACKAGES.items() for path in sorted(folder.glob("*.py"))]
+OTHERS = sorted(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+
+each_module = pytest.mark.parametrize(
+    ("layer", "path"), MODULES, ids=[f"{layer}/{path.name}" for layer, path in MODULES]
+)
+each_layer = pytest.mark.parametrize("layer", LAYERS)
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(level, dotted name) of every import in a file, wherever it stands; level 0 is absolute."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.level, node.module
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.level, alias.name) for alias in node.names)
+
+
+def lines_of_functions(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+@each_module
+def test_imports_point_one_way(layer: str, path: Path) -> None:
+    for level, name in imports(path):
+        if level == 0:
+            # an absolute name finds another copy: of the installed package, or of the folder one happens to stand in
+            assert name.split(".")[0] not in {"mesascope", "tests", *LAYERS}, name
+        else:
+            assert level <= 2, f"{'.' * level}{name} leaves the package"
+        if level == 2:
+            target, _, module = name.partition(".")
+            assert LAYERS.index(target) < LAYERS.index(layer), f"{layer} imports {target}"
+            if (layer, target) == ("models", "data"):
+                assert module in OF_DATA_FOR_MODELS, name
+
+
+@each_module
+def test_no_module_needs_transformer_lens(layer: str, path: Path) -> None:
+    assert not [name for level, name in imports(path) if level == 0 and name.split(".")[0] == "transformer_lens"]
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.name)
+def test_nobody_imports_the_folders_as_a_second_copy(path: Path) -> None:
+    assert not [name for level, name in imports(path) if level == 0 and name.split(".")[0] in LAYERS]
+
+
+@pytest.mark.parametrize("path", [path for _, path in MODULES] + OTHERS, ids=lambda path: path.name)
+def test_files_and_functions_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    assert [(name, lines) for name, lines in lines_of_functions(path) if lines > 60] == []
+
+
+@each_module
+def test_every_module_says_what_it_is(layer: str, path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("module", [*LAYERS, "models.catalogue", "data.errors"])
+def test_import_without_torch(module: str) -> None:
+    code = f"import sys, mesascope.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_finding_checkpoints_and_probes_needs_no_torch() -> None:
+    code = (
+        "import sys; from mesascope import models, probes; models.shipped(); probes.registered();"
+        " sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@each_layer
+def test_every_export_resolves_to_what_it_is_called(layer: str) -> None:
+    package = importlib.import_module(f"mesascope.{layer}")
+    assert sorted(package._HOMES) == sorted(set(package.__all__) & set(package._HOMES))
+    for name in package.__all__:
+        first = getattr(package, name)
+        assert getattr(package, name) is first  # a submodule of that name would take its place by now
+        if name in package._HOMES:
+            assert first.__name__ == name
+            assert first.__module__ == f"mesascope.{layer}.{package._HOMES[name]}"
+
+
+@each_layer
+def test_no_export_is_named_like_a_module(layer: str) -> None:
+    """`from .load import load` on first use: importing the submodule binds its own name, and shadows the function."""
+    package = importlib.import_module(f"mesascope.{layer}")
+    assert not set(package.__all__) & {module.name for module in pkgutil.iter_modules(package.__path__)}
+
+
+@each_layer
+def test_a_type_checker_sees_the_same_exports(layer: str) -> None:
+    """The block under TYPE_CHECKING says the same as the table of lazy imports."""
+    tree = ast.parse((PACKAGES[layer] / "__init__.py").read_text(encoding="utf-8"))
+    blocks = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.name: node.module
+        for block in blocks
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == importlib.import_module(f"mesascope.{layer}")._HOMES
+
+
+@each_layer
+def test_an_unknown_name_is_an_attribute_error(layer: str) -> None:
+    package = importlib.import_module(f"mesascope.{layer}")
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        _ = package.no_such_thing
+
+
+def test_packages_are_the_folders() -> None:
+    """A folder that is missing from the list silently vanishes from the wheel."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert folders == set(LAYERS)
+    assert setuptools["package-dir"] == {f"mesascope.{folder}": folder for folder in folders}
+    assert sorted(setuptools["packages"]) == sorted(setuptools["package-dir"])
+
+
+@each_layer
+def test_folders_are_flat_and_typed(layer: str) -> None:
+    folder = PACKAGES[layer]
+    assert not [path for path in folder.rglob("*.py") if path.parent != folder]
+    assert (folder / "py.typed").is_file()
+
+
+def test_shapes_are_checked_while_testing() -> None:
+    """The import hook of conftest.py is at work: a wrong shape is an error at the call."""
+    import torch
+    from jaxtyping import TypeCheckError
+    from mesascope.models.attention import linear_pattern
+
+    with pytest.raises(TypeCheckError):
+        linear_pattern(torch.ones(2, 3), torch.ones(2, 4))
