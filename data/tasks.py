@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,7 @@ import torch
 
 from .batch import Batch, Recipe, tensors_sha256
 from .errors import TaskError
-
-MAX_EXPANSION = 20  # a deflated member may grow this much; random numbers hardly compress, a bomb does a thousandfold
+from .npz import read_npz
 
 
 def load_tasks(path: str | Path, limit: int | None = None, d_out: int = 1) -> Batch:
@@ -39,22 +37,10 @@ def load_tasks(path: str | Path, limit: int | None = None, d_out: int = 1) -> Ba
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise TaskError(f"{path}: no such file of tasks")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.file_size > MAX_EXPANSION * max(member.compress_size, 1_000):
-                    raise TaskError(f"{path.name}: {member.filename} would unpack to {member.file_size} bytes; refused")
-        with np.load(path, allow_pickle=False) as archive:
-            if missing := {"inputs", "targets"} - set(archive.files):
-                raise TaskError(f"{path.name}: lacks {sorted(missing)}; found {sorted(archive.files)}")
-            return {name: archive[name] for name in ("inputs", "targets")}
-    except TaskError:
-        raise
-    except Exception as error:  # zipfile, zlib, numpy and header parsing raise many kinds on damaged bytes
-        cause = f"{type(error).__name__}: {error}"
-        raise TaskError(f"{path.name}: not a readable .npz of plain arrays ({cause})") from error
+    arrays = read_npz(path, TaskError)
+    if missing := {"inputs", "targets"} - set(arrays):
+        raise TaskError(f"{path.name}: lacks {sorted(missing)}; found {sorted(arrays)}")
+    return arrays
 
 
 def _finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:

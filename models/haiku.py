@@ -11,7 +11,6 @@ value, and rows h*k:(h+1)*k of linear.
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,13 @@ from einops import rearrange
 from torch import Tensor
 
 from ..data.errors import CheckpointRefused, UsageError, nearest
+from ..data.npz import read_npz
 from .catalogue import HAIKU, MODEL_ARGS
 from .checkpoint import refuse_unusable
 from .regression_transformer import RegressionConfig, RegressionTransformer
 from .regressors import TransformerRegressor, weights_sha256
 from .subject import Source
 
-MAX_EXPANSION = 20  # a deflated member may grow this much: weights hardly compress, a bomb does a thousandfold
 _ROLES = {"query": "W_Q", "key": "W_K", "value": "W_V", "linear": "W_O"}
 _ATTENTION = re.compile(
     r"(?:multi_head_attention|~trans_block/layer_(?P<layer>\d+))/(?P<role>query|key|value|linear)/w"
@@ -43,7 +42,7 @@ def open_haiku(path: Path, model_args: Mapping[str, Any], given_path: str) -> Tr
     if unknown := set(model_args) - set(MODEL_ARGS):
         name = sorted(unknown)[0]
         raise UsageError(f"model argument {name!r} is not known; {nearest(name, MODEL_ARGS)}")
-    arrays = _strip_prefix(path, _read_npz(path), model_args.get("prefix"))
+    arrays = _strip_prefix(path, read_npz(path, CheckpointRefused), model_args.get("prefix"))
     attention, norms = _sort(path, arrays)
     config = _config(path, attention, norms, model_args)
     parameters = _stack(path, config, attention, norms)
@@ -60,24 +59,6 @@ def open_haiku(path: Path, model_args: Mapping[str, Any], given_path: str) -> Tr
         notes=tuple(notes if defaulted else notes[1:]),
     )
     return TransformerRegressor(RegressionTransformer(config, parameters), source)
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.file_size > MAX_EXPANSION * max(member.compress_size, 1_000):
-                    raise CheckpointRefused(
-                        f"{path.name}: {member.filename} would unpack to {member.file_size} bytes; refused"
-                    )
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except CheckpointRefused:
-        raise
-    except Exception as error:  # zipfile, zlib, numpy and header parsing raise many kinds on damaged bytes
-        raise CheckpointRefused(
-            f"{path.name}: not a readable .npz of plain arrays ({type(error).__name__}: {error})"
-        ) from error
 
 
 def _strip_prefix(path: Path, arrays: dict[str, np.ndarray], wanted: str | None) -> dict[str, np.ndarray]:
