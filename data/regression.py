@@ -6,6 +6,7 @@ The paper's text says x ~ U(-1, 1); its code, its loss levels and its figures us
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import ClassVar
@@ -41,6 +42,9 @@ class RegressionTasks(ABC):
         for name in ("n_context", "d_in", "d_out"):
             if getattr(self, name) < 1:
                 raise TaskError(f"{name} = {getattr(self, name)}: a regression task needs at least 1")
+        for name, value in vars(self).items():
+            if not math.isfinite(value):
+                raise TaskError(f"{name} = {value}: expected a finite number")
 
     @abstractmethod
     def draw_inputs(self, n: int, rng: torch.Generator) -> Float[Tensor, "task token d_in"]:
