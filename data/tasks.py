@@ -57,7 +57,7 @@ def _label_last(path: Path, targets: np.ndarray, inputs: np.ndarray, d_out: int)
     n, _, feature = inputs.shape
     if targets.shape == (n,):
         targets = targets[:, None]
-    if len(targets) != n or targets.ndim != 2 or targets.shape[1] not in (d_out, feature):
+    if targets.ndim != 2 or len(targets) != n or targets.shape[1] not in (d_out, feature):
         raise TaskError(
             f"{path.name}: targets have shape {list(targets.shape)}, expected [{n}] or [{n}, {feature}] (label last)"
         )
