@@ -2,11 +2,65 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+PIPED_WIDTH = 160  # rich takes 80 columns where there is no terminal, and would fold every table
 
 
 def printable(text: str) -> str:
     """`text` without what steers a terminal or reorders letters: control, bidi and other invisible characters."""
     return "".join(char for char in text if char == "\n" or unicodedata.category(char) not in _STEERING)
+
+
+def show(item: Any) -> None:
+    """Print a rich object on standard output. Text is taken as it is: brackets in a file's name are not markup."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    Console(width=width, markup=False, highlight=False, emoji=False).print(item)
+
+
+def print_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Iterable[str] | None = None) -> None:
+    """Rows as a table under a title; the columns are those of the first row."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    names = list(columns or (rows[0] if rows else ()))
+    table = Table(title=Text(printable(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        numeric = bool(rows) and all(isinstance(row[name], int | float) for row in rows)
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(row[name])) for name in names))
+    show(table if rows else Text(f"{printable(title)}\n  (none)\n"))
+
+
+def print_claim(title: str, claim: Mapping[str, Any]) -> None:
+    """The claim card: what was found, beside which rival, from what, and what it does not show."""
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    card = Table.grid(padding=(0, 2, 0, 0))
+    card.add_column(style="bold", no_wrap=True)
+    card.add_column(overflow="fold")
+    limits = "\n".join(f"• {limit}" for limit in claim["limits"])
+    parts = {"found": claim["found"], "beside": claim["rival"], "from": claim["evidence"], "does not show": limits}
+    for name, text in parts.items():
+        card.add_row(name, Text(printable(text)))
+    show(Panel(card, title=Text(printable(title)), title_align="left"))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={shown}" for name, shown in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return printable("" if value is None else str(value)).replace("\n", " ")
