@@ -41,9 +41,12 @@ class Recipe:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
-    """Inputs `[task, token, feature]` with their targets, and the recipe that makes them again."""
+    """Inputs `[task, token, feature]` with their targets, and the recipe that makes them again.
+
+    Two batches are equal when they are the same object: what was worked out for one can then be remembered.
+    """
 
     inputs: Shaped[Tensor, "task token *feature"]
     targets: Float[Tensor, "task d_out"]

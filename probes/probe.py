@@ -158,3 +158,11 @@ class Probe(ABC):
 
     def settings(self) -> dict[str, Any]:
         return asdict(self)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Digests of files that the settings name: part of a run's identity, since a path alone is not."""
+        return {}
+
+    def between(self, subjects: tuple[Subject, ...], seed: int, batch_size: int) -> dict[str, Measure]:
+        """Measures that need several seeds of one recipe, all at the same step; none by default."""
+        return {}

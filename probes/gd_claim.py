@@ -1,0 +1,213 @@
+"""The claim card of gd-alignment: what the measures say, in sentences that do not say more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..models.subject import Source
+from .probe import Claim, Measure
+
+TITLES = {
+    "gd": "gradient descent",
+    "gdpp": "GD++",
+    "zero": "the zero predictor",
+    "mean_label": "the mean label",
+    "ridge": "ridge regression",
+    "min_norm": "least squares of minimum norm",
+}
+CITATIONS = (
+    "J. von Oswald, E. Niklasson, E. Randazzo, J. Sacramento, A. Mordvintsev, A. Zhmoginov, M. Vladymyrov."
+    " Transformers learn in-context by gradient descent. ICML 2023. arXiv:2212.07677.",
+)
+HARD_TO_SEPARATE = 0.99
+FLOOR = ("zero", "mean_label")
+
+
+def at_end(measure: Measure) -> Measure:
+    """A measure at the last step, where it has been followed along training."""
+    if not measure.axes or measure.axes[0] != "step":
+        return measure
+    low, high = measure.interval
+    return Measure(
+        measure.values[-1],
+        measure.unit,
+        (low[-1], high[-1]),
+        measure.replicate,
+        measure.n,
+        axes=measure.axes[1:],
+        coords={axis: labels for axis, labels in measure.coords.items() if axis != "step"},
+        nulls={name: samples[:, -1] for name, samples in measure.nulls.items()},
+        no_nulls=measure.no_nulls,
+        higher_is_better=measure.higher_is_better,
+        status=measure.status,
+        message=measure.message or "undefined at the last step",
+    )
+
+
+def gd_claim(measures: Mapping[str, Measure], sources: tuple[Source, ...], tasks_file: str | None) -> Claim:
+    """Sentences from numbers. `measures` may be of one checkpoint, of several seeds, or along training (last step)."""
+    final = {name: at_end(measure) for name, measure in measures.items()}
+    ranking = _ranking(final)
+    closest = ranking[0]
+    runner_up = next(name for name in ranking if not _same_hypothesis(closest, name, final))
+    layers = sources[0].facts.get("n_layers")
+    return Claim(
+        found=_found(final, closest, runner_up),
+        rival=_rival(final, closest, runner_up),
+        evidence=_evidence(final, sources),
+        limits=tuple(_limits(final, closest, ranking, layers, sources, tasks_file)),
+        methods=_methods(final, layers, tasks_file),
+        citations=CITATIONS,
+    )
+
+
+def _ranking(final: Mapping[str, Measure]) -> list[str]:
+    """Twins and rivals, the closest to the model's predictions first."""
+    names = final["closeness_margins"].labels("rival")
+    return sorted(names, key=lambda name: final[f"prediction_difference_{name}"].estimate)
+
+
+def _same_hypothesis(a: str, b: str, final: Mapping[str, Measure]) -> bool:
+    """The GD twin and the rival of as many steps differ only in what their rate was fitted to."""
+    steps = {name for name in final["closeness_margins"].labels("rival") if name.startswith("gd_")}
+    own_steps = f"gd_{len(steps) // 2}"
+    return {a, b} <= {"gd", own_steps}
+
+
+def title(name: str) -> str:
+    """A twin or rival in words."""
+    if name.startswith("gd_"):
+        steps = int(name.removeprefix("gd_"))
+        return f"gradient descent with {steps} step{'s' * (steps > 1)}"
+    return TITLES[name]
+
+
+def number(measure: Measure, digits: int = 3) -> str:
+    """An estimate with its interval, or why there is none."""
+    if measure.status != "ok":
+        return f"{measure.status} ({measure.message})"
+    low, high = (float(bound) for bound in measure.interval)
+    interval = "" if np.isnan(low) else f" [{low:.{digits}g}, {high:.{digits}g}]"
+    return f"{measure.estimate:.{digits}g}{interval}"
+
+
+def _margin(final: Mapping[str, Measure], closest: str, other: str) -> tuple[float, float, float]:
+    margins = final["closeness_margins"]
+    place = margins.labels("rival").index(closest), margins.labels("rival_2").index(other)
+    low, high = margins.interval
+    return float(margins.values[place]), float(low[place]), float(high[place])
+
+
+def _found(final: Mapping[str, Measure], closest: str, runner_up: str) -> str:
+    margin, low, high = _margin(final, closest, runner_up)
+    gap, cosine = final[f"prediction_difference_{closest}"], final[f"cosine_{closest}"]
+    if closest in FLOOR:
+        return (
+            f"No explanation on the list comes closer to the model than {title(closest)}"
+            f" (prediction difference {number(gap)}): the model does not use the context as any of them does."
+        )
+    if not low > 0:
+        return (
+            f"These tasks do not separate {title(closest)} from {title(runner_up)} as explanations of this model:"
+            f" prediction differences {number(gap)} and {number(final[f'prediction_difference_{runner_up}'])}."
+        )
+    return (
+        f"Closest of these rivals to the model is {title(closest)} (prediction difference {number(gap)},"
+        f" sensitivity cosine {number(cosine, 4)}), ahead of {title(runner_up)}"
+        f" by {margin:.3g} [{low:.3g}, {high:.3g}]."
+    )
+
+
+def _rival(final: Mapping[str, Measure], closest: str, runner_up: str) -> str:
+    margin, low, high = _margin(final, closest, runner_up)
+    words = [
+        f"Strongest rival: {title(runner_up)}, prediction difference"
+        f" {number(final[f'prediction_difference_{runner_up}'])}, {margin:.3g} [{low:.3g}, {high:.3g}] further away;"
+        f" its sensitivity cosine with the model is {number(final[f'cosine_{runner_up}'])}."
+    ]
+    for null, samples in final[f"cosine_{closest}"].nulls.items():
+        low, high = np.quantile(samples, (0.025, 0.975))
+        words.append(f"Null ({null}): cosine {samples.mean():.2f}, 95 % of {len(samples)} in [{low:.2f}, {high:.2f}].")
+    return " ".join(words)
+
+
+def _evidence(final: Mapping[str, Measure], sources: tuple[Source, ...]) -> str:
+    loss = final["loss_model"]
+    plural = "s" * (loss.n != 1)
+    interval = "t-interval over" if loss.replicate == "seed" else "paired bootstrap over"
+    checkpoints = f" {len(sources)} checkpoints." if len(sources) > 1 else ""
+    return f"95 % intervals: {interval} {loss.n:,} {loss.replicate}{plural}.{checkpoints}"
+
+
+def _limits(
+    final: Mapping[str, Measure],
+    closest: str,
+    ranking: list[str],
+    layers: int | None,
+    sources: tuple[Source, ...],
+    tasks_file: str | None,
+) -> list[str]:
+    limits = ["Agreement on these tasks does not show that the model computes what the closest rival computes."]
+    if layers == 1:
+        limits.append(_one_layer(final))
+    alike = _hard_to_separate(final, closest, ranking)
+    if alike:
+        limits.append(
+            f"In sensitivity cosine these tasks hardly separate {title(closest)} from {alike}"
+            f" (above {HARD_TO_SEPARATE})."
+        )
+    limits.append("A cosine compares directions only; read the norm ratio and the prediction difference beside it.")
+    if any(name.startswith("barrier_") and m.status == "ok" for name, m in final.items()):
+        limits.append("A barrier means nothing without the losses at both ends and the weight distance.")
+        if layers == 1:
+            limits.append("With one layer the loss is convex along the mixture: a zero barrier is no evidence.")
+    if tasks_file is None and not any("tasks" in source.record for source in sources):
+        limits.append("The checkpoint does not record its training tasks; the paper's law with N = d_in was used.")
+    limits += dict.fromkeys(note for source in sources for note in source.notes)
+    return limits
+
+
+def _one_layer(final: Mapping[str, Measure]) -> str:
+    words = "With one layer the sensitivity cosine does not depend on the learning rate"
+    if "cosine_by_gd_rate" not in final:
+        return words + "."
+    rates = final["cosine_by_gd_rate"]
+    cosines = ", ".join(f"{value:.4f}" for value in rates.values)
+    factors = ", ".join(f"{factor:g}" for factor in rates.labels("rate_factor"))
+    return f"{words}: twins at {factors} times the fitted rate have cosines {cosines}."
+
+
+def _hard_to_separate(final: Mapping[str, Measure], closest: str, ranking: list[str]) -> str:
+    cosines = final["rival_cosines"]
+    names = cosines.labels("rival")
+    row = dict(zip(names, cosines.values[names.index(closest)], strict=True))
+    others = [n for n in ranking if n != closest and not _same_hypothesis(closest, n, final)]
+    return ", ".join(title(name) for name in others if row[name] > HARD_TO_SEPARATE)
+
+
+def _methods(final: Mapping[str, Measure], layers: int | None, tasks_file: str | None) -> str:
+    loss = final["loss_model"]
+    source = "tasks supplied by the user" if tasks_file else "freshly drawn in-context linear regression tasks"
+    steps = f"{layers} gradient step{'s' * (layers != 1)}" if layers else "gradient steps"
+    rates = "".join(
+        f", {words} {number(final[name], 4)}"
+        for name, words in (("learning_rate_gd", "GD learning rate"),)
+        if name in final and final[name].status == "ok"
+    )
+    split = (
+        "settings not given were cross-fitted between two halves of the tasks"
+        if tasks_file
+        else "twins and rivals were fitted on a tuning split disjoint from the evaluation tasks"
+        " (von Oswald et al. tune on the evaluation tasks)"
+    )
+    replicate = "seeds (t-interval)" if loss.replicate == "seed" else f"{loss.n:,} tasks (paired bootstrap)"
+    return (
+        f"We compared the model with transformers constructed to take {steps} (von Oswald et al., 2023) and with rival"
+        f" predictors on {source}: mean absolute prediction difference, mean L2 distance and mean cosine of the"
+        f" sensitivities d prediction / d x_query, and loss 0.5 (y - y_hat)^2{rates}. {split[0].upper()}{split[1:]};"
+        " ridge and k-step gradient descent were set as close to the model's predictions as they go."
+        " Nulls: 50 untrained initialisations of the same architecture, and context labels shuffled for the model only."
+        f" 95 % intervals resample {replicate}."
+    )

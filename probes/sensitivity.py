@@ -1,0 +1,110 @@
+"""Sensitivities: how a prediction changes with the query's input (von Oswald et al. 2023, section 4 and appendix A).
+
+The paper compares two regressors A and B, task by task, through g = d prediction / d x_query:
+
+    prediction difference   |p_A - p_B|_2
+    model difference        |g_A - g_B|_2
+    cosine                  <g_A / (|g_A| + 1e-8), g_B / (|g_B| + 1e-8)>      then the mean of the tasks' cosines
+
+With a linear-attention model g is the weight vector that the model has in effect learned in context. All statistics are
+taken in float64. A cosine of 1 says that both point the same way and nothing about their lengths: the norm ratio
+|g_A| / |g_B| stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+EPSILON = 1e-8  # the authors add it to each norm, so that a zero sensitivity has cosine 0
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a regressor answers on a batch of tasks, in float64 on the CPU.
+
+    prediction   [task, d_out]
+    sensitivity  [task, d_out, d_in], derivative of each output with respect to the query's x
+    """
+
+    prediction: Float[Tensor, "task d_out"]
+    sensitivity: Float[Tensor, "task d_out d_in"]
+
+
+def behaviour(
+    predict: Callable[[Tensor], Tensor],
+    inputs: Float[Tensor, "task token feature"],
+    d_in: int,
+    batch_size: int,
+) -> Behaviour:
+    """Predictions and sensitivities of a differentiable regressor, `batch_size` tasks at a time."""
+    parts = [_behaviour(predict, part, d_in) for part in inputs.split(batch_size)]
+    return Behaviour(torch.cat([p.prediction for p in parts]), torch.cat([p.sensitivity for p in parts]))
+
+
+def _behaviour(predict: Callable[[Tensor], Tensor], inputs: Tensor, d_in: int) -> Behaviour:
+    # only the query's x is a leaf: the y slot and the context stay constants, as in the authors' code
+    query = inputs[:, -1:, :d_in].detach().requires_grad_()
+    last_token = torch.cat([query, inputs[:, -1:, d_in:]], dim=-1)
+    prediction = predict(torch.cat([inputs[:, :-1], last_token], dim=1))
+    # tasks do not see each other, so the gradient of a sum over tasks is each task's own gradient
+    outputs = prediction.sum(dim=0)
+    gradients = [
+        torch.autograd.grad(output, query, retain_graph=True, materialize_grads=True)[0].squeeze(1)
+        if output.requires_grad
+        else torch.zeros_like(query).squeeze(1)
+        for output in outputs
+    ]
+    return Behaviour(prediction.detach().cpu().double(), torch.stack(gradients, dim=1).cpu().double())
+
+
+def predictions(
+    predict: Callable[[Tensor], Tensor], inputs: Float[Tensor, "task token feature"], batch_size: int
+) -> Float[Tensor, "task d_out"]:
+    """Predictions alone, in float64 on the CPU."""
+    with torch.no_grad():
+        return torch.cat([predict(part).cpu().double() for part in inputs.split(batch_size)])
+
+
+def half_squared_error(
+    prediction: Float[Tensor, "*axes d_out"], targets: Float[Tensor, "task d_out"]
+) -> Float[Tensor, "*axes"]:
+    """The authors' loss per task, 0.5 |y - y_hat|² (the paper's equation 5 leaves out the 0.5; its figures do not)."""
+    return 0.5 * (prediction - targets.cpu().double()).square().sum(dim=-1)
+
+
+def cosine(a: Float[Tensor, "task d_out d_in"], b: Float[Tensor, "task d_out d_in"]) -> Float[Tensor, " task"]:
+    """Cosine of two sensitivities, task by task; 0 where one of them is zero."""
+    a, b = a.flatten(1), b.flatten(1)
+    return ((a / (a.norm(dim=1, keepdim=True) + EPSILON)) * (b / (b.norm(dim=1, keepdim=True) + EPSILON))).sum(dim=1)
+
+
+def norm_ratio(a: Float[Tensor, "task d_out d_in"], b: Float[Tensor, "task d_out d_in"]) -> Float[Tensor, " task"]:
+    """|g_A| / |g_B|, task by task; infinite or NaN where B's sensitivity is zero."""
+    return a.flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)
+
+
+def model_difference(
+    a: Float[Tensor, "task d_out d_in"], b: Float[Tensor, "task d_out d_in"]
+) -> Float[Tensor, " task"]:
+    """|g_A - g_B|_2, task by task."""
+    return (a - b).flatten(1).norm(dim=1)
+
+
+def prediction_difference(a: Float[Tensor, "task d_out"], b: Float[Tensor, "task d_out"]) -> Float[Tensor, " task"]:
+    """|p_A - p_B|_2, task by task."""
+    return (a - b).norm(dim=1)
+
+
+def agreement(a: Behaviour, b: Behaviour) -> dict[str, Float[Tensor, " task"]]:
+    """All four comparisons of A with B, by the name under which a report lists them."""
+    return {
+        "cosine": cosine(a.sensitivity, b.sensitivity),
+        "norm_ratio": norm_ratio(a.sensitivity, b.sensitivity),
+        "model_difference": model_difference(a.sensitivity, b.sensitivity),
+        "prediction_difference": prediction_difference(a.prediction, b.prediction),
+    }
