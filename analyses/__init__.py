@@ -1,0 +1,45 @@
+"""Analyses: probes run on checkpoints, and the reports they leave."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .compare import compare
+    from .family import run_family
+    from .recipes import RECIPES, TrainingRecipe
+    from .report import Report
+    from .run import run
+    from .train import train
+    from .verify import Verification, verify
+
+_HOMES = {
+    "RECIPES": "recipes",
+    "Report": "report",
+    "TrainingRecipe": "recipes",
+    "Verification": "verify",
+    "compare": "compare",
+    "run": "run",
+    "run_family": "family",
+    "train": "train",
+    "verify": "verify",
+}
+__all__ = [
+    "RECIPES",
+    "Report",
+    "TrainingRecipe",
+    "Verification",
+    "compare",
+    "run",
+    "run_family",
+    "train",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that naming the package does not import torch (PEP 562)."""
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
