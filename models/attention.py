@@ -13,10 +13,10 @@ def linear_attention(
 ) -> Float[Tensor, "*batch query d_head"]:
     """(q k^T) v without softmax, scale or mask: time and memory linear in the number of keys.
 
-    Matrix products are associative, so the smaller intermediate is formed: [query, key] for short contexts, [d_head,
-    d_head] for long ones.
+    Matrix products are associative, so the smaller intermediate is formed: [query, key] for short contexts and single
+    queries, [d_head, d_head] for long ones.
     """
-    if k.shape[-2] > q.shape[-1]:
+    if q.shape[-2] * k.shape[-2] > q.shape[-1] * v.shape[-1]:
         return q @ (k.mT @ v)
     return linear_pattern(q, k) @ v
 

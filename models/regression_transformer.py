@@ -10,6 +10,8 @@ For a layer with tokens h [task, token, d_model], row convention:
 
 from __future__ import annotations
 
+import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_type_hints
@@ -25,6 +27,7 @@ from .subject import Edit, Reduce, Site, Trace
 from .weights import AttentionWeights
 
 LAYER_NORM_EPS = 1e-5
+MAX_LAYERS = 10_000
 ROLES = ("W_Q", "W_K", "W_V", "W_O")
 Tap = Callable[[Site, int, Tensor], Tensor]
 
@@ -62,6 +65,8 @@ class RegressionConfig:
         for name in ("d_in", "d_out", "n_layers", "n_heads", "d_head"):
             if getattr(self, name) < 1:
                 raise CheckpointRefused(f"config: {name} = {getattr(self, name)}, expected at least 1")
+        if self.n_layers > MAX_LAYERS:  # tied layers cost a file nothing, and a run everything
+            raise CheckpointRefused(f"config: n_layers = {self.n_layers}, expected at most {MAX_LAYERS}")
         if self.activation_clip is not None and not self.activation_clip > 0:
             raise CheckpointRefused(f"config: activation_clip = {self.activation_clip}, expected a positive number")
 
@@ -100,10 +105,14 @@ class RegressionConfig:
             if name not in kinds:
                 raise CheckpointRefused(f"config: unknown key {name!r}; {nearest(name, kinds)}")
             if not _fits(value, kinds[name]):
-                raise CheckpointRefused(f"config: {name} = {value!r}, expected {kinds[name]}")
+                expected = getattr(kinds[name], "__name__", kinds[name])
+                raise CheckpointRefused(f"config: {name} = {reprlib.repr(value)}, expected {expected}")
         if "d_in" not in values:
             raise CheckpointRefused("config: d_in is missing")
-        converted: dict[str, Any] = {name: float(v) if kinds[name] is float else v for name, v in values.items()}
+        whole = (bool, int)
+        converted: dict[str, Any] = {
+            name: value if kinds[name] in whole or value is None else float(value) for name, value in values.items()
+        }
         return cls(**converted)
 
 
@@ -112,7 +121,9 @@ def _fits(value: Any, kind: Any) -> bool:
         return kind is bool and isinstance(value, bool)
     if kind is int:
         return isinstance(value, int)
-    return isinstance(value, int | float) or (value is None and kind is not float)
+    if value is None:
+        return kind is not float
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max  # neither infinite nor NaN
 
 
 class RegressionTransformer(nn.Module):

@@ -1,4 +1,4 @@
-"""For every test: shapes are checked at run time, slow tests are asked for, and one slow transformer to compare with."""
+"""For every test: shapes checked at run time, slow tests only on demand, and a slow transformer to compare with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20230531)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reference_transformer() -> Callable[..., np.ndarray]:
     """The authors' transformer by loops, from the text of their code: see `transformer_by_loops`."""
     return transformer_by_loops

@@ -1,0 +1,88 @@
+"""Small random transformers, and the loops that say what they must answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mesascope.models import RegressionConfig, RegressionTransformer
+from torch import Tensor
+
+
+@pytest.fixture(scope="session")
+def random_parameters() -> Callable[..., dict[str, Tensor]]:
+    """float64 weights for a configuration, of a size at which every part of the computation matters."""
+
+    def make(config: RegressionConfig, seed: int = 0) -> dict[str, Tensor]:
+        rng = torch.Generator().manual_seed(seed)
+        parameters = {
+            name: torch.randn(shape, generator=rng, dtype=torch.float64) * 0.4 for name, shape in config.shapes.items()
+        }
+        if "ln_scale" in parameters:
+            parameters["ln_scale"] += 1
+        return parameters
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_model(random_parameters: Callable[..., dict[str, Tensor]]) -> Callable[..., RegressionTransformer]:
+    def make(seed: int = 0, **settings: Any) -> RegressionTransformer:
+        config = RegressionConfig(**({"d_in": 3, "d_head": 4} | settings))
+        return RegressionTransformer(config, random_parameters(config, seed))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_inputs() -> Callable[..., Tensor]:
+    """Tokens without any structure, the query's y slot included."""
+
+    def make(width: int, n_tasks: int = 3, tokens: int = 5, seed: int = 1) -> Tensor:
+        return torch.randn(n_tasks, tokens, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    return make
+
+
+def authors_layers(model: RegressionTransformer) -> list[dict[str, np.ndarray]]:
+    """Every application's weights in the authors' shapes: heads side by side, in linear below one another."""
+    config = model.config
+    arrays = {name: parameter.detach().cpu().numpy() for name, parameter in model.named_parameters()}
+    layers = []
+    for application in range(config.n_layers):
+        block = 0 if config.tied else application
+        layer = {
+            name: np.concatenate(list(arrays[role][block]), axis=1)
+            for name, role in {"query": "W_Q", "key": "W_K", "value": "W_V"}.items()
+        }
+        layer["linear"] = np.concatenate(list(arrays["W_O"][block]), axis=0)
+        norm = 0 if config.tied else application - 1
+        if config.layer_norm and norm >= 0:
+            layer |= {"scale": arrays["ln_scale"][norm], "offset": arrays["ln_offset"][norm]}
+        layers.append(layer)
+    return layers
+
+
+@pytest.fixture(scope="session")
+def by_loops(reference_transformer: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """What the slow implementation answers for a model of ours: predictions `[layer, task, d_out]`."""
+
+    def predict(model: RegressionTransformer, inputs: Tensor, **changed: Any) -> np.ndarray:
+        facts: Mapping[str, Any] = {
+            name: getattr(model.config, name)
+            for name in (
+                "n_heads",
+                "d_out",
+                "softmax",
+                "dampening",
+                "activation_clip",
+                "target_only",
+                "query_in_context",
+            )
+        }
+        return reference_transformer(inputs.numpy(), authors_layers(model), **{**facts, **changed})
+
+    return predict
