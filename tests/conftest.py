@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # before anything imports mesascope: every annotated shape and type is then checked at each call
 install_import_hook("mesascope", "beartype.beartype")
+
+torch.set_num_threads(1)  # tiny tensors gain nothing from threads, and lose much where cores are shared
 
 settings.register_profile("mesascope", deadline=None, derandomize=True, database=None, max_examples=25)
 settings.load_profile("mesascope")
