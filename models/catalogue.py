@@ -9,6 +9,7 @@ training recipe. A single checkpoint has bare names, `W_Q`. The metadata carry `
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,8 +40,10 @@ MODEL_ARGS = {
 }
 """What a file of the layout `von-oswald-haiku` does not say, by key."""
 MAX_HEADER = 100_000_000  # the safetensors format's own bound
-_PREFIX = re.compile(r"seed(\d+)/step(\d+)/")
-_REVISION = re.compile(r"(?:seed(?P<seed>\d+))?-?(?:step(?P<step>\d+))?")
+_NUMBER = "(0|[1-9][0-9]{0,8})"
+_PREFIX = re.compile(f"seed{_NUMBER}/step{_NUMBER}/")
+_REVISION = re.compile(f"(?:seed{_NUMBER}(?:-(?=step)|$))?(?:step{_NUMBER})?")
+_WEB_PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|!--)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, order=True)
@@ -78,11 +81,16 @@ class Header:
         if revision == "all":
             return self.members
         match = _REVISION.fullmatch(revision or "")
-        if match is None:
+        if match is None or revision == "":
             raise UsageError(f"revision {revision!r}: expected {self._revisions()} or all")
-        wanted = {key: int(value) for key, value in match.groupdict().items() if value is not None}
-        step = wanted.get("step", max(member.step for member in self.members))
-        found = tuple(m for m in self.members if m.step == step and m.seed == wanted.get("seed", m.seed))
+        seed, step = (None if number is None else int(number) for number in match.groups())
+        last = {member.seed: member.step for member in self.members}  # members are in order of their steps
+        found = tuple(
+            member
+            for member in self.members
+            if member.seed == (member.seed if seed is None else seed)
+            and member.step == (last[member.seed] if step is None else step)
+        )
         if not found:
             raise UsageError(f"revision {revision!r} is not in {self.path.name}; it has {self._revisions()}")
         return found
@@ -102,42 +110,61 @@ def read_header(path: Path) -> Header:
             f"{path.name}: a .safetensors file without mesascope's metadata (format {FORMAT!r});"
             " save it with models.save_checkpoint, or convert it to .npz and declare --layout"
         )
-    try:
-        config, record = json.loads(metadata["config"]), json.loads(metadata.get("record", "{}"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointRefused(f"{path.name}: the metadata's config is not readable JSON ({error})") from error
-    prefixes = {match.groups() for name in raw if (match := _PREFIX.match(name))}
-    members = tuple(sorted(Member(int(seed), int(step)) for seed, step in prefixes))
+    config, record = (_json_object(path, metadata, key) for key in ("config", "record"))
+    prefixes = {name: match.groups() for name in raw if (match := _PREFIX.match(name))}
+    if prefixes and (strangers := sorted(set(raw) - set(prefixes))):
+        raise CheckpointRefused(f"{path.name}: surplus tensor {strangers[0]!r} beside a family of checkpoints")
+    members = tuple(sorted(Member(int(seed), int(step)) for seed, step in set(prefixes.values())))
     return Header(path, config, record, members, tuple(sorted(raw)))
+
+
+def _json_object(path: Path, metadata: Mapping[str, Any], key: str) -> dict[str, Any]:
+    try:
+        value = json.loads(metadata[key])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointRefused(f"{path.name}: the metadata's {key} is not readable JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise CheckpointRefused(f"{path.name}: the metadata's {key} is not a JSON object")
+    return value
 
 
 def _json_header(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointRefused(f"{path}: no such file")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        _refuse_other_kinds(path, start + file.read(120))
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise CheckpointRefused(
-                f"{path.name}: claims a header of {length} bytes in a file of {size}; truncated, or not safetensors"
-            )
-        file.seek(8)
-        try:
-            header = json.loads(file.read(length))
-        except (UnicodeDecodeError, ValueError, RecursionError) as error:
-            raise CheckpointRefused(f"{path.name}: the safetensors header is not JSON ({error})") from error
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(128)
+            _refuse_other_kinds(path, start)
+            length = int.from_bytes(start[:8], "little")
+            if len(start) < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
+                raise CheckpointRefused(
+                    f"{path.name}: claims a header of {length} bytes in a file of {size}; truncated, or not safetensors"
+                )
+            file.seek(8)
+            header = json.loads(file.read(length), object_pairs_hook=_once_each)
+    except OSError as error:
+        raise CheckpointRefused(f"{path.name}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointRefused(f"{path.name}: the safetensors header is not JSON ({error})") from error
     if not isinstance(header, dict):
         raise CheckpointRefused(f"{path.name}: the safetensors header is not a JSON object")
     return header
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, unless a key stands twice in it: then two readers may well take different ones."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def _refuse_other_kinds(path: Path, start: bytes) -> None:
     """Name what is often found under a weight file's name."""
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointRefused(f"{path.name}: a Git LFS pointer, not the weights; fetch them with `git lfs pull`")
-    if start.lstrip()[:1] == b"<":
+    if _WEB_PAGE.match(start):
         raise CheckpointRefused(f"{path.name}: an HTML or XML page, not weights; the download probably failed")
 
 
@@ -153,7 +180,7 @@ def find(model: str) -> Path:
     if model in names:
         return names[model]
     path = Path(model)
-    if path.exists():
+    if os.path.exists(model):  # unlike Path.exists, False for what cannot be a path at all
         return path
     if path.suffix or len(path.parts) > 1:
         raise CheckpointRefused(f"{model}: no such file")

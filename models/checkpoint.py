@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from .regression_transformer import RegressionConfig, RegressionTransformer
 from .regressors import TransformerRegressor, weights_sha256
 from .subject import Source
 
+_DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+
 
 def save_checkpoint(
     path: str | Path,
@@ -29,8 +32,21 @@ def save_checkpoint(
 ) -> None:
     """Write one checkpoint (names W_Q, …) or a family (names seed0/step500/W_Q, …), complete or not at all."""
     metadata = {"format": FORMAT, "config": canonical_json(config.as_dict()), "record": canonical_json(record or {})}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in parameters.items()}
-    write_atomically(Path(path), save(tensors, metadata))
+    # clones: the format refuses tensors that share memory, and writes them as they lie there
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in parameters.items()
+    }
+    write_atomically(Path(path), _in_order(save(tensors, metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata sorted: safetensors writes them in an order that changes from call to call."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # data begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -51,11 +67,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def open_member(header: Header, member: Member | None, name: str, path: str | None) -> TransformerRegressor:
     """One checkpoint of a file as a subject. Surplus, missing, mis-shaped and non-finite tensors are refused."""
-    config = RegressionConfig.from_dict(header.config)
     prefix = member.prefix if member else ""
     parameters = _read(header, prefix)
     refuse_unusable(parameters, header.path.name)
     try:
+        config = RegressionConfig.from_dict(header.config)
         module = RegressionTransformer(config, parameters)
     except CheckpointRefused as error:
         raise CheckpointRefused(f"{header.path.name}: {error}") from error
@@ -74,9 +90,6 @@ def open_member(header: Header, member: Member | None, name: str, path: str | No
 
 
 def _read(header: Header, prefix: str) -> dict[str, Tensor]:
-    strangers = [name for name in header.names if prefix and not name.startswith("seed")]
-    if strangers:
-        raise CheckpointRefused(f"{header.path.name}: surplus tensor {strangers[0]!r} beside a family of checkpoints")
     try:
         with safe_open(header.path, framework="pt", device="cpu") as file:
             return {
@@ -89,9 +102,9 @@ def _read(header: Header, prefix: str) -> dict[str, Tensor]:
 def refuse_unusable(parameters: Mapping[str, Tensor], file: str) -> None:
     """Weights must be floating point, of one dtype, and finite."""
     for name, tensor in parameters.items():
-        if not tensor.is_floating_point():
-            raise CheckpointRefused(f"{file}: {name} holds {tensor.dtype}, expected floating point")
+        if tensor.dtype not in _DTYPES:
+            raise CheckpointRefused(f"{file}: {name!r} holds {tensor.dtype}, expected floating point")
         if not torch.isfinite(tensor).all():
-            raise CheckpointRefused(f"{file}: {name} holds a number that is not finite")
+            raise CheckpointRefused(f"{file}: {name!r} holds a number that is not finite")
     if len(kinds := {str(tensor.dtype) for tensor in parameters.values()}) > 1:
         raise CheckpointRefused(f"{file}: weights of several dtypes {sorted(kinds)}, expected one")

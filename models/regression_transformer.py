@@ -143,8 +143,12 @@ class RegressionTransformer(nn.Module):
     def __init__(self, config: RegressionConfig, parameters: Mapping[str, Tensor]) -> None:
         super().__init__()
         if set(parameters) != set(config.shapes):
+            missing, surplus = (
+                sorted(set(config.shapes) - set(parameters)),
+                sorted(set(parameters) - set(config.shapes)),
+            )
             raise CheckpointRefused(
-                f"parameters {sorted(parameters)} do not match the configuration, expected {sorted(config.shapes)}"
+                f"parameters do not match the configuration: missing {missing}, surplus {surplus[:5]}"
             )
         for name, shape in config.shapes.items():
             found = tuple(parameters[name].shape)
