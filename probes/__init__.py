@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .gd_alignment import GDAlignment
-    from .probe import Claim, Findings, Measure, Probe
+    from .measure import Claim, Measure
+    from .probe import Findings, Probe
 
 PROBES = {
     "gd-alignment": "mesascope.probes.gd_alignment:GDAlignment",
@@ -16,10 +17,10 @@ PROBES = {
 """Every probe of this package, `name -> "module:Class"`; nothing is imported until one is used."""
 
 _HOMES = {
-    "Claim": "probe",
+    "Claim": "measure",
     "Findings": "probe",
     "GDAlignment": "gd_alignment",
-    "Measure": "probe",
+    "Measure": "measure",
     "Probe": "probe",
 }
 __all__ = ["PROBES", "Claim", "Findings", "GDAlignment", "Measure", "Probe", "registered"]

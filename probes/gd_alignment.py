@@ -27,7 +27,8 @@ from .gd_shifts import CURVES, families_along, losses_along, rollout_losses
 from .gd_tasks import EVALUATION_TASKS, Splits, file_sha256, file_splits, generated_splits
 from .gd_twins import TwinShape
 from .gd_weight_measures import weight_findings
-from .probe import Claim, Findings, Measure, Probe, Progress, missing, silent
+from .measure import Claim, Measure, missing
+from .probe import Findings, Probe, Progress, silent
 from .sensitivity import half_squared_error
 from .task_measures import PerTask, task_measures
 

@@ -11,7 +11,7 @@ from .gd_comparison import Comparison, spectrum
 from .gd_nulls import null_samples
 from .gd_tasks import Splits
 from .gd_twins import TwinShape, gd_twin
-from .probe import Measure, missing
+from .measure import Measure, missing
 from .rivals import ridge_filter, rivals
 from .sensitivity import Behaviour, agreement, behaviour, cosine, half_squared_error, prediction_difference
 from .task_measures import PerTask, task_measures

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..models.subject import Source
-from .probe import Claim, Measure
+from .measure import Claim, Measure
 
 TITLES = {
     "gd": "gradient descent",

@@ -12,7 +12,7 @@ from ..models.subject import NotApplicable, Regressor
 from .gd_comparison import model_behaviour
 from .gd_weight_measures import DISTANCE, LOSS, path_losses
 from .gd_weights import PATH, align, barrier, live_entries, products, tensor_distance
-from .probe import Measure, Status, missing
+from .measure import Measure, Status, missing
 from .sensitivity import agreement
 from .statistics import t_interval
 

@@ -29,7 +29,7 @@ from .gd_weights import (
     rotated,
     tensor_distance,
 )
-from .probe import Measure, Status, missing
+from .measure import Measure, Status, missing
 from .sensitivity import half_squared_error, predictions
 from .statistics import bootstrap_means, percentile_interval
 from .task_measures import PerTask, task_measures

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from .probe import Measure, missing
+from .measure import Measure, missing
 from .statistics import bootstrap_means, percentile_interval
 
 
