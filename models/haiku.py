@@ -29,19 +29,16 @@ from .regressors import TransformerRegressor, weights_sha256
 from .subject import Source
 
 _ROLES = {"query": "W_Q", "key": "W_K", "value": "W_V", "linear": "W_O"}
-_ATTENTION = re.compile(
-    r"(?:multi_head_attention|~trans_block/layer_(?P<layer>\d+))/(?P<role>query|key|value|linear)/w"
-)
+_LAYER = "(?P<layer>0|[1-9][0-9]{0,4})"
+_ATTENTION = re.compile(f"(?:multi_head_attention|~trans_block/layer_{_LAYER})/(?P<role>query|key|value|linear)/w")
+_NORM = re.compile(f"(?:l_norm/layer_norm|~trans_block/norm_{_LAYER})/(?P<part>scale|offset)")
 Blocks = dict[int, dict[str, Tensor]]
 """Tensors by layer and part; a tied block is layer -1."""
-_NORM = re.compile(r"(?:l_norm/layer_norm|~trans_block/norm_(?P<layer>\d+))/(?P<part>scale|offset)")
 
 
 def open_haiku(path: Path, model_args: Mapping[str, Any], given_path: str) -> TransformerRegressor:
     """Read the authors' parameters. Every name in the file must be understood; what it does not say is recorded."""
-    if unknown := set(model_args) - set(MODEL_ARGS):
-        name = sorted(unknown)[0]
-        raise UsageError(f"model argument {name!r} is not known; {nearest(name, MODEL_ARGS)}")
+    _check(model_args)
     arrays = _strip_prefix(path, read_npz(path, CheckpointRefused), model_args.get("prefix"))
     attention, norms = _sort(path, arrays)
     config = _config(path, attention, norms, model_args)
@@ -59,6 +56,17 @@ def open_haiku(path: Path, model_args: Mapping[str, Any], given_path: str) -> Tr
         notes=tuple(notes if defaulted else notes[1:]),
     )
     return TransformerRegressor(RegressionTransformer(config, parameters), source)
+
+
+def _check(model_args: Mapping[str, Any]) -> None:
+    """Names and types of what the user says; whether it fits the file is seen later."""
+    if unknown := sorted(set(model_args) - set(MODEL_ARGS)):
+        raise UsageError(f"model argument {unknown[0]!r} is not known; {nearest(unknown[0], MODEL_ARGS)}")
+    facts = {name: value for name, value in model_args.items() if name != "prefix"}
+    try:
+        RegressionConfig.from_dict({"d_in": 1, **facts})
+    except CheckpointRefused as error:
+        raise UsageError(f"model argument {str(error).removeprefix('config: ')}") from error
 
 
 def _strip_prefix(path: Path, arrays: dict[str, np.ndarray], wanted: str | None) -> dict[str, np.ndarray]:
@@ -81,8 +89,8 @@ def _sort(path: Path, arrays: dict[str, np.ndarray]) -> tuple[Blocks, Blocks]:
     attention: Blocks = {}
     norms: Blocks = {}
     for name, array in arrays.items():
-        if array.dtype.kind != "f":
-            raise CheckpointRefused(f"{path.name}: {name} holds {array.dtype}, expected floating point")
+        if array.dtype not in (np.float16, np.float32, np.float64):
+            raise CheckpointRefused(f"{path.name}: {name!r} holds {array.dtype}, expected floating point")
         if match := _ATTENTION.fullmatch(name):
             attention.setdefault(int(match["layer"] or -1), {})[_ROLES[match["role"]]] = torch.from_numpy(array)
         elif match := _NORM.fullmatch(name):
@@ -91,6 +99,8 @@ def _sort(path: Path, arrays: dict[str, np.ndarray]) -> tuple[Blocks, Blocks]:
             raise CheckpointRefused(
                 f"{path.name}: {name!r} is not understood (MLPs and input embeddings cannot be read yet)"
             )
+    if len(kinds := {str(array.dtype) for array in arrays.values()}) > 1:
+        raise CheckpointRefused(f"{path.name}: weights of several dtypes {sorted(kinds)}, expected one")
     if not attention or (len(attention) > 1 and -1 in attention):
         raise CheckpointRefused(f"{path.name}: expected one tied attention block, or blocks layer_0, layer_1, …")
     return attention, norms
@@ -106,44 +116,44 @@ def _config(path: Path, attention: Blocks, norms: Blocks, args: Mapping[str, Any
     if not tied and sorted(attention) != list(range(n_layers)):
         raise CheckpointRefused(f"{path.name}: blocks {sorted(attention)} for n_layers = {n_layers}")
     query = next(iter(attention.values())).get("W_Q")
-    if query is None or query.ndim != 2:
+    if query is None or query.ndim != 2 or not query.numel():
         raise CheckpointRefused(f"{path.name}: query/w is missing or not a matrix")
     d_model, columns = query.shape
     n_heads = facts.setdefault("n_heads", 1)
-    if not isinstance(n_heads, int) or n_heads < 1 or columns % n_heads:
+    if columns % n_heads:
         raise CheckpointRefused(f"{path.name}: query/w has {columns} columns, not divisible into {n_heads} heads")
     d_out = facts.setdefault("d_out", 1)
-    if not isinstance(d_out, int) or not 1 <= d_out < d_model:
+    if d_out >= d_model:
         raise CheckpointRefused(f"{path.name}: d_out = {d_out} for tokens {d_model} wide")
-    return RegressionConfig.from_dict(
-        {**facts, "d_in": d_model - d_out, "d_head": columns // n_heads, "layer_norm": bool(norms)}
-    )
+    found = {"d_in": d_model - d_out, "d_head": columns // n_heads, "layer_norm": bool(norms)}
+    try:
+        return RegressionConfig.from_dict(facts | found)
+    except CheckpointRefused as error:
+        raise CheckpointRefused(f"{path.name}: {error}") from error
 
 
-def _stack(
-    path: Path,
-    config: RegressionConfig,
-    attention: Blocks,
-    norms: Blocks,
-) -> dict[str, Tensor]:
+def _stack(path: Path, config: RegressionConfig, attention: Blocks, norms: Blocks) -> dict[str, Tensor]:
     columns = config.n_heads * config.d_head
     blocks: dict[str, list[Tensor]] = {role: [] for role in _ROLES.values()}
     for layer, weights in sorted(attention.items()):
-        for role in blocks:
-            expected = (columns, config.d_model) if role == "W_O" else (config.d_model, columns)
+        for theirs, role in _ROLES.items():
+            expected = (columns, config.d_model) if theirs == "linear" else (config.d_model, columns)
             if role not in weights:
-                raise CheckpointRefused(f"{path.name}: block {layer} lacks {role}")
-            found = weights[role].shape
-            if found != expected:
-                raise CheckpointRefused(
-                    f"{path.name}: {role} of block {layer} has shape {list(found)}, expected {list(expected)}"
-                )
-            split = "(head k) m -> head k m" if role == "W_O" else "m (head k) -> head m k"
+                raise CheckpointRefused(f"{path.name}: block {layer} lacks {theirs}/w")
+            _check_shape(path, f"{theirs}/w of block {layer}", weights[role], expected)
+            split = "(head k) m -> head k m" if theirs == "linear" else "m (head k) -> head m k"
             blocks[role].append(rearrange(weights[role], split, head=config.n_heads))
     parameters = {role: torch.stack(block) for role, block in blocks.items()}
     expected_norms = [] if not norms else [-1] if config.tied else list(range(1, config.n_layers))
     if sorted(norms) != expected_norms or any(set(norm) != {"scale", "offset"} for norm in norms.values()):
         raise CheckpointRefused(f"{path.name}: layer norms of layers {sorted(norms)}, expected {expected_norms}")
     for part in ("scale", "offset") if norms else ():
+        for layer, norm in norms.items():
+            _check_shape(path, f"layer norm {part} of layer {layer}", norm[part], (config.d_model,))
         parameters[f"ln_{part}"] = torch.stack([norm[part] for _, norm in sorted(norms.items())])
     return parameters
+
+
+def _check_shape(path: Path, name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
+    if tensor.shape != expected:
+        raise CheckpointRefused(f"{path.name}: {name} has shape {list(tensor.shape)}, expected {list(expected)}")

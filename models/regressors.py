@@ -58,7 +58,17 @@ class TokenLayout:
     d_out: int = 1
     order: Literal["joint", "interleaved"] = "joint"
 
+    def __post_init__(self) -> None:
+        if self.order == "interleaved" and self.d_out > self.d_in:
+            raise ValueError(
+                f"d_out = {self.d_out}: interleaved labels cannot be wider than inputs, d_in = {self.d_in}"
+            )
+
     def arrange(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task position width"]:
+        if inputs.shape[-1] != self.d_in + self.d_out:
+            raise ValueError(
+                f"tokens are {inputs.shape[-1]} wide, expected d_in = {self.d_in} and d_out = {self.d_out}"
+            )
         if self.order == "joint":
             return inputs
         x, y = inputs[..., : self.d_in], inputs[..., self.d_in :]
@@ -95,12 +105,15 @@ class PredictorRegressor(Regressor):
 
     def predict(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task d_out"]:
         prediction = self.function(self.layout.arrange(inputs))
-        if prediction.shape not in {(len(inputs),), (len(inputs), self.d_out)}:
+        if self.d_out == 1 and prediction.shape == (len(inputs),):
+            prediction = prediction[:, None]
+        if prediction.shape != (len(inputs), self.d_out):
+            one = f"[{len(inputs)}] or " if self.d_out == 1 else ""
             raise ValueError(
                 f"the predictor answered {list(prediction.shape)} to {len(inputs)} tasks,"
-                f" expected [{len(inputs)}] or [{len(inputs)}, {self.d_out}]"
+                f" expected {one}[{len(inputs)}, {self.d_out}]"
             )
-        return prediction.reshape(len(inputs), self.d_out)
+        return prediction
 
 
 def from_predictor(
