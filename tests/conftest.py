@@ -10,8 +10,8 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-# before anything imports mesascope: every annotated shape and type is then checked at each call
-install_import_hook("mesascope", "beartype.beartype")
+# before anything imports mesascope: every annotated shape and type is then checked at each call (an int is a float)
+install_import_hook("mesascope", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 torch.set_num_threads(1)  # tiny tensors gain nothing from threads, and lose much where cores are shared
 
