@@ -163,7 +163,7 @@ def _limits(
         limits.append("A barrier means nothing without the losses at both ends and the weight distance.")
         if layers == 1:
             limits.append("With one layer the loss is convex along the mixture: a zero barrier is no evidence.")
-    if tasks_file is None and not any("tasks" in source.record for source in sources):
+    if tasks_file is None and not any("recipe" in source.record for source in sources):
         limits.append("The checkpoint does not record its training tasks; the paper's law with N = d_in was used.")
     limits += dict.fromkeys(note for source in sources for note in source.notes)
     return limits

@@ -27,7 +27,8 @@ AUTHORS_INIT_SCALE = 0.002  # divided by the number of layers
 
 def untrained_models(subject: TransformerRegressor, seed: int) -> Iterator[RegressionTransformer]:
     """The subject's architecture at fresh initialisations, at the scale of its recipe where it is recorded."""
-    scale = float(subject.source.record.get("init_scale", AUTHORS_INIT_SCALE / subject.config.n_layers))
+    recipe = subject.source.record.get("recipe", {})
+    scale = float(recipe.get("init_scale", AUTHORS_INIT_SCALE / subject.config.n_layers))
     for draw in range(UNTRAINED):
         module = initialise(subject.config, scale, generator(seed, "untrained", draw))
         yield module.to(device=subject.device, dtype=subject.dtype)

@@ -49,7 +49,7 @@ class Splits:
 
 def recorded_law(record: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of the linear-regression tasks that a checkpoint says it was trained on; {} if it does not say."""
-    tasks = record.get("tasks", {})
+    tasks = record.get("recipe", {}).get("tasks", {})
     known = {field.name for field in fields(LinearRegression)}
     return {name: value for name, value in tasks.items() if name in known} if isinstance(tasks, Mapping) else {}
 
