@@ -1,0 +1,27 @@
+"""Names from checkpoints, files and settings are other people's text: made harmless where they enter a file.
+
+HTML is escaped by the template engine, LaTeX by `latex.escape`, the terminal by `terminal.printable`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_LONGEST_NAME = 80
+
+
+def csv_cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula (CWE-1236). Numbers stay numbers."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def slug(text: str) -> str:
+    """`text` as the name of one file or folder; text that had to be changed carries a digest of what it was."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip(".-")[:_LONGEST_NAME].rstrip(".-")
+    if plain == text:
+        return plain
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{plain}-{digest}" if plain else digest

@@ -1,0 +1,188 @@
+"""Report: a result, and all it takes to make it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from ..data.errors import UsageError
+from ..probes.measure import Claim, Measure
+from .inert import slug
+from .records import claim_from, loads, measure_from, measure_record, plain
+
+FORMAT = "mesascope-report-1"
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What one probe found on one checkpoint, or on a family of them, and how to find it again.
+
+    probe, probe_version:  which measurement
+    settings:    the probe's fields
+    sources:     where the weights came from, one record a checkpoint (the fields of `models.Source`)
+    provenance:  the command, the code, the environment
+    recipes:     the inputs, by the split they served
+    claim:       the card that heads the report
+    measures:    the numbers, by metric name
+    arrays:      raw values behind them, by name
+    seed:        of everything that was drawn
+    key:         digest of all that can change a number
+    members:     label and key of each checkpoint's own report, in a report over several
+    sample:      "kept" and "of", where arrays hold only some of the tasks
+    timing:      wall time and date; the only thing that differs between two identical runs
+    """
+
+    probe: str
+    probe_version: str
+    settings: Record
+    sources: tuple[Record, ...]
+    provenance: Record
+    recipes: Record
+    claim: Claim
+    measures: Mapping[str, Measure]
+    arrays: Mapping[str, np.ndarray]
+    seed: int
+    key: str
+    members: tuple[Record, ...] = ()
+    sample: Record | None = None
+    timing: Record = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # what is in memory is what would be read back
+        for name in ("settings", "provenance", "recipes", "sample", "timing"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+        for name in ("sources", "members"):
+            object.__setattr__(self, name, tuple(plain(getattr(self, name))))
+        as_float64 = {name: np.asarray(array, dtype=np.float64) for name, array in self.arrays.items()}
+        object.__setattr__(self, "arrays", as_float64)
+
+    @property
+    def label(self) -> str:
+        """One word for titles and folders: the checkpoint with its revision, or the family."""
+        if len(self.sources) == 1:
+            return source_label(self.sources[0])
+        return "+".join(dict.fromkeys(source["name"] for source in self.sources))
+
+    @property
+    def folder(self) -> Path:
+        """Where the report lies below an output folder."""
+        return Path(slug(self.label), slug(self.probe), self.key)
+
+    def record(self) -> dict[str, Any]:
+        """Everything but arrays and timing, in the types of JSON and in the order of `report.json`."""
+        return {
+            "format": FORMAT,
+            "label": self.label,
+            "probe": self.probe,
+            "probe_version": self.probe_version,
+            "key": self.key,
+            "claim": {name: plain(text) for name, text in asdict(self.claim).items()},
+            "seed": self.seed,
+            "settings": self.settings,
+            "sources": list(self.sources),
+            "members": list(self.members),
+            "recipes": self.recipes,
+            "measures": {name: measure_record(measure) for name, measure in self.measures.items()},
+            "arrays": {name: list(array.shape) for name, array in sorted(self.arrays.items())},
+            "sample": self.sample,
+            "provenance": self.provenance,
+        }
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Report:
+        """Read a saved report. Needs no torch. UsageError names the file that is missing or damaged."""
+        folder = Path(folder)
+        record = read_json(folder / "report.json")
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            found = record.get("format") if isinstance(record, dict) else type(record).__name__
+            raise UsageError(f"{folder / 'report.json'}: format {found!r}, expected {FORMAT!r}")
+        timing = folder / "timing.json"
+        try:
+            report = cls(
+                **{name: record[name] for name in _AS_THEY_ARE},
+                sources=tuple(record["sources"]),
+                members=tuple(record["members"]),
+                claim=claim_from(record["claim"]),
+                measures={name: measure_from(measure) for name, measure in record["measures"].items()},
+                arrays=_read_arrays(folder / "arrays.safetensors", record["arrays"]),
+                timing=read_json(timing) if timing.exists() else {},
+            )
+            same_label = report.label == record["label"]
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            cause = f"{type(error).__name__}: {error}"
+            raise UsageError(f"{folder / 'report.json'}: damaged, not a report ({cause})") from error
+        if not same_label:
+            raise UsageError(f"{folder / 'report.json'}: damaged, its label does not name its checkpoints")
+        return report
+
+    def save(self, out: str | Path, figures: str = "paper", keep_samples: int = 10_000) -> Path:
+        """Write the report below `out`, complete or not at all, and return its folder.
+
+        figures:       "paper" (PDF, SVG and PNG), "png" or "none"
+        keep_samples:  tasks kept of the raw values, drawn with the report's seed
+        """
+        from .saving import save
+
+        return save(self, Path(out), figures, keep_samples)
+
+    def to_frame(self) -> Any:
+        """A tidy pandas table: one row a number and null. See `docs/reports.md` for its columns."""
+        from .tidy import frame
+
+        return frame(self)
+
+    def verify(self, weights: str | Path | None = None, subject: Any = None) -> Any:
+        """Make the report again and compare. An in-memory subject has to be passed again."""
+        from .verifying import verify_report
+
+        return verify_report(self, weights, subject)
+
+    def plot(self, ax: Any = None) -> Any:
+        """The report's headline figure on the caller's axes (default: the current ones)."""
+        from .figures import plot
+
+        return plot(self, ax)
+
+    def _repr_html_(self) -> str:
+        from .html import fragment
+
+        return fragment(self)
+
+
+_AS_THEY_ARE = ("probe", "probe_version", "settings", "provenance", "recipes", "seed", "key", "sample")
+
+
+def source_label(source: Record) -> str:
+    """The checkpoint with its revision; the same as `models.Source.label`."""
+    return f"{source['name']}-{source['revision']}" if source["revision"] else source["name"]
+
+
+def read_json(path: Path) -> Any:
+    """Strict JSON from a report's folder. UsageError names the file that is missing or damaged."""
+    try:
+        return loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); expected a report's folder") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: damaged, not strict JSON ({error})") from error
+
+
+def _read_arrays(path: Path, shapes: Mapping[str, list[int]]) -> dict[str, np.ndarray]:
+    try:
+        arrays = load_file(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: damaged, not safetensors ({error})") from error
+    found = {name: list(array.shape) for name, array in arrays.items()}
+    if found != shapes:
+        odd = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
+        raise UsageError(f"{path}: array {odd[0]!r} is not as report.json says")
+    return arrays
