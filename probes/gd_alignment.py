@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ..data.batch import Batch, Recipe
@@ -24,7 +25,7 @@ from .gd_claim import gd_claim
 from .gd_comparison import Comparison, GivenSettings, build_twins, compare, other_behaviours
 from .gd_seeds import between_seeds
 from .gd_shifts import CURVES, families_along, losses_along, rollout_losses
-from .gd_tasks import EVALUATION_TASKS, Splits, file_sha256, file_splits, generated_splits
+from .gd_tasks import EVALUATION_TASKS, Splits, file_sha256, file_splits, generated_splits, recorded_law
 from .gd_twins import TwinShape
 from .gd_weight_measures import weight_findings
 from .measure import Claim, Measure, missing
@@ -88,6 +89,17 @@ class GDAlignment(Probe):
 
     def fingerprint(self) -> dict[str, str]:
         return {} if self.tasks is None else {"tasks_sha256": file_sha256(self.tasks)}
+
+    def memory(self, subject: Subject) -> int | None:
+        if not isinstance(subject, Regressor):
+            return None
+        if self.tasks is not None:
+            tasks = Path(self.tasks).stat().st_size if Path(self.tasks).is_file() else 0
+        else:
+            n_context = {"n_context": subject.d_in, **recorded_law(subject.source.record), **self._law}["n_context"]
+            tasks = 8 * (self.limit or EVALUATION_TASKS) * (n_context + 1) * (subject.d_in + subject.d_out)
+        # measured: so many copies of the tasks are alive at the peak
+        return tasks * (6 + 3 * self._steps(subject))
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         if not isinstance(subject, Regressor):

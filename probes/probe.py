@@ -65,6 +65,10 @@ class Probe(ABC):
         """Digests of files that the settings name: part of a run's identity, since a path alone is not."""
         return {}
 
+    def memory(self, subject: Subject) -> int | None:
+        """About how many bytes measuring takes, beside Python and torch themselves; None: nobody knows."""
+        return None
+
     def between(self, subjects: tuple[Subject, ...], seed: int, batch_size: int) -> dict[str, Measure]:
         """Measures that need several seeds of one recipe, all at the same step; none by default."""
         return {}
