@@ -164,7 +164,12 @@ class RegressionTransformer(nn.Module):
         KQ: Float[Tensor, "block head d_model d_model"],
         PV: Float[Tensor, "block head d_model d_model"],
     ) -> RegressionTransformer:
-        """A transformer with the given gauge-free products: W_Q = KQ, W_O = PV, W_K = W_V = identity."""
+        """A transformer with the given gauge-free products: W_Q = KQ, W_O = PV, W_K = W_V = identity.
+
+        Of linear attention only: softmax scores are divided by the root of d_head, which products do not know.
+        """
+        if config.softmax:
+            raise ValueError("softmax attention is not determined by its products: their scale is no gauge")
         eye = torch.eye(config.d_model, dtype=KQ.dtype, device=KQ.device).expand_as(KQ).clone()
         shape = {"n_heads": KQ.shape[1], "d_head": config.d_model}
         config = RegressionConfig(**{**config.as_dict(), **shape})

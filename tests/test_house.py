@@ -1,4 +1,4 @@
-"""The house: who may import whom, what is exported, what ships, and how long things are."""
+"""The house: who may import whom, what is exported, and how long things are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import importlib
 import pkgutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,22 +132,6 @@ def test_an_unknown_name_is_an_attribute_error(layer: str) -> None:
     package = importlib.import_module(f"mesascope.{layer}")
     with pytest.raises(AttributeError, match="no_such_thing"):
         _ = package.no_such_thing
-
-
-def test_packages_are_the_folders() -> None:
-    """A folder that is missing from the list silently vanishes from the wheel."""
-    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert folders == set(LAYERS)
-    assert setuptools["package-dir"] == {f"mesascope.{folder}": folder for folder in folders}
-    assert sorted(setuptools["packages"]) == sorted(setuptools["package-dir"])
-
-
-@each_layer
-def test_folders_are_flat_and_typed(layer: str) -> None:
-    folder = PACKAGES[layer]
-    assert not [path for path in folder.rglob("*.py") if path.parent != folder]
-    assert (folder / "py.typed").is_file()
 
 
 def test_shapes_are_checked_while_testing() -> None:

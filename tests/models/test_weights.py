@@ -76,6 +76,12 @@ def test_linear_attention_is_its_products(random_model: Make, random_inputs: Cal
     torch.testing.assert_close(merged.weights().PV, weights.PV)
 
 
+def test_softmax_attention_is_more_than_its_products(random_model: Make) -> None:
+    model = random_model(softmax=True)
+    with pytest.raises(ValueError, match="softmax"):
+        RegressionTransformer.from_products(model.config, model.weights().KQ, model.weights().PV)
+
+
 def test_scale_moves_between_products_of_linear_attention_only(
     random_model: Make, random_inputs: Callable[..., Tensor]
 ) -> None:
