@@ -185,7 +185,8 @@ def python(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size: int
     loads = [_load(subject) for subject in subjects]
     call = f"seed={seed}, batch_size={batch_size})"
     what = f"{'probes.' if ours else ''}{kind.__name__}({settings})"
-    lines = ["from mesascope import analyses, models, probes"]
+    lines = ["import torch" for load in loads[:1] if "torch." in load]
+    lines += ["from mesascope import analyses, models, probes"]
     lines += [] if ours else [f"from {kind.__module__} import {kind.__name__}"]
     if len(loads) == 1:
         lines += [f"subject = {loads[0]}", f"report = analyses.run(subject, {what}, {call}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -114,12 +115,10 @@ class Report:
                 arrays=_read_arrays(folder / "arrays.safetensors", record["arrays"]),
                 timing=read_json(timing) if timing.exists() else {},
             )
-            same_label = report.label == record["label"]
+            _check(report, record)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             cause = f"{type(error).__name__}: {error}"
             raise UsageError(f"{folder / 'report.json'}: damaged, not a report ({cause})") from error
-        if not same_label:
-            raise UsageError(f"{folder / 'report.json'}: damaged, its label does not name its checkpoints")
         return report
 
     def save(self, out: str | Path, figures: str = "paper", keep_samples: int = 10_000) -> Path:
@@ -156,12 +155,32 @@ class Report:
         return fragment(self)
 
 
+_PROVENANCE = {"command", "python", "verification", "device", "dtype", "batch_size", "code_sha256", "environment"}
+_ENVIRONMENT = {"commit", "dirty", "packages", "threads"}
+_SOURCE = {"name", "revision", "path", "weights_sha256", "layout", "seed", "step", "facts", "record", "notes"}
 _AS_THEY_ARE = ("probe", "probe_version", "settings", "provenance", "recipes", "seed", "key", "sample")
 
 
 def source_label(source: Record) -> str:
     """The checkpoint with its revision; the same as `models.Source.label`."""
     return f"{source['name']}-{source['revision']}" if source["revision"] else source["name"]
+
+
+def _check(report: Report, record: Record) -> None:
+    """ValueError or KeyError for what others rely on: a report may be anybody's file."""
+    if not re.fullmatch(r"[0-9a-f]{16}", report.key):  # it names a folder
+        raise ValueError(f"key {report.key!r} is not one")
+    if report.label != record["label"]:
+        raise ValueError(f"label {record['label']!r} does not name its checkpoints")
+    whole = {"seed": report.seed, "provenance.batch_size": report.provenance["batch_size"]}
+    for name, value in whole.items():
+        if type(value) is not int:
+            raise ValueError(f"{name} = {value!r}, expected a whole number")
+    parts = [("provenance", report.provenance, _PROVENANCE), *(("source", s, _SOURCE) for s in report.sources)]
+    parts.append(("provenance.environment", report.provenance["environment"], _ENVIRONMENT))
+    for name, part, expected in parts:
+        if lacking := sorted(expected - set(part)):
+            raise ValueError(f"{name} lacks {', '.join(lacking)}")
 
 
 def read_json(path: Path) -> Any:

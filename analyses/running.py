@@ -98,7 +98,10 @@ def probe_named(name: str, settings: dict[str, Any] | None = None) -> Probe:
     for setting in settings or {}:
         if setting not in fields:
             raise UsageError(f"{name}: setting {setting!r} is not known; {nearest(setting, fields)}")
-    return kind(**{field: _hashable(value) for field, value in (settings or {}).items()})
+    try:
+        return kind(**{field: _hashable(value) for field, value in (settings or {}).items()})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name}: settings that the probe does not take ({error})") from error
 
 
 def _hashable(value: Any) -> Any:
