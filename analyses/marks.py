@@ -1,0 +1,304 @@
+"""The marks every figure is made of: an estimate with interval, nulls and replicates; each returns what it drew.
+
+What is drawn is a tidy table, the same for every figure: one row a mark, with the columns of `COLUMNS`.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.scale import FuncScale
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..probes.measure import Measure
+
+COLUMNS = ("panel", "series", "kind", "at", "value", "low", "high", "replicate", "n", "message")
+"""panel and series as labelled in the figure; kind: estimate, replicate, null or words; at: row or x coordinate."""
+
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+GREY = "#8C8C8C"
+NULL_LOOKS = (("#8C8C8C", "s"), ("#4D4D4D", "X"), ("#B3B3B3", "v"))
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a series is called, and a colour, a marker and a line style that all say the same."""
+
+    label: str
+    color: str = BLACK
+    marker: str = "o"
+    line: Any = "-"
+
+
+def frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(list(records), columns=list(COLUMNS))
+
+
+def together(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The tables of several panels, one below the other."""
+    parts = [part for part in frames if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else frame(())
+
+
+def has_number(measure: Measure | None) -> bool:
+    return measure is not None and bool(np.isfinite(measure.values).any())
+
+
+def evidence(measures: Iterable[Measure]) -> str:
+    """`95 % interval, 10,000 tasks`: what the bars and bands of these measures stand for, for a legend."""
+    shown = [m for m in measures if has_number(m) and np.isfinite(m.interval[0]).any()]
+    if not shown:
+        return ""
+    replicates = {measure.replicate for measure in shown}
+    if len(replicates) > 1:
+        return "95 % interval"
+    low, high = min(measure.n for measure in shown), max(measure.n for measure in shown)
+    first, *rest = replicates.pop().split(" ", 1)
+    numbers = f"{low:,}" if low == high else f"{low:,}–{high:,}"
+    kind = "t-interval" if any(measure.points is not None for measure in shown) else "interval"
+    return f"95 % {kind}, {numbers} {' '.join([first + 's', *rest])}"
+
+
+# -- reading measures --------------------------------------------------------------------------------------------------
+
+
+def last_step(measures: Mapping[str, Measure]) -> dict[str, Measure]:
+    """The measures of the last of several steps; measures without steps as they are."""
+    return {name: at_step(m, -1) if m.axes[:1] == ("step",) else m for name, m in measures.items()}
+
+
+def at_step(measure: Measure, index: int) -> Measure:
+    """One step of a measure whose leading axis is "step"."""
+    low, high = measure.interval
+    return replace(
+        measure,
+        values=np.asarray(measure.values[index]),
+        interval=(np.asarray(low[index]), np.asarray(high[index])),
+        axes=measure.axes[1:],
+        coords={axis: labels for axis, labels in measure.coords.items() if axis != "step"},
+        nulls={name: held for name, samples in measure.nulls.items() if len(held := _numbers(samples[:, index]))},
+        points=None if measure.points is None else measure.points[:, index],
+    )
+
+
+def _numbers(samples: np.ndarray) -> np.ndarray:
+    """The samples that are numbers: a step may have fewer than another."""
+    return samples[np.isfinite(samples.reshape(len(samples), -1)).any(axis=1)]
+
+
+# -- rows: one measure without axes a row ------------------------------------------------------------------------------
+
+
+def rows(entries: Sequence[tuple[Look, Measure | None]], ax: Axes, panel: str = "") -> pd.DataFrame:
+    """Each measure as a dot with its interval, one below the other, replicates just below it; None: an empty row."""
+    records: list[dict[str, Any]] = []
+    for y, (look, measure) in enumerate(entries):
+        if measure is None:
+            continue
+        common = {"panel": panel, "series": look.label, "at": look.label, "replicate": measure.replicate}
+        records += [common | record for record in _row(ax, float(y), look, measure)]
+    ax.set_yticks(range(len(entries)), [look.label for look, _ in entries])
+    ax.set_ylim(len(entries) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    return frame(records)
+
+
+def _row(ax: Axes, y: float, look: Look, measure: Measure) -> list[dict[str, Any]]:
+    if not has_number(measure):
+        word = "undefined" if measure.status == "ok" else measure.status
+        background = {"color": "white", "pad": 0.5}
+        ax.text(0.05, y, word, transform=ax.get_yaxis_transform(), va="center", style="italic", bbox=background)
+        return [{"kind": "words", "message": measure.message}]
+    nulls = null_looks(measure)
+    records = [_null(ax, y + 0.22 * i, nulls[name], measure.nulls[name]) for i, name in enumerate(nulls)]
+    if measure.points is not None:
+        offsets = np.linspace(0.15, 0.3, len(measure.points))
+        ax.plot(measure.points, y + offsets, ls="", marker="o", ms=2, mfc="none", mec=look.color, mew=0.5)
+        records += [{"kind": "replicate", "value": float(value), "n": 1} for value in measure.points]
+    low, high = (float(bound) for bound in measure.interval)
+    if np.isfinite(low) and np.isfinite(high):
+        ax.plot([low, high], [y, y], color=look.color, lw=1.2, solid_capstyle="butt")
+    ax.plot([measure.estimate], [y], ls="", marker=look.marker, color=look.color, ms=4)
+    return [*records, {"kind": "estimate", "value": measure.estimate, "low": low, "high": high, "n": measure.n}]
+
+
+def null_looks(measure: Measure) -> dict[str, Look]:
+    """A look for each null of a measure."""
+    return {name: Look(name, *NULL_LOOKS[i % len(NULL_LOOKS)]) for i, name in enumerate(measure.nulls)}
+
+
+def _null(ax: Axes, y: float, look: Look, samples: np.ndarray) -> dict[str, Any]:
+    low, high = np.nanpercentile(samples, (2.5, 97.5))
+    mean = float(np.nanmean(samples))
+    ax.plot([low, high], [y, y], color=look.color, lw=2.5, alpha=0.5, solid_capstyle="butt", zorder=1.5)
+    ax.plot([mean], [y], ls="", marker=look.marker, ms=2.5, color=look.color, mew=0, zorder=1.6)
+    return {
+        "kind": f"null: {look.label}", "value": mean, "low": float(low), "high": float(high),
+        "replicate": "null", "n": len(samples),
+    }  # fmt: skip
+
+
+# -- curves: one measure along one axis --------------------------------------------------------------------------------
+
+
+def curve(measure: Measure, look: Look, ax: Axes, panel: str = "", every: int | tuple[int, int] = 1) -> pd.DataFrame:
+    """A measure along its only axis as a line with its interval as a band; replicates as thin lines."""
+    at = np.asarray(measure.labels(measure.axes[0]), dtype=np.float64)
+    low, high = measure.interval
+    for points in () if measure.points is None else measure.points:
+        ax.plot(at, points, color=look.color, ls=look.line, lw=0.4, alpha=0.5, zorder=1.8)
+    ax.fill_between(at, low, high, color=look.color, alpha=0.2, lw=0)
+    ax.plot(at, measure.values, color=look.color, ls=look.line, marker=look.marker, ms=3, markevery=every)
+    common = {"panel": panel, "series": look.label, "replicate": measure.replicate}
+    records = [
+        common | {"kind": "estimate", "at": a, "value": v, "low": lo, "high": hi, "n": measure.n}
+        for a, v, lo, hi in zip(at, measure.values, low, high, strict=True)
+    ]
+    for points in () if measure.points is None else measure.points:
+        records += [
+            common | {"kind": "replicate", "at": a, "value": v, "n": 1} for a, v in zip(at, points, strict=True)
+        ]
+    return frame(records)
+
+
+# -- words, scales, legends --------------------------------------------------------------------------------------------
+
+
+def say(ax: Axes, text: str, panel: str = "", series: str = "") -> pd.DataFrame:
+    """Words where there is nothing to draw, and why."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    width = ax.get_position().width * figure.get_figwidth()
+    lines = textwrap.wrap(text, max(int(width * 13), 12), max_lines=7, placeholder=" …")
+    ax.text(
+        0.5, 0.5, "\n".join(lines), transform=ax.transAxes, ha="center", va="center", color="#4D4D4D", style="italic"
+    )
+    ax.set(xticks=[], yticks=[])
+    ax.minorticks_off()
+    return frame([{"panel": panel, "series": series, "kind": "words", "message": text}])
+
+
+_REFERENCE: dict[str, Any] = {"color": GREY, "lw": 0.6, "ls": (0, (1, 2))}
+
+
+def reference(ax: Axes, x: float) -> None:
+    """A thin upright line where a mark would be if there were no difference, or at the value of training."""
+    ax.axvline(x, zorder=1, **_REFERENCE)
+
+
+def reference_key(label: str) -> Artist:
+    return Line2D([], [], label=label, **_REFERENCE)
+
+
+def spans_decades(values: Iterable[float], decades: float = 1.3) -> bool:
+    """Whether positive numbers range so far that only a logarithmic axis shows them all."""
+    found = np.array([value for value in values if np.isfinite(value)])
+    return bool(len(found) and found.min() > 0 and np.log10(found.max() / found.min()) > decades)
+
+
+def log_scale(ax: Axes, which: Literal["x", "y"]) -> None:
+    """A logarithmic axis with plain numbers at its ticks, as few as its range needs."""
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    ax.set(**{f"{which}scale": "log"})
+    low, high = sorted(axis.get_view_interval())
+    ratio = high / low
+    digits = (1, 1.5, 2, 3, 4, 5, 7) if ratio < 5 else (1, 2, 5) if ratio < 50 else (1,)
+    axis.set_major_locator(LogLocator(subs=digits, numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float) -> str:
+    if 1e-3 <= abs(value) < 1e4:
+        return f"{value:g}"
+    exponent = round(math.log10(abs(value)))
+    return f"$10^{{{exponent}}}$"
+
+
+def cosine_scale(ax: Axes, which: Literal["x", "y"]) -> None:
+    """An axis for cosines on which each further nine (.9, .99, .999) has the same room, since they part near 1."""
+    tiny = 1e-6  # keeps a cosine of exactly 1 at a finite place
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    low, high = (ax.dataLim.intervalx if which == "x" else ax.dataLim.intervaly) if ax.has_data() else (0.0, 1.0)
+    low, high = max(min(low, 0.0), -1.0), min(max(high, 0.9), 1.0)
+
+    def spread(cosine: Any) -> Any:
+        return -np.log10(1 + tiny - np.clip(cosine, -1, 1))
+
+    def gather(place: Any) -> Any:
+        return 1 + tiny - 10.0 ** -np.asarray(place)
+
+    ax.set(**{f"{which}scale": FuncScale(axis, (spread, gather))})
+    room = 0.06 * (spread(high) - spread(low))
+    ends = gather(spread(low) - room), gather(spread(high) + room)
+    ax.set(**{f"{which}lim": ends})
+    half = (0.5,) if spread(high) < 2 else ()
+    nines = (-1.0, 0.0, *half, 0.9, 0.99, 0.999, 0.9999, 0.99999)
+    axis.set_major_locator(FixedLocator([nine for nine in nines if ends[0] <= nine <= ends[1]]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("0.", ".")))
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
+    """One legend below all axes, in as many columns as the width has room for."""
+    for columns in range(len(handles), 0, -1):
+        legend = figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width <= 0.98 * figure.bbox.width:
+            return
+        legend.remove()
+
+
+def legend_under(ax: Axes, handles: Sequence[Artist], title: str) -> None:
+    """A legend of one column under the tick labels and the label of an axes' x axis."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    place = ax.transAxes + ScaledTranslation(0, -0.34, figure.dpi_scale_trans)
+    ax.legend(
+        handles=list(handles), title=title, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=place,
+        frameon=False,
+    )  # fmt: skip
+
+
+def keys(measures: Iterable[Measure]) -> list[Artist]:
+    """What the interval, the replicates and each null look like, for a legend."""
+    found = [measure for measure in measures if has_number(measure)]
+    handles: list[Artist] = []
+    if words := evidence(found):
+        handles.append(Line2D([], [], color=BLACK, marker="o", ms=4, lw=1.2, label=f"estimate, {words}"))
+    if replicates := {measure.replicate for measure in found if measure.points is not None}:
+        label = f"one {replicates.pop()}"
+        handles.append(Line2D([], [], ls="", color=BLACK, marker="o", ms=2, mfc="none", mew=0.5, label=label))
+    nulls = {name: look for measure in found for name, look in null_looks(measure).items()}
+    return handles + [
+        Line2D(
+            [], [], color=look.color, marker=look.marker, ms=2.5, mew=0, lw=2.5, alpha=0.5, label=f"{name}, 95 % range"
+        )
+        for name, look in nulls.items()
+    ]
+
+
+def line_key(look: Look, marker: bool = True) -> Artist:
+    return Line2D([], [], color=look.color, ls=look.line, marker=look.marker if marker else "", ms=3, label=look.label)
+
+
+def band_key(label: str, color: str = BLACK) -> Artist:
+    return Patch(color=color, alpha=0.3, lw=0, label=label)
+
+
+def thin_key(label: str) -> Artist:
+    return Line2D([], [], color=BLACK, lw=0.4, alpha=0.5, label=label)

@@ -1,0 +1,211 @@
+"""The figures of gd-alignment, drawn from made-up reports of every kind, are legible and show exactly their table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.path import Path
+from matplotlib.text import Text
+from matplotlib.transforms import Affine2D
+from mesascope.analyses import figures
+from mesascope.analyses.report import Report
+from mesascope.probes.measure import Claim, Measure, missing
+
+D = 10
+LOSS = "half squared label"
+
+
+@dataclass
+class MadeUp:
+    """Plausible numbers for a report on one checkpoint, on several seeds, or on several seeds at several steps."""
+
+    n_layers: int = 1
+    seeds: int = 0
+    steps: tuple[int, ...] = ()
+    measures: dict[str, Measure] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+        self._losses()
+        self._alignment()
+        self._curves()
+        self._weights()
+
+    def report(self) -> Report:
+        settings = {"input_range": 1.0, "weight_scale": 1.0}
+        sources = [{"name": f"lsa-{self.n_layers}layer", "revision": f"seed{i}"} for i in range(max(self.seeds, 1))]
+        return Report(
+            "gd-alignment", "1", {}, tuple(sources), {}, {"evaluation": {"settings": settings}},
+            Claim("", "", "", (), "", ()), self.measures, self.arrays, 0, "0" * 16,
+        )  # fmt: skip
+
+    @property
+    def twins(self) -> list[str]:
+        return ["gd"] if self.n_layers == 1 else ["gd", "gdpp"]
+
+    @property
+    def rivals(self) -> list[str]:
+        return ["zero", "mean_label", "ridge", "min_norm", *(f"gd_{k + 1}" for k in range(2 * self.n_layers))]
+
+    def put(self, name: str, values: Any, unit: str, spread: float = 0.01, **keywords: Any) -> None:
+        """A measure around these values; over steps it approaches them from three times as much."""
+        values = np.asarray(values, dtype=np.float64)
+        axes = tuple(keywords.pop("axes", ()))
+        if self.steps:
+            fade = np.exp(-np.array(self.steps) / 1500.0).reshape(-1, *[1] * values.ndim)
+            start = 0.0 if unit == "cosine" else 1.0 if name.startswith("loss_gd") else 2.0
+            values = values * (1 - fade + start * fade)
+            axes = ("step", *axes)
+            keywords["coords"] = {"step": self.steps} | keywords.get("coords", {})
+            keywords["nulls"] = {k: np.stack([v] * len(self.steps), 1) for k, v in keywords.get("nulls", {}).items()}
+        half = spread * np.abs(values)
+        if self.seeds:
+            noise = self.rng.normal(size=(self.seeds, *values.shape)) * half
+            keywords["points"] = values + noise
+        replicate, n = ("seed", self.seeds) if self.seeds else ("task", 10_000)
+        if not keywords.get("nulls"):
+            keywords["no_nulls"] = "a loss is compared with rivals"
+        interval = (np.asarray(values - half), np.asarray(values + half))
+        self.measures[name] = Measure(np.asarray(values), unit, interval, replicate, n, axes=axes, **keywords)
+
+    def _losses(self) -> None:
+        level = {"model": 0.2062, "gd": 0.2064, "zero": 0.4167, "mean_label": 0.41, "ridge": 0.19, "min_norm": 0.31}
+        level |= {f"gd_{k + 1}": 0.2064 * 0.8**k for k in range(2 * self.n_layers)}
+        if self.n_layers > 1:
+            level |= {"model": 0.121, "gd": 0.165, "gdpp": 0.1205}
+        for name in ["model", *self.twins, *self.rivals]:
+            self.put(f"loss_{name}", level[name], LOSS, 0.015)
+            if name != "model":
+                self.put(f"loss_difference_{name}", level["model"] - level[name], LOSS, 0.05)
+        self.put("loss_interpolated", level["model"] * 1.002, LOSS)
+
+    def _alignment(self) -> None:
+        cosine = {"gd": 0.9993, "gdpp": 0.9962, "ridge": 0.991, "min_norm": 0.72, "gd_1": 0.9993, "gd_2": 0.97}
+        cosine |= {"gd_3": 0.94, "gd_4": 0.91}
+        if self.n_layers > 1:
+            cosine |= {"gd": 0.952, "ridge": 0.988}
+        untrained = self.rng.normal(0, 0.04, 50)
+        shuffled = self.rng.normal(0.12, 0.003, 20)
+        for name in [*self.twins, *self.rivals]:
+            if name in ("zero", "mean_label"):
+                self.measures[f"cosine_{name}"] = missing("cosine", "undefined", "its prediction ignores the query")
+                self.measures[f"norm_ratio_{name}"] = missing("ratio", "undefined", "its prediction ignores the query")
+            else:
+                nulls = {"untrained": untrained, "shuffled labels": shuffled}
+                self.put(f"cosine_{name}", cosine[name], "cosine", (1 - cosine[name]) / 10, nulls=nulls)
+                self.put(f"norm_ratio_{name}", 1 + (1 - cosine[name]), "ratio")
+            self.put(f"model_difference_{name}", 0.05 + 3 * (1 - cosine.get(name, 0.5)), "label / input", 0.05)
+            self.put(f"prediction_difference_{name}", 0.01 + (1 - cosine.get(name, 0.5)), "label", 0.05)
+        if self.seeds:
+            self.put("cosine_other_seed", 0.9991, "cosine", 0.0002, no_nulls="it is the ceiling itself")
+        matrix = np.array([[cosine.get(a, 0) * cosine.get(b, 0) for a in self.rivals] for b in self.rivals])
+        matrix[:2] = matrix[:, :2] = np.nan
+        np.fill_diagonal(matrix[2:, 2:], 1.0)
+        names = tuple(self.rivals)
+        coords = {"rival": names, "rival_2": names}
+        message = "undefined where a prediction ignores the query"
+        self.put("rival_cosines", matrix, "cosine", axes=("rival", "rival_2"), coords=coords, message=message)
+
+    def _curves(self) -> None:
+        scale = np.linspace(0.5, 2, 16)
+        for i, name in enumerate(["model", *self.twins]):
+            for test, x, y in (
+                ("input_scale", scale, 0.2 * scale**2 * (1 + (0.3 + 0.1 * i) * (scale - 1) ** 4)),
+                ("weight_scale", np.linspace(0.5, 5, 10), (0.2 + 0.01 * i) * np.linspace(0.5, 5, 10) ** 2),
+                ("other_distributions", np.linspace(0.5, 5, 10), 0.001 * np.linspace(0.5, 5, 10) ** (6 + i)),
+                ("other_distributions_weight_scale", np.linspace(0.5, 5, 10), 0.02 * np.linspace(0.5, 5, 10) ** 2),
+            ):
+                axis = "weight_scale" if "weight_scale" in test else "input_range"
+                self.put(f"loss_{test}_{name}", y, LOSS, 0.05, axes=(axis,), coords={axis: tuple(x)})
+            corrupted = {"axes": ("n_corrupted",), "coords": {"n_corrupted": (0, 2, 4, 6, 8)}}
+            self.put(f"loss_noisy_labels_{name}", 0.2 + (0.08 + i / 100) * np.arange(5), LOSS, **corrupted)
+        for name in ("model", "gd") if self.n_layers == 1 else ():
+            self.put(f"loss_rollout_{name}", 0.06 + 0.35 * 0.9 ** np.arange(50), LOSS, axes=("rollout_step",))
+
+    def _weights(self) -> None:
+        t = np.linspace(0, 1, 21)
+        axis: dict[str, Any] = {"axes": ("t",), "coords": {"t": tuple(t)}}
+        for twin in self.twins:
+            bump = t * (1 - t)
+            self.put(f"loss_path_{twin}", 0.2062 + 0.0008 * t + 0.004 * bump, LOSS, 0.015, **axis)
+            self.put(f"loss_path_{twin}_unaligned", 0.2062 + 1.9 * bump, LOSS, 0.015, **axis)
+            self.put(f"loss_path_{twin}_wrong_rate", 0.2062 + 0.1 * t**2, LOSS, 0.015, **axis)
+            self.put(f"loss_path_{twin}_rotated", 0.5 - 0.29 * t, LOSS, 0.015, **axis)
+            for control, barrier in {"": 0.0008, "_unaligned": 0.486, "_wrong_rate": 0.0002, "_rotated": 0.003}.items():
+                self.put(f"barrier_{twin}{control}", barrier, LOSS, 0.2)
+                self.put(f"weight_distance_{twin}{control}", 0.06 + 50 * barrier, "relative Frobenius distance")
+            self._products(twin)
+
+    def _products(self, twin: str) -> None:
+        kq, pv = np.diag([1.0] * D + [0.0]), np.diag([0.0] * D + [-0.606])
+        if twin == "gdpp":
+            pv = np.diag([-0.018] * D + [-0.5])
+        for product, value in {"KQ": kq, "PV": pv}.items():
+            stack = np.broadcast_to(value, (self.n_layers, 1, D + 1, D + 1)).copy()
+            stack = np.stack([stack] * self.seeds) if self.seeds else stack
+            self.arrays[f"{product}_{twin}"] = stack
+            self.arrays[f"{product}_aligned"] = stack + 0.01 * self.rng.normal(size=(D + 1, D + 1))
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "one layer": {},
+    "two layers, five seeds": {"n_layers": 2, "seeds": 5},
+    "five seeds over training": {"seeds": 5, "steps": (0, 500, 1000, 1500, 2000, 3000, 4000, 5000)},
+    "two layers over training": {"n_layers": 2, "seeds": 3, "steps": (0, 1, 10, 100, 500, 1000, 5000)},
+}
+NAMES = list(figures.figures_of("gd-alignment"))
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def report(request: pytest.FixtureRequest) -> Report:
+    return MadeUp(**KINDS[request.param]).report()
+
+
+def drawn_texts(figure: Figure) -> list[tuple[str, Path]]:
+    """Every text that reaches the canvas, with its outline in pixels, rotation included."""
+    canvas = FigureCanvasAgg(figure)
+    texts: list[Text] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Text, "draw", lambda self, renderer: texts.append(self) if self.get_visible() else None)
+        figure.draw(canvas.get_renderer())
+    return [(text.get_text(), outline(text)) for text in texts if text.get_text().strip()]
+
+
+def outline(text: Text) -> Path:
+    turn = text.get_rotation()
+    if turn % 90 == 0:
+        box = text.get_window_extent()
+        return Path(box.corners()[[0, 1, 3, 2, 0]])
+    assert text.get_rotation_mode() == "anchor"
+    anchor = text.get_transform().transform(text.get_position())
+    text.set_rotation(0)
+    corners = text.get_window_extent().corners()[[0, 1, 3, 2, 0]]
+    text.set_rotation(turn)
+    return Path(Affine2D().rotate_deg_around(*anchor, turn).transform(corners))
+
+
+def faults(figure: Figure) -> list[str]:
+    """Texts that leave the canvas or run into another."""
+    texts = drawn_texts(figure)
+    inside = figure.bbox.padded(0.5)
+    cut = [f"{text!r} leaves the canvas" for text, path in texts if not inside.contains(*path.get_extents().min)
+           or not inside.contains(*path.get_extents().max)]  # fmt: skip
+    clashes = [f"{a!r} on {b!r}" for (a, p), (b, q) in combinations(texts, 2) if p.intersects_path(q, filled=True)]
+    return cut + clashes
+
+
+@pytest.mark.parametrize("style", ["neurips", "icml", "acl"])
+def test_no_text_is_cut_off_or_on_another(report: Report, style: str) -> None:
+    for name in NAMES:
+        drawn = figures.render(report, name, style)
+        if drawn is not None:
+            assert not faults(drawn[0]), f"{name}: {faults(drawn[0])}"
+            assert drawn[0].get_figwidth() <= figures.STYLES[style].page
+            assert all(path.get_extents().height > 0 for _, path in drawn_texts(drawn[0]))
