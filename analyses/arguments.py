@@ -89,10 +89,11 @@ def run_options(values: Mapping[str, Any]) -> RunOptions:
     """Options of `run`, from the configuration file where the command line is silent."""
     given = dict(values)
     path = given.pop("config", None)
-    merged = {**(_read_config(Path(path)) if path else {}), **given}
+    merged: dict[str, Any] = {**(_read_config(Path(path)) if path else {}), **given}
     if not merged.get("models"):
         raise UsageError("run: no MODEL; expected a shipped name (`mesascope list checkpoints`) or a file")
-    return RunOptions(**{name: tuple(v) if isinstance(v, list) else v for name, v in merged.items()})
+    lists: dict[str, Any] = {name: tuple(value) for name, value in merged.items() if isinstance(value, list)}
+    return RunOptions(**{**merged, **lists})
 
 
 def pairs(text: str) -> dict[str, Any]:
@@ -302,7 +303,6 @@ def _add_train(parser: Parser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="the checkpoint to write (default RECIPE.safetensors)")
     parser.add_argument("--seeds", type=_seeds, metavar="N,…", help="which seeds (default: the recipe's)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default cpu)")
-    parser.add_argument("--force", action="store_true", help="replace FILE when it exists")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
 
 

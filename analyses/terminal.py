@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +16,16 @@ PIPED_WIDTH = 160  # rich takes 80 columns where there is no terminal, and would
 def printable(text: str) -> str:
     """`text` without what steers a terminal or reorders letters: control, bidi and other invisible characters."""
     return "".join(char for char in text if char == "\n" or unicodedata.category(char) not in _STEERING)
+
+
+def complain(error: Exception) -> None:
+    """One line on stderr."""
+    print(f"mesascope: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """Data for other programs, alone on stdout."""
+    print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def show(item: Any) -> None:
@@ -56,11 +68,16 @@ def print_claim(title: str, claim: Mapping[str, Any]) -> None:
     show(Panel(card, title=Text(printable(title)), title_align="left"))
 
 
+def number(value: float) -> str:
+    """Four digits; no minus before a zero."""
+    return "undefined" if math.isnan(value) else f"{value + 0.0:.4g}"
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return number(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={shown}" for name, shown in value.items())
+        return printable(", ".join(name if shown == "None" else f"{name}={shown}" for name, shown in value.items()))
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        return printable(", ".join(map(str, value)))
     return printable("" if value is None else str(value)).replace("\n", " ")
