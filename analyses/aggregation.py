@@ -49,7 +49,7 @@ def _means(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
     for cell in np.flatnonzero(defined.any(axis=0)):
         column = flat[defined[:, cell], cell]
         values[cell] = column.mean()
-        low[cell], high[cell] = t_interval(column)
+        (low[cell],), (high[cell],) = t_interval(column[:, None])
     counts = defined.sum(axis=0)
     return values.reshape(shape), low.reshape(shape), high.reshape(shape), counts.reshape(shape)
 

@@ -94,6 +94,7 @@ def over(
         claim=probe.claim(by_step[last], tuple(subject.source for subject, _ in groups[last])),
         measures=measures,
         arrays=_arrays([member for _, member in groups[last]]),
+        sample=groups[last][0][1].sample if len(groups[last]) == 1 else None,
         key=family_key([member.key for member in members]),
         members=tuple({"label": member.label, "key": member.key} for member in members),
         timing=timing(begun),
@@ -145,11 +146,11 @@ def _arrays(members: Sequence[Report]) -> dict[str, np.ndarray]:
     """Small arrays of the last step, such as weights, one seed above the other; never a value a task."""
     if len(members) == 1:
         return dict(members[0].arrays)
-    tasks = {member.recipes.get("evaluation", {}).get("n") for member in members}
+    tasks = [(member.n_tasks,) for member in members]
     return {
         name: np.stack([member.arrays[name] for member in members])
         for name, like in members[0].arrays.items()
-        if like.shape[:1] not in {(n,) for n in tasks}
+        if like.shape[:1] not in tasks
         and like.size <= SMALL
         and all(name in member.arrays and member.arrays[name].shape == like.shape for member in members)
     }

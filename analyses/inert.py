@@ -14,14 +14,17 @@ _LONGEST_NAME = 80
 
 
 def csv_cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula (CWE-1236). Numbers stay numbers."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """A cell that no spreadsheet takes for a formula (CWE-1236) and no reader for two lines. Numbers stay numbers."""
+    if not isinstance(value, str):
+        return value
+    guarded = f"'{value}" if value.startswith(_FORMULA) else value
+    return guarded.replace("\r", " ")  # the csv module quotes a line feed, but not this
 
 
 def slug(text: str) -> str:
     """`text` as the name of one file or folder; text that had to be changed carries a digest of what it was."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip(".-")[:_LONGEST_NAME].rstrip(".-")
-    if plain == text:
+    if plain and plain == text:
         return plain
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{plain}-{digest}" if plain else digest

@@ -76,6 +76,11 @@ class Report:
         """Where the report lies below an output folder."""
         return Path(slug(self.label), slug(self.probe), self.key)
 
+    @property
+    def n_tasks(self) -> int | None:
+        """Tasks along the leading axis of raw values: those evaluated, or those of them that were kept."""
+        return self.sample["kept"] if self.sample else self.recipes.get("evaluation", {}).get("n")
+
     def record(self) -> dict[str, Any]:
         """Everything but arrays and timing, in the types of JSON and in the order of `report.json`."""
         return {
@@ -117,7 +122,7 @@ class Report:
             )
             _check(report, record)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            cause = f"{type(error).__name__}: {error}"
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
             raise UsageError(f"{folder / 'report.json'}: damaged, not a report ({cause})") from error
         return report
 

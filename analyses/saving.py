@@ -50,8 +50,8 @@ def save(report: Report, out: Path, drawn: str, keep_samples: int) -> Path:
 
 def sampled(report: Report, keep: int) -> Report:
     """The report with at most `keep` tasks in its raw values, the same for every array, drawn with its seed."""
-    total = report.sample["kept"] if report.sample else report.recipes.get("evaluation", {}).get("n", 0)
-    if total <= keep:
+    total = report.n_tasks
+    if total is None or total <= keep:
         return report
     chosen = np.sort(np.random.default_rng([report.seed, total]).permutation(total)[:keep])
     arrays = {name: a[chosen] if a.shape[:1] == (total,) else a for name, a in report.arrays.items()}

@@ -91,7 +91,7 @@ def place(measure: Measure, cell: tuple[int, ...]) -> Row:
 
 def against(measure: Measure, samples: np.ndarray) -> dict[str, np.ndarray]:
     """Each cell of a measure against one null. Null samples without a number are left out."""
-    n = np.isfinite(samples).sum(axis=0)
+    n = np.asarray(np.isfinite(samples).sum(axis=0))
     total = np.where(np.isfinite(samples), samples, 0.0)
     mean = np.divide(total.sum(axis=0), n, out=np.full(measure.values.shape, np.nan), where=n > 0)
     squares = (np.where(np.isfinite(samples), samples - mean, 0.0) ** 2).sum(axis=0)
@@ -110,7 +110,8 @@ def _p_value(measure: Measure, samples: np.ndarray, mean: np.ndarray, n: np.ndar
     else:
         extreme = samples <= measure.values
     defined = np.isfinite(measure.values) & (n > 0)
-    return np.where(defined, (1 + extreme.sum(axis=0)) / (n + 1), np.nan)
+    count = (extreme & np.isfinite(samples)).sum(axis=0)
+    return np.where(defined, (1 + count) / (n + 1), np.nan)
 
 
 def _adjusted(p: np.ndarray) -> np.ndarray:

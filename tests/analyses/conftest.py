@@ -40,15 +40,16 @@ class MeanAnswer(Probe):
         answers = subject.predict(tasks.inputs.to(subject.device, subject.dtype)).detach().double().numpy()[:, 0]
         losses = 0.5 * (answers - tasks.targets.numpy()[:, 0]) ** 2
         null = np.random.default_rng(seed).normal(size=20)
-        mean = answers.mean() + self.offset
+        mean, loss = np.asarray(answers.mean() + self.offset), np.asarray(losses.mean())
         by_scale = np.array([mean * scale for scale in self.scales])
         none = "a deterministic function of the answers"
         measures = {
             "answer": Measure(
-                mean, "label", (mean - 0.1, mean + 0.1), "task", self.n_tasks, nulls={"normal": null, "wide": 3 * null}
+                mean, "label", (np.asarray(mean - 0.1), np.asarray(mean + 0.1)), "task", self.n_tasks,
+                nulls={"normal": null, "wide": 3 * null},
             ),
             "loss": Measure(
-                losses.mean(), "loss", (0.0, 2 * losses.mean()), "task", self.n_tasks, no_nulls=none,
+                loss, "loss", (np.zeros(()), np.asarray(2 * loss)), "task", self.n_tasks, no_nulls=none,
                 higher_is_better=False,
             ),
             "by_scale": Measure(
