@@ -14,10 +14,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NoReturn
 
-from ..data.errors import MesascopeError
-from .arguments import LISTS, parse, run_options
+from ..data.errors import MesascopeError, UsageError, nearest
+from .arguments import FORMATS, LISTS, parse, run_options
 from .terminal import complain, print_json, print_table, printable
 
 Values = Mapping[str, Any]

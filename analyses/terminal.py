@@ -7,7 +7,7 @@ import math
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 PIPED_WIDTH = 160  # rich takes 80 columns where there is no terminal, and would fold every table
@@ -32,8 +32,12 @@ def show(item: Any) -> None:
     """Print a rich object on standard output. Text is taken as it is: brackets in a file's name are not markup."""
     from rich.console import Console
 
+    class Terminal(Console):
+        def on_broken_pipe(self) -> NoReturn:
+            raise BrokenPipeError  # rich would exit on its own, with another code
+
     width = None if sys.stdout.isatty() else PIPED_WIDTH
-    Console(width=width, markup=False, highlight=False, emoji=False).print(item)
+    Terminal(width=width, markup=False, highlight=False, emoji=False).print(item)
 
 
 def print_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Iterable[str] | None = None) -> None:

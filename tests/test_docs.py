@@ -1,0 +1,104 @@
+"""What the README and the guide pages show is what happens: their commands and their Python run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from mesascope.analyses import cli
+from mesascope.analyses.arguments import EXIT_CODES, parse
+from mesascope.models import gd_transformer
+from mesascope.models.catalogue import MODEL_ARGS
+from mesascope.probes import PROBES
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = [page.name for page in PAGES]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of every `$ mesascope …` that a page shows."""
+    lines = (line for block in blocks(page, "console") for line in block.splitlines())
+    return [shlex.split(line)[2:] for line in lines if line.startswith("$ mesascope")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with the files that the pages speak of."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mpl, "rcParams", mpl.rcParams.copy())
+    mpl.use("agg")
+    for place in ("provenance", "running"):  # sources that have changed reuse nothing, and every command starts anew
+        monkeypatch.setattr(f"mesascope.analyses.{place}.source_state", lambda: {"commit": "c" * 40, "dirty": False})
+    weights = gd_transformer(n_context=10, learning_rate=6.0, d_in=10)
+    roles = {"query": "W_Q", "key": "W_K", "value": "W_V", "linear": "W_O"}
+    arrays = {f"transformer/multi_head_attention/{n}/w": weights.get_parameter(r)[0, 0] for n, r in roles.items()}
+    np.savez("weights.npz", **{name: array.numpy() for name, array in arrays.items()})
+    tasks = torch.randn(20, 11, 11, generator=torch.Generator().manual_seed(0)).numpy()
+    np.savez("tasks.npz", inputs=tasks, targets=tasks[:, 0, 0])
+    for block in blocks(ROOT / "docs" / "cli.md", "toml"):
+        name = block.splitlines()[0].removeprefix("# ")
+        Path(name).write_text(block)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_the_python_of_a_page_runs(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_the_commands_of_a_page_run(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in commands(page):
+        command, _ = parse(words)
+        if command == "train":
+            continue  # minutes; its own tests train small recipes
+        small = ["--limit", "20", "--figures", "none"] if command == "run" else []
+        assert cli.main([*words, *small]) == 0, f"{' '.join(words)}: {capsys.readouterr().err}"
+
+
+def test_the_page_of_the_command_line_is_complete() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [name for name in MODEL_ARGS if f"| `{name}` |" not in text] == []
+    assert [code for code in re.findall(r"\b\d+\b", EXIT_CODES) if not re.search(rf"^\|.*\b{code}\b", text, re.M)] == []
+    flags = re.findall(r"--[a-z-]+", text)
+    shown = {flag for words in commands(ROOT / "docs" / "cli.md") for flag in words if flag.startswith("--")}
+    assert shown <= set(flags)
+
+
+def test_every_flag_of_run_stands_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--help"]) == 0
+    flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help", "--probes", "--revisions"}
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [flag for flag in sorted(flags) if flag not in text] == []
+
+
+def test_the_readme_lists_every_probe_and_its_links_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in PROBES if f"| `{name}` |" not in text] == []
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_the_notebook_runs(folder: Path) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    notebook = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "outputs are made by running, not kept"
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in shown), "the figure is seen"
+    assert any("text/html" in output.get("data", {}) for output in shown), "the report shows itself"
