@@ -1,0 +1,187 @@
+"""Training a recipe: several seeds in one vectorised run, checkpoints along the way, resumable to the byte.
+
+Every seed has its own initial weights, its own stream of tasks, its own gradient clip and its own Adam moments: seeds
+share the run, not a single number.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..data.errors import MesascopeError, UsageError
+from ..data.stream import draw_step
+from ..models.catalogue import read_header
+from ..models.checkpoint import save_checkpoint
+from ..models.merged import predict_seeds
+from ..models.regression_transformer import RegressionConfig
+from ..probes.probe import Progress, silent
+from .recipes import TrainingRecipe
+from .training_run import TrainingRun, changes, readable_errors, unflatten
+
+SAVE_EVERY = 250  # steps between two writes of the .partial file
+REPORT_EVERY = 20  # steps between two reports of progress
+
+
+def train(
+    recipe: TrainingRecipe,
+    path: str | Path,
+    seeds: Sequence[int] | None = None,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Path:
+    """Train `recipe` (or only `seeds` of it) and write the family of checkpoints to `path`.
+
+    The state lies in `<path>.partial` until then, rewritten every few hundred steps and when the training is
+    interrupted (Ctrl-C, SIGTERM); calling again goes on from there, and ends in the same bytes as if it had never
+    stopped. Nothing is done when `path` already holds this training's result.
+
+    The file's record has the recipe in full, what it was made with, and the training loss at every checkpoint: of the
+    batch that the checkpoint was about to learn from, so of tasks it had not seen.
+
+    Raises UsageError where the file or its partial belongs to another training or cannot be written, and
+    MesascopeError where the loss is no longer finite.
+    """
+    recipe = recipe if seeds is None else replace(recipe, seeds=tuple(seeds))
+    path = Path(path)
+    record = {"recipe": recipe.as_dict(), "made_with": _made_with(device)}
+    if path.exists():
+        _refuse_other_file(path, record)
+        return path
+    partial = path.with_name(f"{path.name}.partial")
+    if partial.exists():
+        run = TrainingRun.resume(partial, record)
+    else:
+        run = TrainingRun.start(recipe)
+        run.save(partial, record)  # a place that cannot be written is better known now than at the end
+    _advance(recipe, run.to(device), partial, record, progress)
+    _write_family(path, recipe, TrainingRun.resume(partial, record), record)
+    partial.unlink()
+    progress(f"training {recipe.name}", 1.0)
+    return path
+
+
+def _advance(recipe: TrainingRecipe, run: TrainingRun, partial: Path, record: Any, progress: Progress) -> None:
+    """Run to the last step, or to an interruption; either way the state is in `partial` then."""
+    config, tasks = recipe.model_config(), recipe.task_family()
+    with _deferred_interruption() as interruption:
+        while len(run.kept) < len(recipe.checkpoint_steps) and not interruption.signal:
+            batch = draw_step(tasks, recipe.batch_size, recipe.seeds, run.step)
+            losses, gradient = _losses(config, run.weights, *batch)
+            if not losses.isfinite().all():
+                partial.unlink()  # it would only lead here again
+                raise _diverged(recipe, run.step, losses)
+            if run.step in recipe.checkpoint_steps:
+                run.keep(losses)
+            if run.step < recipe.steps:
+                adam_step(run, gradient, recipe)
+            if run.step % SAVE_EVERY == 0:
+                run.save(partial, record)
+            if run.step % REPORT_EVERY == 0:
+                progress(f"training {recipe.name}", run.step / recipe.steps)
+        run.save(partial, record)
+    if interruption.signal:
+        signal.raise_signal(interruption.signal)
+        raise KeyboardInterrupt  # whoever handles the signal let it pass, but the training has stopped
+
+
+def _losses(
+    config: RegressionConfig,
+    weights: Float[Tensor, "seed parameter"],
+    inputs: Float[Tensor, "seed task token feature"],
+    targets: Float[Tensor, "seed task d_out"],
+) -> tuple[Float[Tensor, " seed"], Float[Tensor, "seed parameter"]]:
+    """Half the mean squared error of every seed, and its gradient."""
+    with torch.enable_grad():
+        weights = weights.detach().requires_grad_()
+        predictions = predict_seeds(config, unflatten(config, weights), inputs.to(weights.device))
+        losses = 0.5 * (predictions - targets.to(weights.device)).square().sum(dim=2).mean(dim=1)
+        (gradient,) = torch.autograd.grad(losses.sum(), weights)
+    return losses.detach(), gradient
+
+
+def adam_step(run: TrainingRun, gradient: Float[Tensor, "seed parameter"], recipe: TrainingRecipe) -> None:
+    """One update of every seed, in place: its gradient is clipped to the global norm, then handed to Adam."""
+    norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+    gradient = gradient * (recipe.clip_norm / norm).clamp(max=1.0)
+    run.step += 1
+    run.mean.mul_(recipe.b1).add_(gradient, alpha=1 - recipe.b1)
+    run.square.mul_(recipe.b2).addcmul_(gradient, gradient, value=1 - recipe.b2)
+    mean = run.mean / (1 - recipe.b1**run.step)
+    deviation = (run.square / (1 - recipe.b2**run.step)).sqrt_().add_(recipe.eps)
+    run.weights.addcdiv_(mean, deviation, value=-recipe.learning_rate)
+
+
+def _diverged(recipe: TrainingRecipe, step: int, losses: Float[Tensor, " seed"]) -> MesascopeError:
+    row = int((~losses.isfinite()).nonzero()[0])
+    return MesascopeError(
+        f"training {recipe.name}: the loss of seed {recipe.seeds[row]} is {losses[row].item()} at step {step};"
+        f" try a learning rate below {recipe.learning_rate:g} or an activation_clip"
+    )
+
+
+def _write_family(path: Path, recipe: TrainingRecipe, run: TrainingRun, record: dict[str, Any]) -> None:
+    config = recipe.model_config()
+    tensors, losses = {}, {}
+    for step, rows, step_losses in zip(recipe.checkpoint_steps, run.kept, run.losses, strict=True):
+        named = unflatten(config, rows)
+        for i, seed in enumerate(recipe.seeds):
+            tensors |= {f"seed{seed}/step{step}/{name}": weight[i] for name, weight in named.items()}
+            losses.setdefault(f"seed{seed}", []).append(float(f"{step_losses[i].item():.6g}"))
+    with readable_errors(path):
+        save_checkpoint(path, config, tensors, {**record, "training_loss": losses})
+
+
+def _made_with(device: str) -> dict[str, Any]:
+    """What else decides the last bits of the weights."""
+    return {
+        "device": device,
+        "numpy": np.__version__,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _refuse_other_file(path: Path, record: dict[str, Any]) -> None:
+    """An existing file may only be this very training's result."""
+    found = dict(read_header(path).record)
+    found.pop("training_loss", None)
+    if differences := changes(found, record):
+        raise UsageError(f"{path} exists, of another training ({'; '.join(differences)}); remove it or write elsewhere")
+
+
+@dataclass
+class _Interruption:
+    signal: int = 0
+
+
+@contextmanager
+def _deferred_interruption() -> Iterator[_Interruption]:
+    """Note Ctrl-C and SIGTERM instead of dying of them in the middle of a step; then put their handlers back.
+
+    Signals that are ignored (`nohup`) stay ignored. Only the main thread may handle signals; elsewhere nothing changes.
+    """
+    interruption = _Interruption()
+
+    def note(number: int, frame: object) -> None:
+        interruption.signal = number
+
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        watched = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
+        previous = {number: signal.signal(number, note) for number in watched}
+    try:
+        yield interruption
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
