@@ -129,7 +129,7 @@ class Fit:
 def fit_log_scale(objective: Callable[[float], Float[np.ndarray, " task"]], low: float, high: float) -> Fit:
     """Minimise a mean over tasks of `objective` over a positive setting, on a logarithmic scale.
 
-    Scan first, then refine between the best point's neighbours. The interval is that of an M-estimator.
+    Scan first, refine between the best point's neighbours, polish. The interval is that of an M-estimator.
     """
 
     def mean(log_setting: float) -> float:
@@ -140,11 +140,23 @@ def fit_log_scale(objective: Callable[[float], Float[np.ndarray, " task"]], low:
     best = int(np.argmin([mean(float(x)) for x in grid]))
     bounds = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, GRID - 1)]))
     result: Any = minimize_scalar(mean, bounds=bounds, method="bounded", options={"xatol": 1e-10})
-    found = float(result.x)
+    found = _polished(mean, float(result.x))
     below, at, above = (objective(float(np.exp(found + step))) for step in (-STEP, 0.0, STEP))
     scores, curvature = (above - below) / (2 * STEP), ((above - 2 * at + below) / STEP**2).mean()
     ends = sandwich_interval(np.array([found]), scores[:, None], np.array([[curvature]]))
     return Fit(float(np.exp(found)), *(float(np.exp(end[0])) for end in ends), n=len(at))
+
+
+def _polished(mean: Callable[[float], float], found: float) -> float:
+    """One Newton step: values alone place a minimum to half the digits (1e-8), its slope to nearly all of them.
+
+    Not taken where it would be no small correction: at an end of the range, or where the loss is flat.
+    """
+    values = {k: mean(found + k * STEP) for k in (-2, -1, 0, 1, 2)}
+    slope = (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * STEP)  # exact to fourth order
+    curvature = (values[1] - 2 * values[0] + values[-1]) / STEP**2
+    step = slope / curvature if curvature > 0 else np.inf
+    return found - step if abs(step) < STEP else found
 
 
 def rivals(n_layers: int) -> tuple[Rival, ...]:
