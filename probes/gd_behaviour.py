@@ -149,7 +149,7 @@ def setting_measures(comparison: Comparison, layers: bool) -> dict[str, Measure]
         by_layer = name.startswith("learned_")
         values, low, high = (np.array([getattr(fit, end) for fit in fits]) for end in ("value", "low", "high"))
         if not by_layer:
-            values, low, high = values[0], low[0], high[0]
+            values, low, high = (ends.reshape(()) for ends in (values, low, high))
         was_given = fits[0].n == 0
         measures[name] = Measure(
             values,

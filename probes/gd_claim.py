@@ -31,9 +31,9 @@ def at_end(measure: Measure) -> Measure:
         return measure
     low, high = measure.interval
     return Measure(
-        measure.values[-1],
+        np.asarray(measure.values[-1]),
         measure.unit,
-        (low[-1], high[-1]),
+        (np.asarray(low[-1]), np.asarray(high[-1])),
         measure.replicate,
         measure.n,
         axes=measure.axes[1:],

@@ -39,7 +39,7 @@ def between_seeds(subjects: Sequence[Regressor], tasks: Batch, batch_size: int) 
 
 def _over_pairs(points: np.ndarray, unit: str, axes: tuple[str, ...] = ()) -> Measure:
     return Measure(
-        points.mean(axis=0),
+        np.asarray(points.mean(axis=0)),
         unit,
         t_interval(points),
         replicate="pair of seeds",

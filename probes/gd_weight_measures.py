@@ -208,10 +208,11 @@ def _midpoint(path_measure: Measure | None, twin: str) -> Measure:
         reason = path_measure.message if path_measure else "no twin to interpolate to was asked for"
         return missing(LOSS, path_measure.status if path_measure else "not applicable", reason)
     middle = PATH.index(0.5)
-    low, high = (bound[middle] for bound in path_measure.interval)
+    middle_of = (np.asarray(curve[middle]) for curve in (path_measure.values, *path_measure.interval))
+    value, low, high = middle_of
     return replace(
         path_measure,
-        values=path_measure.values[middle],
+        values=value,
         interval=(low, high),
         axes=(),
         coords={},

@@ -39,7 +39,7 @@ def bootstrap_means(samples: Float[np.ndarray, "task *axes"], seed: int) -> Floa
 def percentile_interval(resampled: Float[np.ndarray, "resample *axes"]) -> tuple[np.ndarray, np.ndarray]:
     """The central 95 % of a bootstrap distribution."""
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high
+    return np.asarray(low), np.asarray(high)  # of a metric without axes NumPy makes scalars
 
 
 def t_interval(points: Float[np.ndarray, "replicate *axes"]) -> tuple[np.ndarray, np.ndarray]:
@@ -48,11 +48,11 @@ def t_interval(points: Float[np.ndarray, "replicate *axes"]) -> tuple[np.ndarray
     The percentile bootstrap over five seeds covers 83 %, not 95 %: for seeds only this one is used.
     """
     n = len(points)
-    mean = points.mean(axis=0)
+    mean = np.asarray(points.mean(axis=0))
     if n < 2:
         return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
     half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * points.std(axis=0, ddof=1) / np.sqrt(n)
-    return mean - half, mean + half
+    return np.asarray(mean - half), np.asarray(mean + half)
 
 
 def sandwich_interval(

@@ -40,7 +40,7 @@ def task_measures(metrics: Mapping[str, PerTask], seed: int) -> dict[str, Measur
 
 def _measure(metric: PerTask, resampled: np.ndarray) -> Measure:
     n, *shape = metric.samples.shape
-    values = metric.samples.astype(np.float64).mean(axis=0)
+    values = np.asarray(metric.samples.astype(np.float64).mean(axis=0))
     if not np.isfinite(values).any():
         return missing(metric.unit, "undefined", metric.message or "no task has a finite value")
     low, high = percentile_interval(resampled.reshape(len(resampled), *shape))
