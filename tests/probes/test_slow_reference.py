@@ -1,0 +1,218 @@
+"""The whole probe against the specification, on files that somebody else could have written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mesascope.models import load
+from mesascope.probes import Findings, GDAlignment
+
+RELATIVE = 1e-9
+TIED = "transformer/multi_head_attention"
+UNTIED = "transformer/~trans_block/layer_{}"
+GD = {"learning_rate": 5.901, "twins": "gd"}
+BOTH = {"learning_rate": 5.901, "twins": "gd+gdpp", "gdpp_learning_rate": 7.5, "gdpp_gamma": 0.18}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Weights, tasks and settings."""
+
+    probe: dict[str, Any]
+    model: dict[str, Any] = field(default_factory=dict)
+    d_in: int = 3
+    d_out: int = 1
+    n_context: int = 5
+    input_range: float = 1.0
+    label_set: bool = False
+
+    @property
+    def n_layers(self) -> int:
+        return self.model.get("n_layers", 1)
+
+    @property
+    def tied(self) -> bool:
+        return self.model.get("tied", True)
+
+
+CASES = {
+    "one layer": Case(GD),
+    "one layer, query's label set": Case(GD, label_set=True, d_in=2),
+    "wide, few tokens": Case(GD, d_in=6, n_context=3),
+    "two outputs": Case(BOTH, {"n_layers": 2, "d_out": 2}, d_out=2),
+    "two tied layers that clip": Case(BOTH, {"n_layers": 2, "activation_clip": 0.7}),
+    "three untied, dampened": Case(BOTH, {"n_layers": 3, "tied": False, "dampening": 0.8}),
+    "one layer, two heads": Case(GD, {"n_heads": 2}),
+    "two layers, three heads, clipped": Case(BOTH, {"n_layers": 2, "n_heads": 3, "activation_clip": 2.0}),
+    "untied, two heads": Case(BOTH, {"n_layers": 2, "tied": False, "n_heads": 2}),
+    "softmax": Case(GD, {"n_heads": 2, "softmax": True}),
+    "layer norm": Case(BOTH, {"n_layers": 2}),
+    "target only": Case(BOTH, {"n_layers": 2, "target_only": True}),
+    "query among the keys": Case(BOTH, {"n_layers": 2, "query_in_context": True}),
+}
+
+
+class Run:
+    """A case on disk, what the probe measured, and the slow models beside it."""
+
+    def __init__(self, name: str, folder: Path, slow: Any) -> None:
+        self.case, self.slow, self.layer_norm = CASES[name], slow, name == "layer norm"
+        self.rng = np.random.default_rng(list(name.encode()))
+        arrays = self._weights()
+        np.savez(folder / "theirs.npz", **arrays)
+        self.inputs, self.targets = self._tasks()
+        np.savez(
+            folder / "tasks.npz",
+            inputs=self.inputs,
+            targets=self.targets[:, 0] if self.case.d_out == 1 else self.targets,
+        )
+        self.model = self._slow_model(arrays)
+        self.subject = load(folder / "theirs.npz", model_args=self.case.model)
+        self.probe = GDAlignment(tasks=str(folder / "tasks.npz"), limit=14, **self.case.probe)
+        self.inputs, self.targets = self.inputs[:14], self.targets[:14]
+
+    def _weights(self) -> dict[str, np.ndarray]:
+        case, d = self.case, self.case.d_in + self.case.d_out
+        k, heads = d + 1, case.model.get("n_heads", 1)
+        arrays = {}
+        for layer in range(1 if case.tied else case.n_layers):
+            prefix = TIED if case.tied else UNTIED.format(layer)
+            block = {n: 0.08 * self.rng.normal(size=(d, heads * k)) for n in ("query", "key", "value")}
+            block["linear"] = 0.08 * self.rng.normal(size=(heads * k, d))
+            for j in range(case.d_in):  # near gradient descent, in a gauge of its own with a negative sign
+                block["query"][j, j] -= 1.7
+                block["key"][j, j] += 0.8
+            for j in range(case.d_in, d):
+                block["value"][j, j] += 1.3
+                block["linear"][j, j] += 3 / case.n_context
+            arrays |= {f"{prefix}/{name}/w": value for name, value in block.items()}
+        if self.layer_norm:
+            arrays["transformer/l_norm/layer_norm/scale"] = 1 + 0.2 * self.rng.normal(size=d)
+            arrays["transformer/l_norm/layer_norm/offset"] = 0.2 * self.rng.normal(size=d)
+        return arrays
+
+    def _tasks(self) -> tuple[np.ndarray, np.ndarray]:
+        case, n = self.case, 20
+        w = self.rng.normal(size=(n, case.d_in, case.d_out))
+        x = (self.rng.random((n, case.n_context + 1, case.d_in)) - 0.5) * case.input_range
+        y = np.einsum("tnd,tdo->tno", x, w)
+        targets = y[:, -1].copy()
+        y[:, -1] = 0.1 * self.rng.normal(size=y[:, -1].shape) if case.label_set else 0
+        return np.concatenate([x, y], axis=2), targets
+
+    def _slow_model(self, arrays: dict[str, np.ndarray]) -> Any:
+        case, heads = self.case, self.case.model.get("n_heads", 1)
+        layers = []
+        for layer in range(case.n_layers):
+            prefix = TIED if case.tied else UNTIED.format(layer)
+            parts = [np.split(arrays[f"{prefix}/{n}/w"], heads, axis=1) for n in ("query", "key", "value")]
+            parts.append(np.split(arrays[f"{prefix}/linear/w"], heads, axis=0))
+            layers.append(list(zip(*parts, strict=True)))
+        facts = {k: v for k, v in case.model.items() if k not in ("n_layers", "tied", "n_heads", "d_out")}
+        norm = (arrays.get("transformer/l_norm/layer_norm/scale"), arrays.get("transformer/l_norm/layer_norm/offset"))
+        norms = [norm] * case.n_layers if self.layer_norm else None
+        return self.slow.SlowModel(layers, d_out=case.d_out, norms=norms, **facts)
+
+    @cached_property
+    def findings(self) -> Findings:
+        return self.probe.measure(self.subject, seed=3, batch_size=5)
+
+    @cached_property
+    def twins(self) -> dict[str, Any]:
+        case, probe, K = self.case, self.case.probe, self.case.n_layers
+        facts = {key: case.model[key] for key in ("dampening", "activation_clip") if key in case.model}
+        found = {"gd": self.slow.TokenDescent([probe["learning_rate"]] * K, [0.0] * K, case.d_out, **facts)}
+        if probe["twins"] == "gd+gdpp":
+            rates, gammas = [probe["gdpp_learning_rate"]] * K, [probe["gdpp_gamma"]] * K
+            found["gdpp"] = self.slow.TokenDescent(rates, gammas, case.d_out, **facts)
+        return found
+
+    def cross_fitted(self, family: Callable[..., np.ndarray]) -> tuple[list[Callable[..., np.ndarray]], float] | None:
+        """A rival fitted to the model on each half, for the tasks of the other half; and the mean setting."""
+        half = len(self.inputs) // 2
+        halves = self.inputs[:half], self.inputs[half:]
+        settings = [self.slow.closest_setting(family, part, self.slow.answers(self.model, part)) for part in halves]
+        if None in settings:
+            return None
+        predictors = [lambda tokens, s=setting: family(tokens, s) for setting in reversed(settings)]
+        return [predictors[0]] * half + [predictors[1]] * (len(self.inputs) - half), float(np.mean(settings))
+
+    @cached_property
+    def rivals(self) -> tuple[dict[str, Any], dict[str, float]]:
+        d_out, slow = self.case.d_out, self.slow
+        found: dict[str, Any] = {
+            "zero": lambda tokens: slow.zero(tokens, d_out),
+            "mean_label": lambda tokens: slow.mean_label(tokens, d_out),
+            "min_norm": lambda tokens: slow.least_squares(tokens, d_out),
+        }
+        settings = {}
+        families = {"ridge": ("ridge_penalty", lambda t, s: slow.ridge(t, d_out, s))}
+        for k in range(1, 2 * self.case.n_layers + 1):
+            families[f"gd_{k}"] = f"learning_rate_gd_{k}", lambda t, s, k=k: slow.Descent([s] * k, d_out)(t)
+        for name, (setting, family) in families.items():
+            if fitted := self.cross_fitted(family):
+                found[name], settings[setting] = fitted
+        return found, settings
+
+    def behaviour(self, predict: Any) -> tuple[np.ndarray, np.ndarray]:
+        each = predict if isinstance(predict, list) else [predict] * len(self.inputs)
+        answered = [
+            (self.slow.answers(p, tokens[None]), self.slow.sensitivities(p, tokens[None], self.case.d_out))
+            for p, tokens in zip(each, self.inputs, strict=True)
+        ]
+        return np.concatenate([p for p, _ in answered]), np.concatenate([g for _, g in answered])
+
+
+@pytest.fixture(scope="module", params=CASES)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, slow: Any) -> Run:
+    return Run(request.param, tmp_path_factory.mktemp("case"), slow)
+
+
+def equal(found: Any, expected: Any, relative: float = RELATIVE) -> None:
+    np.testing.assert_allclose(found, expected, rtol=relative, atol=1e-13)
+
+
+def test_behaviour_is_the_specifications(run: Run) -> None:
+    """Losses, paired differences, the four comparisons, with every twin and rival."""
+    prediction, sensitivity = run.behaviour(run.model)
+    measures, half_squared = run.findings.measures, run.slow.half_squared
+    loss = half_squared(prediction, run.targets)
+    equal(measures["loss_model"].values, loss)
+    equal(run.findings.arrays["prediction_model"], prediction)
+    behaviours = {name: run.behaviour(p) for name, p in (run.twins | run.rivals[0]).items()}
+    for name, (p, g) in behaviours.items():
+        equal(measures[f"loss_{name}"].values, half_squared(p, run.targets))
+        equal(measures[f"loss_difference_{name}"].values, loss - half_squared(p, run.targets))
+        for metric, value in run.slow.comparisons(prediction, sensitivity, p, g).items():
+            equal(measures[f"{metric}_{name}"].values, value)
+            assert (measures[f"{metric}_{name}"].status == "undefined") == math.isnan(value)
+    names = list(measures["rival_cosines"].labels("rival"))
+    assert set(behaviours) <= set(names)
+    for i, a in enumerate(names):
+        for j, b in enumerate(names):
+            if not {a, b} <= set(behaviours):
+                continue
+            compared = run.slow.comparisons(*behaviours[a], *behaviours[b])
+            equal(measures["rival_cosines"].values[i, j], compared["cosine"])
+            margin = measures[f"prediction_difference_{b}"].values - measures[f"prediction_difference_{a}"].values
+            equal(measures["closeness_margins"].values[i, j], margin)
+
+
+def test_fitted_settings_are_the_closest(run: Run) -> None:
+    assert run.rivals[1] or run.case.model.get("softmax") or run.layer_norm, "only an end of the range was reached"
+    for name, setting in run.rivals[1].items():
+        equal(run.findings.measures[name].values, setting)
+
+
+def test_losses_after_each_layer(run: Run) -> None:
+    for name, model in ({"model": run.model} | run.twins).items():
+        readouts = np.array([model.readouts(tokens) for tokens in run.inputs])
+        losses = [run.slow.half_squared(readouts[:, layer], run.targets) for layer in range(run.case.n_layers)]
+        equal(run.findings.measures[f"loss_by_layer_{name}"].values, losses)
