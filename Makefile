@@ -21,30 +21,30 @@ ID := $(shell { find $(SHIPPED) MANIFEST.in README.md constraints.txt -type f ! 
 demo: $(DEMO_VENV)/installed-$(ID)
 	$(DEMO_VENV)/bin/mesascope run lsa-1layer --output-dir $(REPORTS)
 
-test: $(VENV)/installed-test-$(ID)
+test: EXTRAS = [test,dev]
+test: $(VENV)/installed-$(ID)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
 	$(VENV)/bin/python -P -m pytest $(PYTEST_ARGS)
 
 %/installed-$(ID): %/dist-$(ID)
-	$*/bin/python $(PIP) $*/dist/*.whl
-	$*/bin/python $(PIP) --no-deps --force-reinstall $*/dist/*.whl
-	rm -f $*/installed-*
-	touch $@
-
-%/installed-test-$(ID): %/installed-$(ID)
-	wheel=$$(echo $*/dist/*.whl) && $*/bin/python $(PIP) "$$wheel[test]" basedpyright ruff
-	touch $@
+	@echo "installing into $* (the first time: some minutes, torch is large)"
+	@rm -f $*/installed-*
+	@$*/bin/python -m pip uninstall --quiet --yes mesascope 2> $*/uninstall.log
+	@wheel=$$(echo $*/dist/*.whl) && $*/bin/python $(PIP) "$$wheel$(EXTRAS)"
+	@touch $@
 
 # The wheel is built from the source archive, so that files of earlier builds cannot slip in.
 %/dist-$(ID): %/bin/python
-	rm -rf $*/dist $*/dist-*
-	$*/bin/python $(PIP) build setuptools
-	$*/bin/python -P -m build --no-isolation --outdir $*/dist . > $*/build.log 2>&1 || { cat $*/build.log; exit 1; }
-	touch $@
+	@echo "building the wheel in $*/dist"
+	@rm -rf $*/dist $*/dist-*
+	@$*/bin/python $(PIP) build setuptools
+	@$*/bin/python -P -m build --no-isolation --outdir $*/dist . > $*/build.log 2>&1 || { cat $*/build.log; exit 1; }
+	@touch $@
 
 %/bin/python:
-	$(PYTHON) -m venv $*
+	@echo "making $*"
+	@$(PYTHON) -m venv $*
 
 .PRECIOUS: %/bin/python %/dist-$(ID) %/installed-$(ID)
