@@ -111,5 +111,23 @@ RECIPES: Mapping[str, TrainingRecipe] = _table(
         checkpoint_steps=_STEPS_5000,
         init_scale=0.001,
     ),
+    TrainingRecipe(
+        name="lsa-5layers",
+        summary="five layers of linear self-attention, each with its own weights (50,000 steps: hours)",
+        model={"n_layers": 5, "tied": False, "activation_clip": 10.0},
+        checkpoint_steps=(0, 1000, 2500, 5000, 10000, 20000, 30000, 40000, 50000),
+        init_scale=0.0004,
+        learning_rate=5e-4,
+        clip_norm=10.0,
+    ),
+    *(
+        TrainingRecipe(
+            name=f"softmax-1layer-{n_heads}head{'s' * (n_heads > 1)}",
+            summary=f"one layer of softmax self-attention with {n_heads} head{'s' * (n_heads > 1)}",
+            model={"n_layers": 1, "n_heads": n_heads, "softmax": True},
+            checkpoint_steps=(*_STEPS_5000, 7500, 10000),
+        )
+        for n_heads in (1, 2)
+    ),
 )
-"""The recipes by name. What ships in `data/checkpoints/` was made by the recipe of the same name."""
+"""The recipes by name. The first two ship, in `data/checkpoints/` under the same names."""

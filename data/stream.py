@@ -14,8 +14,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from .batch import named_seed
-from .errors import TaskError
+from .batch import generator, named_seed
 from .regression import LinearRegression
 
 
@@ -27,8 +26,6 @@ def draw_step(
     A pure function of its arguments: a seed's batch at one step is the same whichever seeds run beside it and wherever
     a training was interrupted. Stored [seed, token, feature, task], the fastest order for `models.merged`.
     """
-    if tasks.n_corrupted:
-        raise TaskError(f"n_corrupted = {tasks.n_corrupted}: tasks of a training have no corrupted labels, expected 0")
     d_in, d_out, n_context = tasks.d_in, tasks.d_out, tasks.n_context
     tokens = torch.empty(len(seeds), n_context + 1, d_in + d_out, n)
     for row, seed in zip(tokens, seeds, strict=True):
@@ -39,8 +36,8 @@ def draw_step(
         w = _normal(rng, (d_in, d_out, n)) * tasks.weight_scale
         for output in range(d_out):
             torch.sum(x * w[:, output], dim=1, out=y[:, output])
-        if tasks.noise:
-            y[:-1] += tasks.noise * _normal(rng, y[:-1].shape)
+        context = rearrange(y[:-1], "token d_out task -> task token d_out")
+        tasks.corrupt_labels(context, generator(seed, "training labels", step))
     targets = tokens[:, -1, d_in:].clone()
     tokens[:, -1, d_in:] = 0.0
     return (

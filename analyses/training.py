@@ -31,6 +31,7 @@ from .training_run import TrainingRun, changes, readable_errors, unflatten
 
 SAVE_EVERY = 250  # steps between two writes of the .partial file
 REPORT_EVERY = 20  # steps between two reports of progress
+Record = dict[str, Any]
 
 
 def train(
@@ -39,12 +40,13 @@ def train(
     seeds: Sequence[int] | None = None,
     device: str = "cpu",
     progress: Progress = silent,
+    force: bool = False,
 ) -> Path:
     """Train `recipe` (or only `seeds` of it) and write the family of checkpoints to `path`.
 
     The state lies in `<path>.partial` until then, rewritten every few hundred steps and when the training is
     interrupted (Ctrl-C, SIGTERM); calling again goes on from there, and ends in the same bytes as if it had never
-    stopped. Nothing is done when `path` already holds this training's result.
+    stopped. Nothing is done when `path` already holds this training's result. `force` starts afresh whatever is there.
 
     The file's record has the recipe in full, what it was made with, and the training loss at every checkpoint: of the
     batch that the checkpoint was about to learn from, so of tasks it had not seen.
@@ -52,26 +54,28 @@ def train(
     Raises UsageError where the file or its partial belongs to another training or cannot be written, and
     MesascopeError where the loss is no longer finite.
     """
+    _refuse_unusable(device)
     recipe = recipe if seeds is None else replace(recipe, seeds=tuple(seeds))
     path = Path(path)
     record = {"recipe": recipe.as_dict(), "made_with": _made_with(device)}
-    if path.exists():
+    partial = path.with_name(f"{path.name}.partial")
+    if path.exists() and not force:
         _refuse_other_file(path, record)
         return path
-    partial = path.with_name(f"{path.name}.partial")
-    if partial.exists():
+    if partial.exists() and not force:
         run = TrainingRun.resume(partial, record)
     else:
         run = TrainingRun.start(recipe)
         run.save(partial, record)  # a place that cannot be written is better known now than at the end
-    _advance(recipe, run.to(device), partial, record, progress)
-    _write_family(path, recipe, TrainingRun.resume(partial, record), record)
+    run = run.to(device)
+    _advance(recipe, run, partial, record, progress)
+    _write_family(path, recipe, run, record)
     partial.unlink()
     progress(f"training {recipe.name}", 1.0)
     return path
 
 
-def _advance(recipe: TrainingRecipe, run: TrainingRun, partial: Path, record: Any, progress: Progress) -> None:
+def _advance(recipe: TrainingRecipe, run: TrainingRun, partial: Path, record: Record, progress: Progress) -> None:
     """Run to the last step, or to an interruption; either way the state is in `partial` then."""
     config, tasks = recipe.model_config(), recipe.task_family()
     with _deferred_interruption() as interruption:
@@ -130,7 +134,7 @@ def _diverged(recipe: TrainingRecipe, step: int, losses: Float[Tensor, " seed"])
     )
 
 
-def _write_family(path: Path, recipe: TrainingRecipe, run: TrainingRun, record: dict[str, Any]) -> None:
+def _write_family(path: Path, recipe: TrainingRecipe, run: TrainingRun, record: Record) -> None:
     config = recipe.model_config()
     tensors, losses = {}, {}
     for step, rows, step_losses in zip(recipe.checkpoint_steps, run.kept, run.losses, strict=True):
@@ -142,7 +146,7 @@ def _write_family(path: Path, recipe: TrainingRecipe, run: TrainingRun, record: 
         save_checkpoint(path, config, tensors, {**record, "training_loss": losses})
 
 
-def _made_with(device: str) -> dict[str, Any]:
+def _made_with(device: str) -> Record:
     """What else decides the last bits of the weights."""
     return {
         "device": device,
@@ -152,12 +156,24 @@ def _made_with(device: str) -> dict[str, Any]:
     }
 
 
-def _refuse_other_file(path: Path, record: dict[str, Any]) -> None:
+def _refuse_unusable(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
+
+
+def _refuse_other_file(path: Path, record: Record) -> None:
     """An existing file may only be this very training's result."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; expected the name of a file")
     found = dict(read_header(path).record)
     found.pop("training_loss", None)
     if differences := changes(found, record):
-        raise UsageError(f"{path} exists, of another training ({'; '.join(differences)}); remove it or write elsewhere")
+        raise UsageError(
+            f"{path} exists, of another training ({'; '.join(differences)}); write elsewhere, or replace it by force"
+        )
 
 
 @dataclass
