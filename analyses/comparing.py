@@ -91,7 +91,7 @@ def _paired_intervals(a: Report, b: Report) -> Mapping[str, Interval]:
         return {}
     differences = np.stack([b.arrays[name] - a.arrays[name] for name in both], axis=1)
     low, high = np.quantile(_bootstrap_means(differences), (0.025, 0.975), axis=0)
-    return {name: (low[index], high[index]) for index, name in enumerate(both)}
+    return {name: (np.asarray(low[index]), np.asarray(high[index])) for index, name in enumerate(both)}
 
 
 def _is_mean(report: Report, name: str) -> bool:
@@ -123,7 +123,7 @@ def _unpaired(a: Measure, b: Measure) -> tuple[Interval, str]:
     difference = b.values - a.values
     # how far down b - a reaches: b down and a up
     down, up = np.hypot(half[1][0], half[0][1]), np.hypot(half[1][1], half[0][0])
-    return (difference - down, difference + up), INTERVALS
+    return (np.asarray(difference - down), np.asarray(difference + up)), INTERVALS
 
 
 def _welch(a: np.ndarray, b: np.ndarray) -> Interval:
