@@ -6,24 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .compare import compare
+    from .comparing import compare
     from .family import run_family
     from .recipes import RECIPES, TrainingRecipe
     from .report import Report
-    from .run import run
-    from .train import train
-    from .verify import Verification, verify
+    from .running import run
+    from .training import train
+    from .verifying import Verification, verify
 
 _HOMES = {
     "RECIPES": "recipes",
     "Report": "report",
     "TrainingRecipe": "recipes",
-    "Verification": "verify",
-    "compare": "compare",
-    "run": "run",
+    "Verification": "verifying",
+    "compare": "comparing",
+    "run": "running",
     "run_family": "family",
-    "train": "train",
-    "verify": "verify",
+    "train": "training",
+    "verify": "verifying",
 }
 __all__ = [
     "RECIPES",
@@ -39,7 +39,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that naming the package does not import torch (PEP 562)."""
+    """Import on first use, so that naming the package does not import torch (PEP 562).
+
+    No module here has the name of something exported: once imported, a submodule would take that name's place.
+    """
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

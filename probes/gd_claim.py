@@ -25,55 +25,33 @@ HARD_TO_SEPARATE = 0.99
 FLOOR = ("zero", "mean_label")
 
 
-def at_end(measure: Measure) -> Measure:
-    """A measure at the last step, where it has been followed along training."""
-    if not measure.axes or measure.axes[0] != "step":
-        return measure
-    low, high = measure.interval
-    return Measure(
-        np.asarray(measure.values[-1]),
-        measure.unit,
-        (np.asarray(low[-1]), np.asarray(high[-1])),
-        measure.replicate,
-        measure.n,
-        axes=measure.axes[1:],
-        coords={axis: labels for axis, labels in measure.coords.items() if axis != "step"},
-        nulls={name: samples[:, -1] for name, samples in measure.nulls.items()},
-        no_nulls=measure.no_nulls,
-        higher_is_better=measure.higher_is_better,
-        status=measure.status,
-        message=measure.message or "undefined at the last step",
-    )
-
-
 def gd_claim(measures: Mapping[str, Measure], sources: tuple[Source, ...], tasks_file: str | None) -> Claim:
-    """Sentences from numbers. `measures` may be of one checkpoint, of several seeds, or along training (last step)."""
-    final = {name: at_end(measure) for name, measure in measures.items()}
-    ranking = _ranking(final)
+    """Sentences from numbers: of one checkpoint, or of several seeds at the same step."""
+    ranking = _ranking(measures)
     closest = ranking[0]
-    runner_up = next(name for name in ranking if not _same_hypothesis(closest, name, final))
+    runner_up = next(name for name in ranking if not _same_hypothesis(closest, name, measures))
     layers = sources[0].facts.get("n_layers")
     return Claim(
-        found=_found(final, closest, runner_up),
-        rival=_rival(final, closest, runner_up),
-        evidence=_evidence(final, sources),
-        limits=tuple(_limits(final, closest, ranking, layers, sources, tasks_file)),
-        methods=_methods(final, layers, tasks_file),
+        found=_found(measures, closest, runner_up),
+        rival=_rival(measures, closest, runner_up),
+        evidence=_evidence(measures, sources),
+        limits=tuple(_limits(measures, closest, ranking, layers, sources, tasks_file)),
+        methods=_methods(measures, layers, tasks_file),
         citations=CITATIONS,
     )
 
 
-def _ranking(final: Mapping[str, Measure]) -> list[str]:
+def _ranking(measures: Mapping[str, Measure]) -> list[str]:
     """Twins and rivals, the closest to the model's predictions first."""
-    names = final["closeness_margins"].labels("rival")
-    return sorted(names, key=lambda name: final[f"prediction_difference_{name}"].estimate)
+    names = measures["closeness_margins"].labels("rival")
+    return sorted(names, key=lambda name: measures[f"prediction_difference_{name}"].estimate)
 
 
-def _same_hypothesis(a: str, b: str, final: Mapping[str, Measure]) -> bool:
+def _same_hypothesis(a: str, b: str, measures: Mapping[str, Measure]) -> bool:
     """The GD twin and the rival of as many steps differ only in what their rate was fitted to."""
-    steps = {name for name in final["closeness_margins"].labels("rival") if name.startswith("gd_")}
+    steps = {name for name in measures["closeness_margins"].labels("rival") if name.startswith("gd_")}
     own_steps = f"gd_{len(steps) // 2}"
-    return {a, b} <= {"gd", own_steps}
+    return a == b or {a, b} == {"gd", own_steps}
 
 
 def title(name: str) -> str:
@@ -93,16 +71,16 @@ def number(measure: Measure, digits: int = 3) -> str:
     return f"{measure.estimate:.{digits}g}{interval}"
 
 
-def _margin(final: Mapping[str, Measure], closest: str, other: str) -> tuple[float, float, float]:
-    margins = final["closeness_margins"]
+def _margin(measures: Mapping[str, Measure], closest: str, other: str) -> tuple[float, float, float]:
+    margins = measures["closeness_margins"]
     place = margins.labels("rival").index(closest), margins.labels("rival_2").index(other)
     low, high = margins.interval
     return float(margins.values[place]), float(low[place]), float(high[place])
 
 
-def _found(final: Mapping[str, Measure], closest: str, runner_up: str) -> str:
-    margin, low, high = _margin(final, closest, runner_up)
-    gap, cosine = final[f"prediction_difference_{closest}"], final[f"cosine_{closest}"]
+def _found(measures: Mapping[str, Measure], closest: str, runner_up: str) -> str:
+    margin, low, high = _margin(measures, closest, runner_up)
+    gap, cosine = measures[f"prediction_difference_{closest}"], measures[f"cosine_{closest}"]
     if closest in FLOOR:
         return (
             f"No explanation on the list comes closer to the model than {title(closest)}"
@@ -111,7 +89,7 @@ def _found(final: Mapping[str, Measure], closest: str, runner_up: str) -> str:
     if not low > 0:
         return (
             f"These tasks do not separate {title(closest)} from {title(runner_up)} as explanations of this model:"
-            f" prediction differences {number(gap)} and {number(final[f'prediction_difference_{runner_up}'])}."
+            f" prediction differences {number(gap)} and {number(measures[f'prediction_difference_{runner_up}'])}."
         )
     return (
         f"Closest of these rivals to the model is {title(closest)} (prediction difference {number(gap)},"
@@ -120,21 +98,21 @@ def _found(final: Mapping[str, Measure], closest: str, runner_up: str) -> str:
     )
 
 
-def _rival(final: Mapping[str, Measure], closest: str, runner_up: str) -> str:
-    margin, low, high = _margin(final, closest, runner_up)
+def _rival(measures: Mapping[str, Measure], closest: str, runner_up: str) -> str:
+    margin, low, high = _margin(measures, closest, runner_up)
     words = [
         f"Strongest rival: {title(runner_up)}, prediction difference"
-        f" {number(final[f'prediction_difference_{runner_up}'])}, {margin:.3g} [{low:.3g}, {high:.3g}] further away;"
-        f" its sensitivity cosine with the model is {number(final[f'cosine_{runner_up}'])}."
+        f" {number(measures[f'prediction_difference_{runner_up}'])}, {margin:.3g} [{low:.3g}, {high:.3g}] further away;"
+        f" its sensitivity cosine with the model is {number(measures[f'cosine_{runner_up}'])}."
     ]
-    for null, samples in final[f"cosine_{closest}"].nulls.items():
+    for null, samples in measures[f"cosine_{closest}"].nulls.items():
         low, high = np.quantile(samples, (0.025, 0.975))
         words.append(f"Null ({null}): cosine {samples.mean():.2f}, 95 % of {len(samples)} in [{low:.2f}, {high:.2f}].")
     return " ".join(words)
 
 
-def _evidence(final: Mapping[str, Measure], sources: tuple[Source, ...]) -> str:
-    loss = final["loss_model"]
+def _evidence(measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> str:
+    loss = measures["loss_model"]
     plural = "s" * (loss.n != 1)
     interval = "t-interval over" if loss.replicate == "seed" else "paired bootstrap over"
     checkpoints = f" {len(sources)} checkpoints." if len(sources) > 1 else ""
@@ -142,7 +120,7 @@ def _evidence(final: Mapping[str, Measure], sources: tuple[Source, ...]) -> str:
 
 
 def _limits(
-    final: Mapping[str, Measure],
+    measures: Mapping[str, Measure],
     closest: str,
     ranking: list[str],
     layers: int | None,
@@ -151,15 +129,15 @@ def _limits(
 ) -> list[str]:
     limits = ["Agreement on these tasks does not show that the model computes what the closest rival computes."]
     if layers == 1:
-        limits.append(_one_layer(final))
-    alike = _hard_to_separate(final, closest, ranking)
+        limits.append(_one_layer(measures))
+    alike = _hard_to_separate(measures, closest, ranking)
     if alike:
         limits.append(
             f"In sensitivity cosine these tasks hardly separate {title(closest)} from {alike}"
             f" (above {HARD_TO_SEPARATE})."
         )
     limits.append("A cosine compares directions only; read the norm ratio and the prediction difference beside it.")
-    if any(name.startswith("barrier_") and m.status == "ok" for name, m in final.items()):
+    if any(name.startswith("barrier_") and m.status == "ok" for name, m in measures.items()):
         limits.append("A barrier means nothing without the losses at both ends and the weight distance.")
         if layers == 1:
             limits.append("With one layer the loss is convex along the mixture: a zero barrier is no evidence.")
@@ -169,32 +147,32 @@ def _limits(
     return limits
 
 
-def _one_layer(final: Mapping[str, Measure]) -> str:
+def _one_layer(measures: Mapping[str, Measure]) -> str:
     words = "With one layer the sensitivity cosine does not depend on the learning rate"
-    if "cosine_by_gd_rate" not in final:
+    if "cosine_by_gd_rate" not in measures:
         return words + "."
-    rates = final["cosine_by_gd_rate"]
+    rates = measures["cosine_by_gd_rate"]
     cosines = ", ".join(f"{value:.4f}" for value in rates.values)
     factors = ", ".join(f"{factor:g}" for factor in rates.labels("rate_factor"))
     return f"{words}: twins at {factors} times the fitted rate have cosines {cosines}."
 
 
-def _hard_to_separate(final: Mapping[str, Measure], closest: str, ranking: list[str]) -> str:
-    cosines = final["rival_cosines"]
+def _hard_to_separate(measures: Mapping[str, Measure], closest: str, ranking: list[str]) -> str:
+    cosines = measures["rival_cosines"]
     names = cosines.labels("rival")
     row = dict(zip(names, cosines.values[names.index(closest)], strict=True))
-    others = [n for n in ranking if n != closest and not _same_hypothesis(closest, n, final)]
+    others = [n for n in ranking if n != closest and not _same_hypothesis(closest, n, measures)]
     return ", ".join(title(name) for name in others if row[name] > HARD_TO_SEPARATE)
 
 
-def _methods(final: Mapping[str, Measure], layers: int | None, tasks_file: str | None) -> str:
-    loss = final["loss_model"]
+def _methods(measures: Mapping[str, Measure], layers: int | None, tasks_file: str | None) -> str:
+    loss = measures["loss_model"]
     source = "tasks supplied by the user" if tasks_file else "freshly drawn in-context linear regression tasks"
     steps = f"{layers} gradient step{'s' * (layers != 1)}" if layers else "gradient steps"
     rates = "".join(
-        f", {words} {number(final[name], 4)}"
+        f", {words} {number(measures[name], 4)}"
         for name, words in (("learning_rate_gd", "GD learning rate"),)
-        if name in final and final[name].status == "ok"
+        if name in measures and measures[name].status == "ok"
     )
     split = (
         "settings not given were cross-fitted between two halves of the tasks"
