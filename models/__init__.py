@@ -9,18 +9,25 @@ if TYPE_CHECKING:
     from .catalogue import shipped
     from .checkpoint import save_checkpoint
     from .constructed import gd_transformer, gdpp_products, gdpp_transformer, with_start_weights
+    from .language_model import LanguageModel, LanguageModelShape
     from .opening import load, load_all
     from .regression_transformer import RegressionConfig, RegressionTransformer, initialise
     from .regressors import TokenLayout, from_predictor, from_transformer
-    from .subject import NotApplicable, Regressor, Source, Subject, Trace
-    from .weights import AttentionWeights
+    from .rotary import Rotary
+    from .subject import AttentionScores, NotApplicable, Regressor, Source, Subject, Trace
+    from .weights import AttentionWeights, Factors
 
 _HOMES = {
+    "AttentionScores": "subject",
     "AttentionWeights": "weights",
+    "Factors": "weights",
+    "LanguageModel": "language_model",
+    "LanguageModelShape": "language_model",
     "NotApplicable": "subject",
     "RegressionConfig": "regression_transformer",
     "RegressionTransformer": "regression_transformer",
     "Regressor": "subject",
+    "Rotary": "rotary",
     "Source": "subject",
     "Subject": "subject",
     "TokenLayout": "regressors",
@@ -38,11 +45,16 @@ _HOMES = {
     "with_start_weights": "constructed",
 }
 __all__ = [
+    "AttentionScores",
     "AttentionWeights",
+    "Factors",
+    "LanguageModel",
+    "LanguageModelShape",
     "NotApplicable",
     "RegressionConfig",
     "RegressionTransformer",
     "Regressor",
+    "Rotary",
     "Source",
     "Subject",
     "TokenLayout",

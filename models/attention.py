@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -33,3 +34,23 @@ def softmax_pattern(
 ) -> Float[Tensor, "*batch query key"]:
     """softmax(q k^T / sqrt(d_head)) over the keys."""
     return (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)
+
+
+def masked_scores(
+    q: Float[Tensor, "*batch pos d_head"],
+    k: Float[Tensor, "*batch pos d_head"],
+    scale: float,
+    causal: bool = True,
+    soft_cap: float | None = None,
+    window: int | None = None,
+) -> Float[Tensor, "*batch pos pos"]:
+    """scale * q k^T, capped softly where asked, and -inf where a query does not see a key."""
+    scores = scale * (q @ k.mT)
+    if soft_cap is not None:
+        scores = soft_cap * (scores / soft_cap).tanh()
+    positions = torch.arange(q.shape[-2], device=q.device)
+    back = positions[:, None] - positions
+    hidden = back < 0 if causal else torch.zeros_like(back, dtype=torch.bool)
+    if window is not None:
+        hidden = hidden | (back.abs() >= window)
+    return scores.masked_fill(hidden, -torch.inf)

@@ -11,10 +11,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .attention import masked_scores
 from .weights import AttentionWeights
 
-Site = Literal["resid_pre", "q", "k", "v", "pattern", "z", "attn_out", "resid_post"]
-Reduce = Callable[[Tensor, int], Any]
+Site = Literal[
+    "embed",
+    "resid_pre",
+    "q",
+    "k",
+    "v",
+    "attention",
+    "pattern",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "mlp_out",
+    "resid_post",
+    "final",
+    "final_norm",
+]
+"""Where a forward pass can be watched, in the order in which it gets there.
+
+q, k and v are the projections; `attention` hands over an `AttentionScores`; `final` and `final_norm` are the state
+before and after the norm that precedes the unembedding. Those without a layer of their own (embed, final, final_norm)
+come as layer 0.
+"""
+Reduce = Callable[[Any, int], Any]
 """What is kept of a watched activation: (activation, layer) -> a few numbers. The activation itself is dropped."""
 Edit = Callable[[Tensor, int], Tensor]
 """What an activation is replaced by: (activation, layer) -> activation of the same shape."""
@@ -57,6 +79,36 @@ class NotApplicable:
     """Why something does not exist for a subject: a first-class answer, not an error."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class AttentionScores:
+    """One layer's attention as it is scored, without the pattern, whose size is that of the context squared.
+
+        score[i, j] = scale * q[i] . k[j]          query head h with key-value head h // (heads / kv heads)
+        score <- soft_cap * tanh(score / soft_cap)                                where there is a cap
+        pattern[i, j] = exp(score[i, j] - log_normaliser[i])                      over the keys that i sees
+
+    causal:  i sees j <= i
+    window:  i sees |i - j| < window
+    """
+
+    q: Float[Tensor, "batch head pos d_head"]
+    k: Float[Tensor, "batch kv_head pos d_head"]
+    scale: float
+    log_normaliser: Float[Tensor, "batch head pos"]
+    causal: bool = True
+    soft_cap: float | None = None
+    window: int | None = None
+
+    def scores(self) -> Float[Tensor, "batch head pos pos"]:
+        """What the softmax is taken of, -inf where a query does not see a key."""
+        k = self.k.repeat_interleave(self.q.shape[1] // self.k.shape[1], dim=1)
+        return masked_scores(self.q, k, self.scale, self.causal, self.soft_cap, self.window)
+
+    def pattern(self) -> Float[Tensor, "batch head pos pos"]:
+        """The whole pattern, for contexts short enough."""
+        return (self.scores() - self.log_normaliser[..., None]).exp()
 
 
 @dataclass(frozen=True)

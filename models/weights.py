@@ -2,31 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
+from .rotary import Rotary
+
+
+class Factors(NamedTuple):
+    """A product left @ right of low rank, not multiplied out."""
+
+    left: Float[Tensor, "rows d_head"]
+    right: Float[Tensor, "d_head columns"]
+
 
 @dataclass(frozen=True)
 class AttentionWeights:
-    """Every layer's attention weights; activations are rows, so q = h @ W_Q.
+    """Every layer's attention weights; activations are rows, so q = h @ W_Q + b_Q.
 
-    Layers that share weights appear once each, repeated.
+    Layers that share weights appear once each, repeated. Where several query heads share a key-value head, query head h
+    uses key-value head h // group; W_K, W_V and their biases hold each once.
+
+    folded:  the layer norm's scale and offset before the projections are contained in them
+    rotary:  how q and k are turned before they are scored, None where positions enter elsewhere
     """
 
     W_Q: Float[Tensor, "layer head d_model d_head"]
-    W_K: Float[Tensor, "layer head d_model d_head"]
-    W_V: Float[Tensor, "layer head d_model d_head"]
+    W_K: Float[Tensor, "layer kv_head d_model d_head"]
+    W_V: Float[Tensor, "layer kv_head d_model d_head"]
     W_O: Float[Tensor, "layer head d_head d_model"]
+    b_Q: Float[Tensor, "layer head d_head"] | None = None
+    b_K: Float[Tensor, "layer kv_head d_head"] | None = None
+    b_V: Float[Tensor, "layer kv_head d_head"] | None = None
+    b_O: Float[Tensor, "layer d_model"] | None = None
+    folded: bool = False
+    rotary: Rotary | None = None
+
+    @property
+    def group(self) -> int:
+        """Query heads to each key-value head."""
+        return self.W_Q.shape[1] // self.W_K.shape[1]
+
+    def expanded(self) -> AttentionWeights:
+        """One key-value head to each query head: every shared one repeated."""
+        if self.group == 1:
+            return self
+        return replace(
+            self,
+            **{
+                name: None if (value := getattr(self, name)) is None else value.repeat_interleave(self.group, dim=1)
+                for name in ("W_K", "W_V", "b_K", "b_V")
+            },
+        )
+
+    def qk(self, layer: int, head: int, offset: int | None = None) -> Factors:
+        """The bilinear form of a head's scores, biases and scale apart: x_query @ left @ right @ x_key.
+
+        With rotary positions it depends on how far the key lies before the query, `offset` >= 0 in causal attention.
+        """
+        W_Q, W_K = self.W_Q[layer, head], self.W_K[layer, head // self.group]
+        if self.rotary is None:
+            return Factors(W_Q, W_K.mT)
+        if offset is None:
+            raise ValueError("rotary positions: the product of queries and keys exists only for a relative offset")
+        return Factors(self.rotary.rotate(W_Q, torch.full(W_Q.shape[:1], offset)), W_K.mT)
+
+    def ov(self, layer: int, head: int) -> Factors:
+        """What an attended token x adds to the residual stream, biases apart: x @ left @ right."""
+        return Factors(self.W_V[layer, head // self.group], self.W_O[layer, head])
 
     @property
     def KQ(self) -> Float[Tensor, "layer head d_model d_model"]:
         """W_Q W_K^T: attention logits are h KQ h^T (rows: query side, columns: key side)."""
-        return einsum(self.W_Q, self.W_K, "layer head q k, layer head kv k -> layer head q kv")
+        return einsum(self.W_Q, self.expanded().W_K, "layer head q k, layer head kv k -> layer head q kv")
 
     @property
     def PV(self) -> Float[Tensor, "layer head d_model d_model"]:
         """W_V W_O: what an attended token h adds to the residual stream is h PV."""
-        return self.W_V @ self.W_O
+        return self.expanded().W_V @ self.W_O

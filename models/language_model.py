@@ -1,0 +1,89 @@
+"""LanguageModel: a subject that reads tokens, whatever its weights were made with."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..data.errors import TaskError
+from .subject import Edit, NotApplicable, Reduce, Site, Subject, Trace
+from .weights import AttentionWeights
+
+Positions = Literal["learned", "sinusoidal", "rotary", "none", "other"]
+
+
+@dataclass(frozen=True)
+class LanguageModelShape:
+    """Sizes that probes ask for.
+
+    n_kv_heads:  key-value heads; fewer than n_heads where query heads share them
+    n_ctx:       the longest context, None where nothing limits it
+    causal:      a token sees itself and those before it; otherwise all
+    positions:   how positions enter
+    """
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_vocab: int
+    n_ctx: int | None
+    causal: bool
+    positions: Positions
+
+
+class LanguageModel(Subject):
+    """A transformer from token ids to next-token logits (or, when bidirectional, to logits of masked tokens).
+
+    tokenizer:  None where only token ids can go in
+    bos:        the token that begins a sequence, None where there is none
+    """
+
+    shape: LanguageModelShape
+    tokenizer: Any | None = None
+    bos: int | None = None
+
+    @abstractmethod
+    def weights(self, folded: bool = False) -> AttentionWeights | NotApplicable:
+        """Attention weights as they are, or with the layer norm before them folded in."""
+
+    @abstractmethod
+    def run(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        watch: Mapping[Site, Reduce] | None = None,
+        edit: Mapping[Site, Edit] | None = None,
+        logits: bool = False,
+    ) -> Trace:
+        """One forward pass, without gradients; each watched activation is reduced at once and dropped, each edited one
+        replaced before anybody sees it.
+
+        Shapes: embed (the tokens' embeddings, before positions), resid_pre, attn_out, resid_mid, mlp_out, resid_post,
+        final, final_norm [batch pos d_model]; q, z [batch head pos d_head]; k, v [batch kv_head pos d_head]; pattern
+        [batch head pos pos]; attention: an `AttentionScores`, which cannot be edited. A site that the architecture
+        lacks (mlp_out without MLPs) is never handed over. The output is the state after the final norm, or the logits.
+        """
+
+    @abstractmethod
+    def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
+        """Logits of states after the final norm."""
+
+    def logits(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
+        return self.run(tokens, logits=True).output
+
+    def check(self, tokens: Int[Tensor, "batch pos"]) -> None:
+        """Refuse, in words, tokens that this model cannot read."""
+        longest, size = self.shape.n_ctx, self.shape.d_vocab
+        if tokens.shape[1] < 1 or tokens.shape[0] < 1:
+            raise TaskError(f"tokens shaped {list(tokens.shape)}: expected at least one sequence of one token")
+        if longest is not None and tokens.shape[1] > longest:
+            raise TaskError(f"sequences of {tokens.shape[1]} tokens: {self.source.name} reads at most {longest}")
+        for token in (int(tokens.min()), int(tokens.max())):
+            if not 0 <= token < size:
+                raise TaskError(f"token {token}: the vocabulary of {self.source.name} is 0 to {size - 1}")
