@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
     from .catalogue import shipped
     from .checkpoint import save_checkpoint
     from .constructed import gd_transformer, gdpp_products, gdpp_transformer, with_start_weights
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from .weights import AttentionWeights, Factors
 
 _HOMES = {
+    "AttentionOnlyConfig": "attention_only",
+    "AttentionOnlyModel": "attention_only",
+    "AttentionOnlyTransformer": "attention_only",
     "AttentionScores": "subject",
     "AttentionWeights": "weights",
     "Factors": "weights",
@@ -45,6 +49,9 @@ _HOMES = {
     "with_start_weights": "constructed",
 }
 __all__ = [
+    "AttentionOnlyConfig",
+    "AttentionOnlyModel",
+    "AttentionOnlyTransformer",
     "AttentionScores",
     "AttentionWeights",
     "Factors",

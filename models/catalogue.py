@@ -18,14 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from ..data.errors import CheckpointRefused, UsageError, nearest
+from .kinds import refuse_other_kinds
 
 FORMAT = "mesascope-regression-1"
+LANGUAGE_FORMAT = "mesascope-language-1"
 HAIKU = "von-oswald-haiku"
+TL_LEGACY = "tl-legacy"
 LAYOUTS = {
     "mesascope": "one .safetensors with its configuration in the metadata, a single checkpoint or a family",
+    TL_LEGACY: "a state dict (.safetensors, .pt) in the names of TransformerLens before 3.0, with --model-config",
     HAIKU: "an .npz in the parameter names of von Oswald et al.'s code, with --model-args for what it does not say",
 }
-"""How the names in a file can be mapped to roles."""
+"""How the names in a file can be mapped to roles; beside these, a .toml that declares it."""
 MODEL_ARGS = {
     "n_layers": "how often attention is applied (default: the number of layers in the file, 1 when tied)",
     "tied": "true: one set of weights for every layer (default: as the names in the file say)",
@@ -43,7 +47,6 @@ MAX_HEADER = 100_000_000  # the safetensors format's own bound
 _NUMBER = "(0|[1-9][0-9]{0,8})"
 _PREFIX = re.compile(f"seed{_NUMBER}/step{_NUMBER}/")
 _REVISION = re.compile(f"(?:seed{_NUMBER}(?:-(?=step)|$))?(?:step{_NUMBER})?")
-_WEB_PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|!--)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, order=True)
@@ -64,13 +67,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint file says of itself, before any tensor is read."""
+    """What a checkpoint file says of itself, before any tensor is read.
+
+    format:  of which of our transformers it holds the weights
+    """
 
     path: Path
     config: Mapping[str, Any]
     record: Mapping[str, Any]
     members: tuple[Member, ...]
     names: tuple[str, ...]
+    format: str = FORMAT
 
     def select(self, revision: str | None) -> tuple[Member, ...]:
         """Members that a revision names: "seed3", "step1000", "seed3-step1000", "all"; None: every seed's last step."""
@@ -103,19 +110,19 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Read a mesascope checkpoint's header. Refuses, in words, what is not one."""
-    raw = _json_header(path)
+    raw = read_json_header(path)
     metadata = raw.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+    if not isinstance(metadata, dict) or metadata.get("format") not in (FORMAT, LANGUAGE_FORMAT):
         raise CheckpointRefused(
-            f"{path.name}: a .safetensors file without mesascope's metadata (format {FORMAT!r});"
-            " save it with models.save_checkpoint, or convert it to .npz and declare --layout"
+            f"{path.name}: a .safetensors file without mesascope's metadata (format {FORMAT!r} or {LANGUAGE_FORMAT!r});"
+            " say how its names are to be read with --layout"
         )
     config, record = (_json_object(path, metadata, key) for key in ("config", "record"))
     prefixes = {name: match.groups() for name in raw if (match := _PREFIX.match(name))}
     if prefixes and (strangers := sorted(set(raw) - set(prefixes))):
         raise CheckpointRefused(f"{path.name}: surplus tensor {strangers[0]!r} beside a family of checkpoints")
     members = tuple(sorted(Member(int(seed), int(step)) for seed, step in set(prefixes.values())))
-    return Header(path, config, record, members, tuple(sorted(raw)))
+    return Header(path, config, record, members, tuple(sorted(raw)), metadata["format"])
 
 
 def _json_object(path: Path, metadata: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -128,21 +135,22 @@ def _json_object(path: Path, metadata: Mapping[str, Any], key: str) -> dict[str,
     return value
 
 
-def _json_header(path: Path) -> dict[str, Any]:
+def read_json_header(path: Path) -> dict[str, Any]:
+    """The header of any safetensors file, bounded by the file's size. No tensor is read."""
     if not path.is_file():
         raise CheckpointRefused(f"{path}: no such file")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(128)
-            _refuse_other_kinds(path, start)
+            refuse_other_kinds(path, start)
             length = int.from_bytes(start[:8], "little")
             if len(start) < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
                 raise CheckpointRefused(
                     f"{path.name}: claims a header of {length} bytes in a file of {size}; truncated, or not safetensors"
                 )
             file.seek(8)
-            header = json.loads(file.read(length), object_pairs_hook=_once_each)
+            header = json.loads(file.read(length), object_pairs_hook=once_each)
     except OSError as error:
         raise CheckpointRefused(f"{path.name}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -152,20 +160,12 @@ def _json_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object, unless a key stands twice in it: then two readers may well take different ones."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key stands twice")
     return found
-
-
-def _refuse_other_kinds(path: Path, start: bytes) -> None:
-    """Name what is often found under a weight file's name."""
-    if start.startswith(b"version https://git-lfs"):
-        raise CheckpointRefused(f"{path.name}: a Git LFS pointer, not the weights; fetch them with `git lfs pull`")
-    if _WEB_PAGE.match(start):
-        raise CheckpointRefused(f"{path.name}: an HTML or XML page, not weights; the download probably failed")
 
 
 def shipped() -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints of the regression transformer: one `.safetensors`, configuration in its metadata."""
+"""Reading and writing checkpoints of our own transformers: one `.safetensors`, configuration in its metadata."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ..data.batch import canonical_json
 from ..data.errors import CheckpointRefused
-from .catalogue import FORMAT, Header, Member
+from .attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
+from .catalogue import FORMAT, LANGUAGE_FORMAT, Header, Member
 from .regression_transformer import RegressionConfig, RegressionTransformer
 from .regressors import TransformerRegressor, weights_sha256
 from .subject import Source
@@ -26,12 +27,13 @@ _DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
 def save_checkpoint(
     path: str | Path,
-    config: RegressionConfig,
+    config: RegressionConfig | AttentionOnlyConfig,
     parameters: Mapping[str, Tensor],
     record: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one checkpoint (names W_Q, …) or a family (names seed0/step500/W_Q, …), complete or not at all."""
-    metadata = {"format": FORMAT, "config": canonical_json(config.as_dict()), "record": canonical_json(record or {})}
+    kind = FORMAT if isinstance(config, RegressionConfig) else LANGUAGE_FORMAT
+    metadata = {"format": kind, "config": canonical_json(config.as_dict()), "record": canonical_json(record or {})}
     # clones: the format refuses tensors that share memory, and writes them as they lie there
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in parameters.items()
@@ -65,14 +67,15 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def open_member(header: Header, member: Member | None, name: str, path: str | None) -> TransformerRegressor:
+def open_member(
+    header: Header, member: Member | None, name: str, path: str | None
+) -> TransformerRegressor | AttentionOnlyModel:
     """One checkpoint of a file as a subject. Surplus, missing, mis-shaped and non-finite tensors are refused."""
     prefix = member.prefix if member else ""
     parameters = _read(header, prefix)
     refuse_unusable(parameters, header.path.name)
     try:
-        config = RegressionConfig.from_dict(header.config)
-        module = RegressionTransformer(config, parameters)
+        module = _module(header, parameters)
     except CheckpointRefused as error:
         raise CheckpointRefused(f"{header.path.name}: {error}") from error
     source = Source(
@@ -83,10 +86,18 @@ def open_member(header: Header, member: Member | None, name: str, path: str | No
         weights_sha256=weights_sha256(parameters),
         seed=member.seed if member else None,
         step=member.step if member else None,
-        facts=config.as_dict(),
+        facts=module.config.as_dict(),
         record=header.record,
     )
-    return TransformerRegressor(module, source)
+    if isinstance(module, RegressionTransformer):
+        return TransformerRegressor(module, source)
+    return AttentionOnlyModel(module, source)
+
+
+def _module(header: Header, parameters: Mapping[str, Tensor]) -> RegressionTransformer | AttentionOnlyTransformer:
+    if header.format == LANGUAGE_FORMAT:
+        return AttentionOnlyTransformer(AttentionOnlyConfig.from_dict(header.config), parameters)
+    return RegressionTransformer(RegressionConfig.from_dict(header.config), parameters)
 
 
 def _read(header: Header, prefix: str) -> dict[str, Tensor]:

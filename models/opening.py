@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,17 @@ from typing import Any
 import torch
 
 from ..data.errors import CheckpointRefused, UsageError, nearest
-from .catalogue import HAIKU, LAYOUTS, find, read_header, shipped
+from .attention_only import AttentionOnlyModel
+from .catalogue import HAIKU, LAYOUTS, TL_LEGACY, find, read_header, shipped
 from .checkpoint import open_member
 from .haiku import open_haiku
+from .layouts import open_declared
 from .regressors import TransformerRegressor
+from .safe_files import PICKLED, read_tensors
+from .tl_legacy import open_tl_legacy
+
+Opened = TransformerRegressor | AttentionOnlyModel
+MAX_CONFIG = 10 * 2**20  # bytes
 
 
 def load(
@@ -20,19 +28,23 @@ def load(
     revision: str | None = None,
     *,
     layout: str | None = None,
+    model_config: str | Path | Mapping[str, Any] | None = None,
     model_args: Mapping[str, Any] | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
-) -> TransformerRegressor:
-    """Open one checkpoint: a shipped name, a `.safetensors` of ours, or an `.npz` in a declared layout.
+) -> Opened:
+    """Open one checkpoint: a shipped name, a `.safetensors` of ours, or any other file in a declared layout.
 
     In a family (several seeds and steps) `revision` chooses, e.g. "seed3-step1000"; without one, the first seed's last
-    step is opened, and `source.revision` says which that is. `dtype` defaults to the checkpoint's own.
+    step is opened, and `source.revision` says which that is. `layout` is a name (`mesascope list layouts`) or a `.toml`
+    that declares one; `model_config`, a JSON file or a mapping, and `model_args`, which win over it, are the facts that
+    the weights do not say. `dtype` defaults to the checkpoint's own.
 
     Raises CheckpointRefused for anything missing, damaged or not understood, UsageError for a revision, layout or
     model argument that does not exist.
     """
-    return load_all(model, revision, layout=layout, model_args=model_args, device=device, dtype=dtype)[0]
+    how: dict[str, Any] = {"layout": layout, "model_config": model_config, "model_args": model_args}
+    return load_all(model, revision, **how, device=device, dtype=dtype)[0]
 
 
 def load_all(
@@ -40,28 +52,65 @@ def load_all(
     revision: str | None = None,
     *,
     layout: str | None = None,
+    model_config: str | Path | Mapping[str, Any] | None = None,
     model_args: Mapping[str, Any] | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
-) -> list[TransformerRegressor]:
+) -> list[Opened]:
     """Open every checkpoint that `model` and `revision` name: all seeds of a family, say, or all their steps."""
     path = find(str(model))
-    given = None if str(model) in shipped() else str(model)
-    layout = layout or (HAIKU if path.suffix == ".npz" else "mesascope")
-    if layout not in LAYOUTS:
-        raise UsageError(f"layout {layout!r} is not known; {nearest(layout, LAYOUTS)}")
     if path.is_dir():
-        raise CheckpointRefused(f"{path}: a directory; expected a .safetensors or .npz file")
-    if layout == HAIKU:
-        if revision is not None:
-            raise UsageError(f"revision {revision!r}: {path.name} holds a single checkpoint")
-        subjects = [open_haiku(path, model_args or {}, str(model))]
-    else:
-        if model_args:
+        raise CheckpointRefused(f"{path}: a directory; expected a .safetensors, .npz or .pt file")
+    layout = str(layout) if layout else _layout_by_ending(path)
+    if layout not in LAYOUTS and not layout.endswith(".toml"):
+        raise UsageError(f"layout {layout!r} is neither a .toml nor known; {nearest(layout, LAYOUTS)}")
+    if layout == "mesascope":
+        if model_args or model_config:
             raise UsageError(f"--model-args: {path.name} carries its own configuration; expected none")
         header = read_header(path)
         members = header.select(revision) or (None,)
-        subjects = [open_member(header, member, path.stem, given) for member in members]
+        given = None if str(model) in shipped() else str(model)
+        subjects: list[Opened] = [open_member(header, member, path.stem, given) for member in members]
+    else:
+        if revision is not None:
+            raise UsageError(f"revision {revision!r}: {path.name} holds a single checkpoint")
+        subjects = [_open_foreign(path, layout, {**_read_config(model_config), **(model_args or {})}, str(model))]
     for subject in subjects:
         subject.module.to(device=device, dtype=dtype)
     return subjects
+
+
+def _layout_by_ending(path: Path) -> str:
+    if path.suffix in PICKLED:
+        names = sorted(read_tensors(path))  # refused here, and named, when it is no state dict at all
+        raise CheckpointRefused(
+            f"{path.name}: a state dict (first name: {names[0]!r:.80}); say how its names are to be read with --layout:"
+            f" {TL_LEGACY}, or a .toml that declares it"
+        )
+    return HAIKU if path.suffix == ".npz" else "mesascope"
+
+
+def _open_foreign(path: Path, layout: str, facts: Mapping[str, Any], given: str) -> Opened:
+    if layout == HAIKU:
+        return open_haiku(path, facts, given)
+    if layout == TL_LEGACY:
+        return open_tl_legacy(path, facts, given)
+    return open_declared(path, Path(layout), facts, given)
+
+
+def _read_config(config: str | Path | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The facts of --model-config."""
+    if config is None or isinstance(config, Mapping):
+        return config or {}
+    path = Path(config)
+    try:
+        if path.stat().st_size > MAX_CONFIG:
+            raise UsageError(f"{path}: a configuration of {path.stat().st_size} bytes; expected at most {MAX_CONFIG}")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected a JSON object")
+    return values

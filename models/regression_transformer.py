@@ -10,19 +10,18 @@ For a layer with tokens h [task, token, d_model], row convention:
 
 from __future__ import annotations
 
-import reprlib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..data.errors import CheckpointRefused, nearest
+from ..data.errors import CheckpointRefused
 from .attention import linear_attention, linear_pattern, softmax_pattern
+from .config import check_shapes, read_config
 from .subject import Edit, Reduce, Site, Trace
 from .weights import AttentionWeights
 
@@ -100,30 +99,7 @@ class RegressionConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RegressionConfig:
         """Check every key and type: an attribute that is not understood is an error that names it."""
-        kinds = get_type_hints(cls)
-        for name, value in values.items():
-            if name not in kinds:
-                raise CheckpointRefused(f"config: unknown key {name!r}; {nearest(name, kinds)}")
-            if not _fits(value, kinds[name]):
-                expected = getattr(kinds[name], "__name__", kinds[name])
-                raise CheckpointRefused(f"config: {name} = {reprlib.repr(value)}, expected {expected}")
-        if "d_in" not in values:
-            raise CheckpointRefused("config: d_in is missing")
-        whole = (bool, int)
-        converted: dict[str, Any] = {
-            name: value if kinds[name] in whole or value is None else float(value) for name, value in values.items()
-        }
-        return cls(**converted)
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if kind is bool or isinstance(value, bool):
-        return kind is bool and isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int)
-    if value is None:
-        return kind is not float
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max  # neither infinite nor NaN
+        return read_config(cls, values)
 
 
 class RegressionTransformer(nn.Module):
@@ -142,18 +118,8 @@ class RegressionTransformer(nn.Module):
 
     def __init__(self, config: RegressionConfig, parameters: Mapping[str, Tensor]) -> None:
         super().__init__()
-        if set(parameters) != set(config.shapes):
-            missing, surplus = (
-                sorted(set(config.shapes) - set(parameters)),
-                sorted(set(parameters) - set(config.shapes)),
-            )
-            raise CheckpointRefused(
-                f"parameters do not match the configuration: missing {missing}, surplus {surplus[:5]}"
-            )
-        for name, shape in config.shapes.items():
-            found = tuple(parameters[name].shape)
-            if found != shape:
-                raise CheckpointRefused(f"{name} has shape {list(found)}, expected {list(shape)}")
+        check_shapes(parameters, config.shapes)
+        for name in config.shapes:
             self.register_parameter(name, nn.Parameter(parameters[name], requires_grad=False))
         self.config = config
 
@@ -178,8 +144,11 @@ class RegressionTransformer(nn.Module):
     def weights(self) -> AttentionWeights:
         """Weights of every layer; a tied stack repeats its one block."""
         repeat = self.config.n_layers if self.config.tied else 1
-        stacked = (self.get_parameter(role).detach() for role in ROLES)
-        return AttentionWeights(*(weight.expand(repeat * weight.shape[0], -1, -1, -1) for weight in stacked))
+        W_Q, W_K, W_V, W_O = (
+            weight.expand(repeat * weight.shape[0], -1, -1, -1)
+            for weight in (self.get_parameter(role).detach() for role in ROLES)
+        )
+        return AttentionWeights(W_Q, W_K, W_V, W_O)
 
     def forward(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task d_out"]:
         """Prediction for the query token after the last layer."""

@@ -1,4 +1,4 @@
-"""Rotary positions: queries and keys turned by angles that grow with their position (Su et al. 2021, arXiv 2104.09864)."""
+"""Rotary positions: q and k turned by angles that grow with their position (Su et al. 2021, arXiv 2104.09864)."""
 
 from __future__ import annotations
 

@@ -103,8 +103,7 @@ class AttentionScores:
 
     def scores(self) -> Float[Tensor, "batch head pos pos"]:
         """What the softmax is taken of, -inf where a query does not see a key."""
-        k = self.k.repeat_interleave(self.q.shape[1] // self.k.shape[1], dim=1)
-        return masked_scores(self.q, k, self.scale, self.causal, self.soft_cap, self.window)
+        return masked_scores(self.q, self.k, self.scale, self.causal, self.soft_cap, self.window)
 
     def pattern(self) -> Float[Tensor, "batch head pos pos"]:
         """The whole pattern, for contexts short enough."""

@@ -59,6 +59,19 @@ class AttentionWeights:
             },
         )
 
+    def with_norm_folded(
+        self, scale: Float[Tensor, "layer d_model"], offset: Float[Tensor, "layer d_model"] | None
+    ) -> AttentionWeights:
+        """Weights that do to the normalised stream what these do after the norm's scale and offset."""
+        folded: dict[str, Tensor | None] = {}
+        for role in "QKV":
+            W, b = getattr(self, f"W_{role}"), getattr(self, f"b_{role}")
+            folded[f"W_{role}"] = scale[:, None, :, None] * W
+            if offset is not None:
+                added = einsum(offset, W, "layer d_model, layer head d_model d_head -> layer head d_head")
+                folded[f"b_{role}"] = added if b is None else added + b
+        return replace(self, folded=True, **folded)
+
     def qk(self, layer: int, head: int, offset: int | None = None) -> Factors:
         """The bilinear form of a head's scores, biases and scale apart: x_query @ left @ right @ x_key.
 

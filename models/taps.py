@@ -1,0 +1,46 @@
+"""Taps: what a forward pass hands out as it runs, and what is put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from torch import Tensor
+
+from ..data.errors import UsageError, nearest
+from .subject import AttentionScores, Edit, Reduce, Site
+
+
+class Taps:
+    """Called at each site that a pass comes to: edits first, then the watcher, whose value is all that is kept."""
+
+    def __init__(self, watch: Mapping[Site, Reduce] | None, edit: Mapping[Site, Edit] | None) -> None:
+        self._watch, self._edit = watch or {}, edit or {}
+        self.values: dict[Site, list[Any]] = {site: [] for site in self._watch}
+        for site in (*self._watch, *self._edit):
+            if site not in get_args(Site):
+                raise UsageError(f"site {site!r} is not known; {nearest(str(site), get_args(Site))}")
+        if "attention" in self._edit:
+            raise UsageError("site 'attention' can be watched only; edit q, k or pattern")
+
+    def wants(self, site: Site) -> bool:
+        """Whether anybody asks for a site: what costs much is made only then."""
+        return site in self._watch or site in self._edit
+
+    def __call__(self, site: Site, layer: int, activation: Tensor) -> Tensor:
+        if site in self._edit:
+            activation = self._edited(site, layer, activation)
+        if site in self._watch:
+            self.values[site].append(self._watch[site](activation, layer))
+        return activation
+
+    def attention(self, layer: int, make: Callable[[], AttentionScores]) -> None:
+        """Hand over attention as scored, made only when somebody watches it."""
+        if "attention" in self._watch:
+            self.values["attention"].append(self._watch["attention"](make(), layer))
+
+    def _edited(self, site: Site, layer: int, activation: Tensor) -> Tensor:
+        edited = self._edit[site](activation, layer)
+        if edited.shape != activation.shape:
+            raise UsageError(f"the edit of {site} gave {list(edited.shape)}, expected {list(activation.shape)}")
+        return edited.to(activation)
