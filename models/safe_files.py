@@ -14,7 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -37,7 +37,7 @@ _CONSTRUCTORS = re.compile(
     r"|torch\.nn\.parameter Parameter"
 )
 _IMPORTS = {"GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}
-_LEGACY_PICKLES = 5  # magic number, protocol, system, object, storage keys
+_LEGACY_PICKLES = 5  # before torch 1.6: magic number, protocol, system, object, storage keys, then raw numbers
 _PLAINLY = "torch.save({name: tensor for name, tensor in model.state_dict().items()}, FILE)"
 
 
@@ -68,8 +68,12 @@ def _load_pickled(path: Path) -> Any:
             if start.startswith(b"PK"):
                 _check_archive(path, file)
                 return _unpickled(file)
+            if not start.startswith(b"\x80"):
+                refuse_converted_text(path)
+                what = "neither a zip archive nor a pickle, so not what torch.save writes" if start else "an empty file"
+                raise CheckpointRefused(f"{path.name}: {what}")
             content = io.BytesIO(file.read())
-            _check_legacy(path, content)
+            _refuse_programs(path, content, _LEGACY_PICKLES)
             return _unpickled(content)
     except CheckpointRefused:
         raise
@@ -78,7 +82,7 @@ def _load_pickled(path: Path) -> Any:
         raise CheckpointRefused(f"{path.name}: cannot be read as weights ({_one_line(error)})") from error
 
 
-def _unpickled(file: BinaryIO) -> Any:
+def _unpickled(file: io.BufferedReader | io.BytesIO) -> Any:
     """What torch makes of a file looked through before. Of an old format it must be given a stream in memory: from a
     file it would unpack tar archives to the disk.
     """
@@ -88,7 +92,7 @@ def _unpickled(file: BinaryIO) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _check_archive(path: Path, file: BinaryIO) -> None:
+def _check_archive(path: Path, file: io.BufferedReader) -> None:
     """What the zip archive claims, before any of it is read; then what its pickle names."""
     with zipfile.ZipFile(file) as archive:
         members, size = archive.infolist(), path.stat().st_size
@@ -108,24 +112,14 @@ def _check_archive(path: Path, file: BinaryIO) -> None:
         _refuse_programs(path, io.BytesIO(archive.read(pickles[0])), 1)
 
 
-def _check_legacy(path: Path, file: io.BytesIO) -> None:
-    """Files of torch before 1.6: pickles one after another, then raw numbers."""
-    if not file.getvalue():
-        raise CheckpointRefused(f"{path.name}: an empty file")
-    refuse_converted_text(path)
-    if file.getvalue()[:1] != b"\x80":
-        raise CheckpointRefused(f"{path.name}: neither a zip archive nor a pickle, so not what torch.save writes")
-    _refuse_programs(path, file, _LEGACY_PICKLES)
-
-
 def _refuse_programs(path: Path, file: io.BytesIO, pickles: int) -> None:
-    strangers = [name for _ in range(pickles) for name in _named(path, file) if not _CONSTRUCTORS.fullmatch(name)]
-    if strangers:
-        named = ".".join(strangers[0].split())
-        raise CheckpointRefused(
-            f"{path.name}: a whole-object pickle (it names {named[:80]!r}), which would run code when opened; where you"
-            f" trust it, open it with its own program and save the weights alone: {_PLAINLY}"
-        )
+    for name in (name for _ in range(pickles) for name in _named(path, file)):
+        if not _CONSTRUCTORS.fullmatch(name):
+            named = ".".join(name.split())[:80]
+            raise CheckpointRefused(
+                f"{path.name}: a whole-object pickle (it names {named!r}), which would run code when opened; where you"
+                f" trust it, open it with its own program and save the weights alone: {_PLAINLY}"
+            )
 
 
 def _named(path: Path, file: io.BytesIO) -> Iterator[str]:

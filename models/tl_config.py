@@ -52,8 +52,9 @@ def facts_said(given: Mapping[str, Any]) -> dict[str, Any]:
             facts |= {} if value is None or value == -1 else {_NUMBERS[name]: value}
         elif name in _MUST_EQUAL:
             other = _MUST_EQUAL[name]
-            if value not in (*_UNSET, given.get(other)):
+            if value not in _UNSET and value != given.get(other, value):
                 raise CheckpointRefused(f"configuration key {name!r} = {value!r:.60}, expected that of {other}")
+            facts |= {} if value in _UNSET else {other: value}
         elif name not in _OF_NO_EFFECT and name not in ("use_attn_scale", "attn_only") and value not in _UNSET:
             raise CheckpointRefused(f"configuration key {name!r:.60} = {value!r:.60} is not understood")
     if given.get("use_attn_scale") is False:
