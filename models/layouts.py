@@ -259,7 +259,10 @@ def _checked(declaration: Declaration, module: AttentionOnlyTransformer) -> str:
     arrays = read_npz(declaration.samples, UsageError)
     if "tokens" not in arrays or len({"logits", "loss"} & set(arrays)) != 1:
         raise UsageError(f"{declaration.samples.name}: holds {sorted(arrays)}, expected tokens, and logits or loss")
-    tokens = torch.from_numpy(arrays["tokens"]).long()
+    kinds = {name: array.dtype.kind for name, array in arrays.items()}
+    if kinds["tokens"] not in "iu" or {kinds.get("logits", "f"), kinds.get("loss", "f")} != {"f"}:
+        raise UsageError(f"{declaration.samples.name}: expected tokens as integers, logits or loss as floating point")
+    tokens = torch.from_numpy(arrays["tokens"].astype("int64"))
     vocabulary, longest = module.config.d_vocab, module.config.n_ctx
     if tokens.ndim != 2 or tokens.shape[1] > longest or not bool(((tokens >= 0) & (tokens < vocabulary)).all()):
         raise UsageError(f"{declaration.samples.name}: tokens do not fit d_vocab = {vocabulary} and n_ctx = {longest}")
@@ -274,7 +277,7 @@ def _checked(declaration: Declaration, module: AttentionOnlyTransformer) -> str:
     missed = float((ours - theirs).abs().max())
     if not missed <= declaration.tolerance:
         raise CheckpointRefused(
-            f"read by {declaration.path.name}, {what} of {declaration.samples.name} are missed by {missed:.3g}"
+            f"read by {declaration.path.name}, {what} of {declaration.samples.name} missed by {missed:.3g}"
             f" (allowed: {declaration.tolerance:.3g}); an axis may be in the wrong place"
         )
-    return f"the layout was checked: {what} of {declaration.samples.name} are met within {missed:.1g}"
+    return f"the layout was checked: {what} of {declaration.samples.name} met within {missed:.1g}"
