@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from mesascope.models import RegressionTransformer
+from mesascope.models import AttentionWeights, RegressionTransformer
 from torch import Tensor
 
 Make = Callable[..., RegressionTransformer]
@@ -92,3 +92,46 @@ def test_scale_moves_between_products_of_linear_attention_only(
             model.config, {"W_Q": model.W_Q * 3, "W_K": model.W_K, "W_V": model.W_V, "W_O": model.W_O / 3}
         )
         assert torch.allclose(scaled(inputs), model(inputs), rtol=1e-10) is not softmax
+
+
+def grouped(seed: int = 0) -> AttentionWeights:
+    """Six query heads over two key-value heads."""
+    rng = torch.Generator().manual_seed(seed)
+    shapes = {
+        "W_Q": (2, 6, 5, 3),
+        "W_K": (2, 2, 5, 3),
+        "W_V": (2, 2, 5, 3),
+        "W_O": (2, 6, 3, 5),
+        "b_Q": (2, 6, 3),
+        "b_K": (2, 2, 3),
+        "b_V": (2, 2, 3),
+        "b_O": (2, 5),
+    }
+    made = {name: torch.randn(shape, generator=rng, dtype=torch.float64) for name, shape in shapes.items()}
+    return AttentionWeights(**made, folded=False, rotary=None)
+
+
+def test_a_query_head_uses_the_key_value_head_of_its_group() -> None:
+    weights = grouped()
+    expanded = weights.expanded()
+    assert (weights.group, expanded.group) == (3, 1)
+    assert expanded.W_K.shape == expanded.W_V.shape == (2, 6, 5, 3)
+    for head in range(6):
+        for name in ("W_K", "W_V", "b_K", "b_V"):
+            assert torch.equal(getattr(expanded, name)[:, head], getattr(weights, name)[:, head // 3])
+        qk, ov = weights.qk(1, head), weights.ov(1, head)
+        assert (qk.left.shape, qk.right.shape) == (ov.left.shape, ov.right.shape) == ((5, 3), (3, 5))
+        assert torch.equal(qk.right, expanded.W_K[1, head].mT)
+        torch.testing.assert_close(qk.left @ qk.right, weights.KQ[1, head], rtol=1e-13, atol=1e-13)
+        torch.testing.assert_close(ov.left @ ov.right, weights.PV[1, head], rtol=1e-13, atol=1e-13)
+    assert expanded.expanded() is expanded
+
+
+def test_a_norm_without_offset_leaves_biases_as_they_are() -> None:
+    weights = grouped()
+    folded = weights.with_norm_folded(torch.full((2, 5), 2.0, dtype=torch.float64), None)
+    assert folded.folded
+    for role in "QKV":
+        assert torch.equal(getattr(folded, f"W_{role}"), 2 * getattr(weights, f"W_{role}"))
+        assert torch.equal(getattr(folded, f"b_{role}"), getattr(weights, f"b_{role}"))
+    assert torch.equal(folded.W_O, weights.W_O)
