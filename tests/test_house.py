@@ -58,8 +58,17 @@ def test_imports_point_one_way(layer: str, path: Path) -> None:
 
 
 @each_module
-def test_no_module_needs_transformer_lens(layer: str, path: Path) -> None:
-    assert not [name for level, name in imports(path) if level == 0 and name.split(".")[0] == "transformer_lens"]
+def test_one_module_imports_transformer_lens_and_only_when_called(layer: str, path: Path) -> None:
+    def named(found: Iterator[tuple[int, str]]) -> list[str]:
+        return [name for level, name in found if level == 0 and name.split(".")[0] == "transformer_lens"]
+
+    assert bool(named(imports(path))) is ((layer, path.name) == ("models", "bridge.py"))
+    outermost = [
+        node
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert not [node for node in outermost if "transformer_lens" in ast.unparse(node)]
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.name)

@@ -86,3 +86,37 @@ def by_loops(reference_transformer: Callable[..., np.ndarray]) -> Callable[..., 
         return reference_transformer(inputs.numpy(), authors_layers(model), **{**facts, **changed})
 
     return predict
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[[str], Any]:
+    """Random models of the families of Hugging Face that are promised, small and in eager attention, by name."""
+    return tiny_model
+
+
+def tiny_model(family: str) -> Any:
+    import transformers
+
+    shared: dict[str, Any] = {"vocab_size": 53, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+    shared |= {"max_position_embeddings": 64, "intermediate_size": 48, "initializer_range": 0.3}
+    shared |= {"attn_implementation": "eager"}
+    grouped = {**shared, "num_key_value_heads": 2}
+    capped = {"sliding_window": 5, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0}
+    kind, head, values = {
+        "gpt2": ("GPT2", "LMHeadModel", {"n_positions": 64, **shared}),
+        "gpt_neox": ("GPTNeoX", "ForCausalLM", shared),
+        "gpt_neox serial": ("GPTNeoX", "ForCausalLM", {**shared, "use_parallel_residual": False}),
+        "llama": ("Llama", "ForCausalLM", grouped),
+        "qwen3": ("Qwen3", "ForCausalLM", {**grouped, "head_dim": 16}),
+        "gemma2": ("Gemma2", "ForCausalLM", {**grouped, **capped, "head_dim": 16}),
+        "bert": ("Bert", "ForMaskedLM", shared),
+        "mistral": ("Mistral", "ForCausalLM", {**grouped, "sliding_window": 5}),
+        "cohere": ("Cohere", "ForCausalLM", grouped),
+    }[family]
+    with torch.random.fork_rng():
+        torch.manual_seed(20230531)
+        module = getattr(transformers, kind + head)(getattr(transformers, f"{kind}Config")(**values)).eval()
+        with torch.no_grad():
+            for parameter in module.parameters():  # biases and norms start at 0 and 1, where mistakes do not show
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return module

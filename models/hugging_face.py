@@ -1,0 +1,196 @@
+"""Language models of Hugging Face's transformers as subjects: weights, activations and logits under our names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..data.errors import UsageError
+from .anatomy import FAMILIES, Anatomy, Block, find_anatomy
+from .language_model import LanguageModel, LanguageModelShape
+from .rotary import Rotary
+from .subject import Edit, NotApplicable, Reduce, Site, Source, Trace
+from .taps import Taps
+from .watched import IMPLEMENTATION, watched_pass
+from .weights import AttentionWeights
+
+
+class HuggingFaceModel(LanguageModel):
+    """A transformers model that belongs to this subject alone (its storage may be shared with the caller's).
+
+    no_head:  why there are no logits, None where there are
+    """
+
+    def __init__(
+        self, module: PreTrainedModel, source: Source, tokenizer: Any | None = None, no_head: str | None = None
+    ) -> None:
+        module.eval().requires_grad_(False)
+        module.config._attn_implementation = IMPLEMENTATION
+        self.module = module
+        self.source = source
+        self.tokenizer = tokenizer
+        self.no_head = no_head or _missing_head(module)
+        self.anatomy = find_anatomy(module.config.model_type, module.base_model)
+        self.blocks = _blocks(module, self.anatomy)
+        self.shape = _shape(module, self.blocks)
+        self.bos = _bos(module, tokenizer)
+
+    @property
+    def _base(self) -> nn.Module:
+        return self.module.base_model
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self._base.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return next(self._base.parameters()).device
+
+    def weights(self, folded: bool = False) -> AttentionWeights | NotApplicable:
+        """Copies of the projections' weights. The norms of q, k (Qwen3) and attn_out (Gemma 2) are not in them."""
+        if folded and self.anatomy.norm is None:
+            return NotApplicable(f"{self.source.name} normalises after attention: there is nothing before it to fold")
+        columns = [(*block.projections(), block.output()) for block in self.blocks]
+        parts: dict[str, Tensor | None] = {}
+        for role, column in zip("QKVO", zip(*columns, strict=True), strict=True):
+            weights, biases = zip(*column, strict=True)
+            parts[f"W_{role}"] = torch.stack(weights)
+            parts[f"b_{role}"] = None if biases[0] is None else torch.stack(biases)
+        found = AttentionWeights(**cast(Any, parts), rotary=self._rotary())
+        if not folded:
+            return found
+        scales, offsets = zip(*(_affine(cast(nn.Module, block.norm)) for block in self.blocks), strict=True)
+        return found.with_norm_folded(torch.stack(scales), None if offsets[0] is None else torch.stack(offsets))
+
+    @torch.no_grad()
+    def attention_input(
+        self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """What a layer's projections read: q = attention_input(resid_pre) @ W_Q + b_Q, folded or not."""
+        norm = self.blocks[layer].norm
+        if norm is None:
+            return resid_pre
+        return _plain(norm, resid_pre) if folded else norm(resid_pre)
+
+    @torch.no_grad()
+    def run(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        watch: Mapping[Site, Reduce] | None = None,
+        edit: Mapping[Site, Edit] | None = None,
+        logits: bool = False,
+    ) -> Trace:
+        self.check(tokens)
+        if logits:
+            self._require_head()
+        taps = Taps(watch, edit)
+        state = watched_pass(self._base, self.blocks, tokens.to(self.device), taps, self.shape.causal)
+        return Trace(self.unembed(state) if logits else state, taps.values)
+
+    @torch.no_grad()
+    def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
+        self._require_head()
+        logits = _head(self.module)(state)
+        cap = getattr(self.module.config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * (logits / cap).tanh()
+
+    def _require_head(self) -> None:
+        if self.no_head is not None:
+            raise UsageError(f"{self.source.name}: no logits, {self.no_head}")
+
+    def _rotary(self) -> Rotary | None:
+        frequencies = getattr(getattr(self._base, "rotary_emb", None), "inv_freq", None)
+        return None if frequencies is None else Rotary(frequencies.detach())
+
+
+def identifying(module: PreTrainedModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that a digest is taken of: each tied one once, so that every container gives the same."""
+    tied = set(getattr(module, "all_tied_weights_keys", None) or {})
+    return {name: tensor for name, tensor in state.items() if name not in tied}
+
+
+def untested(config: Any) -> tuple[str, ...]:
+    """A word on families that the tests do not open."""
+    if config.model_type in FAMILIES:
+        return ()
+    return (f"model_type {config.model_type!r} is not among those tested ({', '.join(FAMILIES)})",)
+
+
+def facts_of(module: PreTrainedModel) -> dict[str, Any]:
+    return {
+        "model_type": module.config.model_type,
+        "architecture": type(module).__name__,
+        "dtype": str(module.dtype).removeprefix("torch."),
+    }
+
+
+def _missing_head(module: PreTrainedModel) -> str | None:
+    if module.get_output_embeddings() is not None:
+        return None
+    return f"{type(module).__name__} has no head that predicts tokens"
+
+
+def _head(module: PreTrainedModel) -> nn.Module:
+    """What lies beside the base model."""
+    (head,) = (child for name, child in module.named_children() if name != module.base_model_prefix)
+    return head
+
+
+def _blocks(module: PreTrainedModel, anatomy: Anatomy) -> list[Block]:
+    config = module.config
+    n_heads = config.num_attention_heads
+    n_kv_heads = getattr(config, "num_key_value_heads", None) or n_heads
+    parallel = bool(getattr(config, "use_parallel_residual", False))
+    layers = module.base_model.get_submodule(anatomy.blocks).children()
+    return [Block(layer, anatomy, n_heads, n_kv_heads, parallel) for layer in layers]
+
+
+def _shape(module: PreTrainedModel, blocks: list[Block]) -> LanguageModelShape:
+    config, block = module.config, blocks[0]
+    W_Q, _ = next(block.projections())
+    vocabulary = cast(nn.Embedding, module.base_model.get_submodule(block.anatomy.embed)).num_embeddings
+    rotary = getattr(module.base_model, "rotary_emb", None) is not None
+    return LanguageModelShape(
+        n_layers=len(blocks),
+        n_heads=block.n_heads,
+        n_kv_heads=block.n_kv_heads,
+        d_model=config.hidden_size,
+        d_head=W_Q.shape[-1],
+        d_vocab=vocabulary,
+        n_ctx=config.max_position_embeddings,
+        causal=bool(getattr(block.part(block.anatomy.attention), "is_causal", True)),
+        positions="rotary" if rotary else "learned",
+    )
+
+
+def _bos(module: PreTrainedModel, tokenizer: Any | None) -> int | None:
+    """The tokenizer's, where there is one: it knows what its sequences began with."""
+    bos = module.config.bos_token_id if tokenizer is None else tokenizer.bos_token_id
+    return bos[0] if isinstance(bos, list) else bos
+
+
+def _affine(norm: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """A norm's scale and offset. Gemma stores what is added to a scale of one."""
+    weight, bias = norm.get_parameter("weight").detach(), getattr(norm, "bias", None)
+    return (1 + weight if _around_one(norm) else weight), bias
+
+
+def _plain(norm: nn.Module, x: Tensor) -> Tensor:
+    """The norm without its scale and offset."""
+    neutral = {name: torch.zeros_like(value) for name, value in norm.named_parameters()}
+    if not _around_one(norm):
+        neutral["weight"] = torch.ones_like(neutral["weight"])
+    return torch.func.functional_call(norm, neutral, (x,))
+
+
+def _around_one(norm: nn.Module) -> bool:
+    """Whether a weight of zeros means a scale of one."""
+    zeros = {name: torch.zeros_like(value) for name, value in norm.named_parameters()}
+    probe = torch.arange(1.0, len(zeros["weight"]) + 1, device=zeros["weight"].device, dtype=zeros["weight"].dtype)
+    return bool(torch.func.functional_call(norm, zeros, (probe,)).any())

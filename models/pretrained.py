@@ -1,0 +1,283 @@
+"""Opening directories saved by `save_pretrained`, and hub models from the local cache: strictly, offline, without code.
+
+transformers itself loads a file in which every tensor was renamed, and says nothing. So the tensors are read here, by
+readers that execute nothing, compared with what the configuration asks for, handed over, and looked at once more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightConverter
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+from transformers.utils import logging
+
+from ..data.errors import CheckpointRefused, UsageError, nearest
+from .hugging_face import HuggingFaceModel, facts_of, identifying, untested
+from .regressors import weights_sha256
+from .safe_files import read_tensors
+from .shards import Directory, bound_layers, inside, read_directory
+from .subject import Source
+from .unfamiliar import check_unfamiliar
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+# buffers that older versions stored beside the parameters, and that are worked out today
+_BUFFERS = re.compile(
+    r"(?:.*\.)?(?:attn\.(?:masked_)?bias|attention\.(?:masked_)?bias|rotary_emb\.inv_freq|position_ids|token_type_ids)"
+)
+_OTHER_HEADS = re.compile(r"bert\.pooler\..*|cls\.seq_relationship\..*")  # of BERT's second training task
+_CHUNK = 2**22
+
+
+@dataclass(frozen=True)
+class _Match:
+    """A file's tensors under the model's names, and what there is to say of the rest."""
+
+    tensors: Mapping[str, Tensor]
+    missing_head: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def open_directory(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    revision: str | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> HuggingFaceModel:
+    """A directory saved by `save_pretrained`. `dtype` defaults to the checkpoint's own.
+
+    Raises CheckpointRefused for anything missing, surplus, mis-shaped, of another type, not finite, or outside the
+    directory. A head that is not in the file is named in the subject's notes, and its logits are refused.
+    """
+    folder = Path(path)
+    directory = read_directory(folder)
+    stored = _read(directory)
+    bound_layers(directory.config, len(stored))
+    with _quiet():
+        kind, config = _architecture(directory.config)
+        empty = _empty(kind, config)
+        match = _match(empty, stored)
+        own = _common_dtype(match)
+        module = _fill(kind, config, match, own)
+        tokenizer = _tokenizer(folder)
+    notes = (*match.notes, *untested(config))
+    if tokenizer is None:
+        notes += ("no tokenizer in the directory: only token ids go in",)
+    source = Source(
+        name or folder.name,
+        layout="hugging-face",
+        revision=revision,
+        path=None if name else str(path),
+        weights_sha256=weights_sha256(identifying(empty, match.tensors)),
+        facts=facts_of(module),
+        notes=notes,
+    )
+    module.to(device=torch.device(device), dtype=dtype or own)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    no_head = f"the checkpoint has no {match.missing_head[0]!r}" if match.missing_head else None
+    subject = HuggingFaceModel(module, source, tokenizer, no_head)
+    check_unfamiliar(subject)
+    return subject
+
+
+def open_hub(
+    model: str,
+    revision: str | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> HuggingFaceModel:
+    """A hub model from the local cache; nothing is fetched. A bare number is a training step: "1000" for "step1000"."""
+    revision = f"step{revision}" if revision is not None and revision.isdecimal() else revision
+    return open_directory(_cached(model, revision), name=model, revision=revision, device=device, dtype=dtype)
+
+
+def cached_revisions(model: str) -> list[str]:
+    """The revisions of a hub model that the local cache holds."""
+    refs = _repository(model) / "refs"
+    return sorted(str(path.relative_to(refs)) for path in refs.rglob("*") if path.is_file())
+
+
+def _repository(model: str) -> Path:
+    from huggingface_hub import constants
+
+    if not re.fullmatch(r"[\w.-]+(?:/[\w.-]+)?", model) or ".." in model:
+        raise CheckpointRefused(f"{model}: neither a directory nor a hub id like owner/name")
+    return Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
+
+
+def _cached(model: str, revision: str | None) -> Path:
+    """The snapshot's directory in the hub cache."""
+    repository, wanted = _repository(model), revision or "main"
+    ref = repository / "refs" / wanted
+    known = cached_revisions(model)
+    fetch = f"hf download {model}" + (f" --revision {revision}" if revision else "")
+    if not known and not (repository / "snapshots").is_dir():
+        raise CheckpointRefused(f"{model}: neither a directory nor in the local hub cache; fetch it with `{fetch}`")
+    commit = ref.read_text(encoding="utf-8").strip() if wanted in known else wanted
+    if not re.fullmatch(r"[0-9a-zA-Z]+", commit) or not (repository / "snapshots" / commit).is_dir():
+        raise UsageError(f"{model}: revision {wanted!r} is not in the local cache; {nearest(wanted, known)}; `{fetch}`")
+    return repository / "snapshots" / commit
+
+
+def _read(directory: Directory) -> dict[str, Tensor]:
+    files = directory.pickles or tuple(sorted({stored.file for stored in directory.tensors.values()}))
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        for name, tensor in read_tensors(file).items():
+            if name in tensors:
+                raise CheckpointRefused(f"{file.name}: {name!r} is in another file too")
+            tensors[name] = tensor
+    return tensors
+
+
+def _architecture(values: Mapping[str, Any]) -> tuple[type[PreTrainedModel], Any]:
+    """The class that predicts tokens, and its configuration."""
+    model_type = values["model_type"]
+    if model_type not in CONFIG_MAPPING:
+        raise CheckpointRefused(f"config.json: model_type {model_type!r}; {nearest(model_type, CONFIG_MAPPING)}")
+    try:
+        config = CONFIG_MAPPING[model_type].from_dict(dict(values))
+    except Exception as error:  # each family checks its own values, and raises as it likes
+        raise CheckpointRefused(f"config.json: {_one_line(error)}") from error
+    kinds = [
+        mapping[type(config)]
+        for mapping in (MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING)
+        if type(config) in mapping
+    ]
+    if not kinds:
+        raise CheckpointRefused(f"config.json: {model_type!r} does not predict tokens")
+    named = [kind for kind in kinds if getattr(kind, "__name__", "") in (values.get("architectures") or ())]
+    return cast(type[PreTrainedModel], (named or kinds)[0]), config
+
+
+def _empty(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
+    """The model without memory: names and shapes alone, whatever the configuration claims."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return kind(config)
+    except Exception as error:
+        raise CheckpointRefused(f"config.json: {_one_line(error)}") from error
+
+
+def _match(empty: PreTrainedModel, stored: Mapping[str, Tensor]) -> _Match:
+    """Every tensor that the model needs, and no other, in its shape and of floating point."""
+    expected, prefix = empty.state_dict(), f"{empty.base_model_prefix}."
+    tensors = _renamed(empty, stored, prefix, expected)
+    notes = [f"not used: {name}" for name in sorted(tensors) if _OTHER_HEADS.fullmatch(name) and name not in expected]
+    for name in sorted(set(tensors) - set(expected)):
+        if not _BUFFERS.fullmatch(name) and not _OTHER_HEADS.fullmatch(name):
+            raise CheckpointRefused(f"surplus tensor {name!r}: {type(empty).__name__} has none of that name")
+    missing = _missing(empty, tensors, expected)
+    if inner := [name for name in missing if name.startswith(prefix)]:
+        raise CheckpointRefused(f"{len(missing)} tensors are missing, {inner[0]!r} among them")
+    tensors = {name: tensor for name, tensor in tensors.items() if name in expected}
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointRefused(f"{name!r} has shape {list(tensor.shape)}, expected {list(expected[name].shape)}")
+        if not tensor.is_floating_point() or tensor.element_size() < 2:
+            raise CheckpointRefused(f"{name!r} holds {tensor.dtype}, expected floating point")
+        _refuse_non_finite(name, tensor)
+    notes += [f"no head in the checkpoint ({name} is missing): no logits" for name in missing[:1]]
+    return _Match(tensors, tuple(missing), tuple(notes))
+
+
+def _renamed(
+    empty: PreTrainedModel, stored: Mapping[str, Tensor], prefix: str, expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The file's tensors under today's names: each family renamed some, and base models were saved without prefix."""
+    found: dict[str, Tensor] = {}
+    transforms = get_model_conversion_mapping(empty)
+    bare = not any(name.startswith(prefix) for name in stored)
+    for old, tensor in stored.items():
+        name = old
+        for transform in transforms:
+            name, matched = transform.rename_source_key(name)
+            if matched and isinstance(transform, WeightConverter):
+                raise CheckpointRefused(f"{old!r} has to be converted; save the model again with save_pretrained")
+        name = prefix + name if bare and name not in expected else name
+        if name in found:
+            raise CheckpointRefused(f"two tensors mean {name!r}")
+        found[name] = tensor
+    return found
+
+
+def _missing(empty: PreTrainedModel, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """What the file does not hold. Of tensors that are tied, one is enough."""
+    tied = dict(getattr(empty, "all_tied_weights_keys", None) or {})
+    partners = {**tied, **{source: target for target, source in tied.items()}}
+    return [name for name in expected if name not in tensors and partners.get(name) not in tensors]
+
+
+def _refuse_non_finite(name: str, tensor: Tensor) -> None:
+    """By pieces: a mask of the whole would cost another copy of it."""
+    for piece in tensor.reshape(-1).split(_CHUNK):
+        if not torch.isfinite(piece).all():
+            raise CheckpointRefused(f"{name!r} holds a number that is not finite")
+
+
+def _common_dtype(match: _Match) -> torch.dtype:
+    """The dtype that most numbers have: some checkpoints keep their norms in a wider one."""
+    counts: dict[torch.dtype, int] = {}
+    for tensor in match.tensors.values():
+        counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel()
+    return max(counts, key=lambda dtype: counts[dtype])
+
+
+def _fill(kind: type[PreTrainedModel], config: Any, match: _Match, dtype: torch.dtype) -> PreTrainedModel:
+    """The model with the file's tensors in it, compared with them once more."""
+    try:
+        with torch.random.fork_rng(devices=[]):  # a missing head is drawn, and then refused
+            module = kind.from_pretrained(
+                None, config=config, state_dict=dict(match.tensors), dtype=dtype, local_files_only=True
+            )
+    except Exception as error:
+        raise CheckpointRefused(f"transformers does not load it ({_one_line(error)})") from error
+    state = module.state_dict()
+    for name, tensor in match.tensors.items():
+        if state[name].data_ptr() != tensor.data_ptr() and not torch.equal(state[name], tensor.to(dtype)):
+            raise CheckpointRefused(f"{name!r} is not what the model would compute with: it is tied elsewhere")
+    return module
+
+
+def _tokenizer(folder: Path) -> Any | None:
+    """The directory's own tokenizer, None where there is none."""
+    present = [name for name in TOKENIZERS if (folder / name).exists()]
+    for name in (*present, "tokenizer_config.json", "special_tokens_map.json", "merges.txt", "added_tokens.json"):
+        if (folder / name).is_symlink():
+            inside(folder, name)
+    if not present:
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise CheckpointRefused(f"{present[0]}: the tokenizer cannot be read ({_one_line(error)})") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers reports what is checked here; its settings are the caller's."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(50)  # CRITICAL
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
