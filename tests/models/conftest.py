@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mesascope.models import RegressionConfig, RegressionTransformer
+from mesascope.models import (
+    AttentionOnlyConfig,
+    AttentionOnlyModel,
+    AttentionOnlyTransformer,
+    RegressionConfig,
+    RegressionTransformer,
+    Source,
+)
 from torch import Tensor
 
 
@@ -33,6 +40,23 @@ def random_model(random_parameters: Callable[..., dict[str, Tensor]]) -> Callabl
     def make(seed: int = 0, **settings: Any) -> RegressionTransformer:
         config = RegressionConfig(**({"d_in": 3, "d_head": 4} | settings))
         return RegressionTransformer(config, random_parameters(config, seed))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_language_model() -> Callable[..., AttentionOnlyModel]:
+    """A small model in float64, of a size at which every part of the computation matters."""
+
+    def make(seed: int = 0, **settings: Any) -> AttentionOnlyModel:
+        sizes = {"d_vocab": 11, "n_ctx": 7, "d_model": 6, "n_layers": 2, "n_heads": 3, "d_head": 4}
+        config = AttentionOnlyConfig(**{**sizes, **settings})
+        rng = torch.Generator().manual_seed(seed)
+        parameters = {
+            name: 0.4 * torch.randn(shape, generator=rng, dtype=torch.float64) + name.endswith("scale")
+            for name, shape in config.shapes.items()
+        }
+        return AttentionOnlyModel(AttentionOnlyTransformer(config, parameters), Source("tiny", layout="in-memory"))
 
     return make
 

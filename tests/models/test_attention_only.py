@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
-from mesascope.data import CheckpointRefused, TaskError, UsageError
+from mesascope.data import TaskError, UsageError
 from mesascope.models import (
     AttentionOnlyConfig,
     AttentionOnlyModel,
-    AttentionOnlyTransformer,
     AttentionScores,
-    Source,
-    load,
-    load_all,
-    save_checkpoint,
 )
 from mesascope.models.subject import Site
 from torch import Tensor
 
+Make = Callable[..., AttentionOnlyModel]
 SIZES: dict[str, Any] = {"d_vocab": 11, "n_ctx": 7, "d_model": 6, "n_layers": 2, "n_heads": 3, "d_head": 4}
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"norm": "none"},
@@ -45,15 +41,9 @@ each_variant = pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIAN
 Arrays = dict[str, np.ndarray]
 
 
-def make(seed: int = 0, **settings: Any) -> AttentionOnlyModel:
-    """A random model in float64, of a size at which every part of the computation matters."""
-    config = AttentionOnlyConfig(**{**SIZES, **settings})
-    rng = torch.Generator().manual_seed(seed)
-    parameters = {
-        name: 0.4 * torch.randn(shape, generator=rng, dtype=torch.float64) + name.endswith("scale")
-        for name, shape in config.shapes.items()
-    }
-    return AttentionOnlyModel(AttentionOnlyTransformer(config, parameters), Source("tiny", layout="in-memory"))
+@pytest.fixture
+def make(random_language_model: Make) -> Make:
+    return random_language_model
 
 
 def some_tokens(n: int = 7, batch: int = 3) -> Tensor:
@@ -134,7 +124,7 @@ def arrays(model: AttentionOnlyModel) -> Arrays:
 
 @each_variant
 @pytest.mark.parametrize("n", [1, 7])
-def test_logits_by_loops(settings: dict[str, Any], n: int) -> None:
+def test_logits_by_loops(make: Make, settings: dict[str, Any], n: int) -> None:
     model, tokens = make(**settings), some_tokens(n)
     slow = np.array([slow_logits(model.config, arrays(model), row) for row in tokens.tolist()])
     np.testing.assert_allclose(model.logits(tokens), slow, rtol=1e-10, atol=1e-11)
@@ -145,7 +135,7 @@ def test_logits_by_loops(settings: dict[str, Any], n: int) -> None:
     assert (n == 1) is bool(np.allclose(changed.logits(tokens), slow, rtol=1e-10, atol=1e-11))
 
 
-def test_the_module_is_differentiable_and_a_pass_is_not_recorded() -> None:
+def test_the_module_is_differentiable_and_a_pass_is_not_recorded(make: Make) -> None:
     model = make(d_mlp=4)
     model.module.requires_grad_(True)
     model.module(some_tokens()).square().sum().backward()
@@ -154,7 +144,7 @@ def test_the_module_is_differentiable_and_a_pass_is_not_recorded() -> None:
     assert not model.weights().W_Q.requires_grad
 
 
-def test_half_precision_runs() -> None:
+def test_half_precision_runs(make: Make) -> None:
     model, tokens = make(positions="rotary"), some_tokens()
     exact = model.logits(tokens)
     model.module.to(torch.bfloat16)
@@ -174,7 +164,7 @@ def test_half_precision_runs() -> None:
         (torch.zeros(0, 2, dtype=torch.long), "at least one"),
     ],
 )
-def test_tokens_that_cannot_be_read(tokens: Tensor, message: str) -> None:
+def test_tokens_that_cannot_be_read(make: Make, tokens: Tensor, message: str) -> None:
     with pytest.raises(TaskError, match=message):
         make().run(tokens)
 
@@ -183,7 +173,7 @@ def test_tokens_that_cannot_be_read(tokens: Tensor, message: str) -> None:
 
 
 @each_variant
-def test_watched_activations_rebuild_the_pass(settings: dict[str, Any]) -> None:
+def test_watched_activations_rebuild_the_pass(make: Make, settings: dict[str, Any]) -> None:
     model, tokens = make(**settings), some_tokens()
     trace = model.run(tokens, watch=dict.fromkeys(get_args(Site), keep), logits=True)
     torch.testing.assert_close(trace.output, model.logits(tokens), rtol=1e-12, atol=1e-12)
@@ -213,7 +203,7 @@ def test_watched_activations_rebuild_the_pass(settings: dict[str, Any]) -> None:
 
 
 @each_variant
-def test_attention_as_scored_is_the_pattern(settings: dict[str, Any]) -> None:
+def test_attention_as_scored_is_the_pattern(make: Make, settings: dict[str, Any]) -> None:
     """Also when the pattern itself is watched by nobody, and the fast path runs."""
     model, tokens = make(**settings), some_tokens()
     patterns = model.run(tokens, watch={"pattern": keep}).values["pattern"]
@@ -223,7 +213,7 @@ def test_attention_as_scored_is_the_pattern(settings: dict[str, Any]) -> None:
         assert torch.equal(scores.scores()[0, 0, 0].isinf(), torch.arange(7) > (0 if model.config.causal else 6))
 
 
-def test_only_what_is_asked_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_is_asked_for_is_made(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
     for maker in ("masked_scores", "log_normaliser"):
         monkeypatch.setattr(f"mesascope.models.attention_only.{maker}", None)
@@ -231,7 +221,7 @@ def test_only_what_is_asked_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("norm", ["layer", "none"])
-def test_a_folded_layer_norm_is_contained_in_the_weights(norm: str) -> None:
+def test_a_folded_layer_norm_is_contained_in_the_weights(make: Make, norm: str) -> None:
     model, tokens = make(norm=norm), some_tokens()
     values = model.run(tokens, watch={"resid_pre": keep, "q": keep, "v": keep}).values
     folded = model.weights(folded=True)
@@ -248,7 +238,7 @@ def test_a_folded_layer_norm_is_contained_in_the_weights(norm: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["rotary", "partly rotary", "rotary pairs", "plain"])
-def test_factors_of_a_head_give_its_scores(name: str) -> None:
+def test_factors_of_a_head_give_its_scores(make: Make, name: str) -> None:
     """With rotary positions for each offset alone; the biases are zero here, since the product leaves them out."""
     model, tokens = make(**VARIANTS[name]), some_tokens()
     for role in "QK":
@@ -271,12 +261,12 @@ def test_factors_of_a_head_give_its_scores(name: str) -> None:
 
 
 @pytest.mark.parametrize("site", [site for site in get_args(Site) if site != "attention"])
-def test_an_edit_that_changes_nothing_changes_nothing(site: Site) -> None:
+def test_an_edit_that_changes_nothing_changes_nothing(make: Make, site: Site) -> None:
     model, tokens = make(d_mlp=5), some_tokens()
     torch.testing.assert_close(model.run(tokens, edit={site: keep}).output, model.run(tokens).output)
 
 
-def test_an_ablated_head_is_a_head_without_output_weights() -> None:
+def test_an_ablated_head_is_a_head_without_output_weights(make: Make) -> None:
     model, tokens = make(d_mlp=5), some_tokens()
 
     def ablate(z: Tensor, layer: int) -> Tensor:
@@ -289,7 +279,7 @@ def test_an_ablated_head_is_a_head_without_output_weights() -> None:
 
 
 @pytest.mark.parametrize("site", ["q", "k", "v", "pattern", "attn_out", "mlp_out", "resid_post", "embed"])
-def test_an_edit_reaches_what_comes_after_and_nothing_before(site: Site) -> None:
+def test_an_edit_reaches_what_comes_after_and_nothing_before(make: Make, site: Site) -> None:
     model, tokens = make(d_mlp=5), some_tokens()
     plain = model.run(tokens, watch=dict.fromkeys(get_args(Site), keep)).values
     seen: list[Tensor] = []
@@ -307,7 +297,7 @@ def test_an_edit_reaches_what_comes_after_and_nothing_before(site: Site) -> None
     assert not torch.allclose(edited["final_norm"][0], plain["final_norm"][0])
 
 
-def test_attention_can_be_knocked_out_edge_by_edge() -> None:
+def test_attention_can_be_knocked_out_edge_by_edge(make: Make) -> None:
     """Without its pattern from the last token to the first, that token no longer hears of the first one's value."""
     model, tokens = make(n_layers=1), some_tokens()
 
@@ -325,81 +315,9 @@ def test_attention_can_be_knocked_out_edge_by_edge() -> None:
     assert not torch.allclose(one[:, 5], two[:, 5])
 
 
-def test_what_cannot_be_watched_or_edited() -> None:
+def test_what_cannot_be_watched_or_edited(make: Make) -> None:
     model, tokens = make(), some_tokens()
     with pytest.raises(UsageError, match="'attention' can be watched only"):
         model.run(tokens, edit={"attention": keep})
     with pytest.raises(UsageError, match=r"the edit of z gave \[3, 3, 1, 4\], expected \[3, 3, 7, 4\]"):
         model.run(tokens, edit={"z": lambda z, layer: z[:, :, :1]})
-
-
-# ---- files ----
-
-
-@each_variant
-def test_a_checkpoint_comes_back(tmp_path: Path, settings: dict[str, Any]) -> None:
-    model = make(**settings)
-    path = tmp_path / "mine.safetensors"
-    save_checkpoint(path, model.config, dict(model.module.named_parameters()), {"recipe": "r"})
-    again = load(path)
-    assert isinstance(again, AttentionOnlyModel)
-    assert again.config == model.config
-    assert again.source.facts == model.config.as_dict()
-    assert again.source.record == {"recipe": "r"}
-    assert torch.equal(again.logits(some_tokens()), model.logits(some_tokens()))
-
-
-def test_a_family_comes_back(tmp_path: Path) -> None:
-    models = {step: make(seed=step) for step in (10, 20)}
-    tensors = {f"seed0/step{t}/{n}": w for t, model in models.items() for n, w in model.module.named_parameters()}
-    save_checkpoint(tmp_path / "f.safetensors", models[10].config, tensors)
-    opened = load_all(tmp_path / "f.safetensors", "all")
-    assert [subject.source.step for subject in opened] == [10, 20]
-    assert torch.equal(opened[1].weights().W_Q, models[20].weights().W_Q)
-
-
-def test_a_checkpoint_that_is_not_what_it_says(tmp_path: Path) -> None:
-    model, path = make(), tmp_path / "mine.safetensors"
-    good = dict(model.module.named_parameters())
-    wrong: list[tuple[str, dict[str, Any], dict[str, Tensor]]] = [
-        ("missing ['b_Q']", {}, {name: weight for name, weight in good.items() if name != "b_Q"}),
-        ("surplus ['W_gate']", {}, {**good, "W_gate": torch.zeros(2, dtype=torch.float64)}),
-        ("W_K has shape", {}, {**good, "W_K": good["W_K"].mT}),
-        ("W_E has shape", {"d_vocab": 12}, good),
-        ("missing ['W_in'", {"d_mlp": 4}, good),
-        ("not finite", {}, {**good, "b_U": good["b_U"] * torch.nan}),
-    ]
-    for message, changed, tensors in wrong:
-        save_checkpoint(path, AttentionOnlyConfig(**{**SIZES, **changed}), tensors)
-        with pytest.raises(CheckpointRefused, match=r"^mine.safetensors: ") as caught:
-            load(path)
-        assert message in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"d_model": 0}, "d_model = 0, expected at least 1"),
-        ({"d_mlp": 0}, "d_mlp = 0"),
-        ({"norm": "rms"}, "norm = 'rms', expected 'layer' or 'none'"),
-        ({"positions": "alibi"}, "positions = 'alibi'"),
-        ({"attention_scale": 0.0}, "attention_scale = 0.0, expected a positive number"),
-        ({"attention_scale": "8"}, "attention_scale = '8', expected float or null"),
-        ({"norm_eps": -1}, "norm_eps"),
-        ({"positions": "rotary", "rotary_width": 3}, "3 rotary dimensions"),
-        ({"positions": "rotary", "rotary_width": 6}, "6 rotary dimensions"),
-        ({"positions": "sinusoidal", "d_model": 5}, "even one for sinusoidal"),
-        ({"causal": None}, "causal = None, expected bool"),
-        ({"n_experts": 4}, "unknown key 'n_experts'"),
-    ],
-)
-def test_a_configuration_that_cannot_be(changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(CheckpointRefused) as caught:
-        AttentionOnlyConfig.from_dict({**SIZES, **changed})
-    assert message in str(caught.value)
-
-
-def test_every_size_must_be_given() -> None:
-    for name in SIZES:
-        with pytest.raises(CheckpointRefused, match=f"config: {name} is missing"):
-            AttentionOnlyConfig.from_dict({other: value for other, value in SIZES.items() if other != name})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,20 @@ import pytest
 import torch
 from einops import rearrange
 from mesascope.data import CheckpointRefused, UsageError
-from mesascope.models import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer, Source, load
+from mesascope.models import AttentionOnlyModel, load
 from safetensors.torch import save_file
 from torch import Tensor
 
+Make = Callable[..., AttentionOnlyModel]
 SIZES: dict[str, Any] = {"d_vocab": 9, "n_ctx": 6, "d_model": 8, "n_layers": 2, "n_heads": 2, "d_head": 4}
 PLAIN = {"norm": "none"}
 MLP = {"d_mlp": 5, "activation": "relu"}
 Convention = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
-def make(**settings: Any) -> AttentionOnlyModel:
-    config = AttentionOnlyConfig(**{**SIZES, **settings})
-    rng = torch.Generator().manual_seed(0)
-    weights = {name: 0.5 * torch.randn(shape, generator=rng) for name, shape in config.shapes.items()}
-    return AttentionOnlyModel(AttentionOnlyTransformer(config, weights), Source("tiny", layout="in-memory"))
+@pytest.fixture
+def make(random_language_model: Make) -> Make:
+    return partial(random_language_model, d_vocab=9, n_ctx=6, d_model=8, n_heads=2)
 
 
 def by_head(p: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -182,7 +182,7 @@ def some_tokens() -> Tensor:
 
 
 @pytest.mark.parametrize(("settings", "convention", "layout"), CONVENTIONS.values(), ids=CONVENTIONS)
-def test_conventions(tmp_path: Path, settings: dict[str, Any], convention: Convention, layout: str) -> None:
+def test_conventions(make: Make, tmp_path: Path, settings: dict[str, Any], convention: Convention, layout: str) -> None:
     model = make(**settings)
     if convention is conv1d:  # it has neither biases nor an unembedding of its own
         for name, parameter in model.module.named_parameters():
@@ -208,7 +208,7 @@ def with_samples(folder: Path, model: AttentionOnlyModel, kind: str, **changed: 
 
 
 @pytest.mark.parametrize("kind", ["logits", "loss"])
-def test_a_square_matrix_in_the_wrong_orientation_is_found_by_samples(tmp_path: Path, kind: str) -> None:
+def test_a_square_matrix_in_the_wrong_orientation_is_found_by_samples(make: Make, tmp_path: Path, kind: str) -> None:
     """Here d_head = d_model, so that nothing but numbers can tell."""
     model = make(norm="none", n_heads=2, d_head=8)
     layout = with_samples(tmp_path, model, kind)
@@ -224,7 +224,7 @@ def test_a_square_matrix_in_the_wrong_orientation_is_found_by_samples(tmp_path: 
     assert "not checked numerically" in load(path, layout=str(declared)).source.notes[-1]
 
 
-def test_the_tolerance_is_the_declarations(tmp_path: Path) -> None:
+def test_the_tolerance_is_the_declarations(make: Make, tmp_path: Path) -> None:
     model = make(**PLAIN)
     off = model.logits(some_tokens()).numpy() + 0.01
     layout = with_samples(tmp_path, model, "logits", logits=off)
@@ -248,7 +248,7 @@ def test_the_tolerance_is_the_declarations(tmp_path: Path) -> None:
     ],
     ids=range(7),
 )
-def test_samples_that_cannot_be_compared(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+def test_samples_that_cannot_be_compared(make: Make, tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     model = make(**PLAIN)
     path, declared = written(tmp_path, by_head, model, with_samples(tmp_path, model, "logits", **changed))
     with pytest.raises(UsageError, match=r"^samples.npz: ") as caught:
@@ -278,7 +278,7 @@ def test_samples_that_cannot_be_compared(tmp_path: Path, changed: dict[str, Any]
         ("[tensors]", "[tensors", "not TOML"),
     ],
 )
-def test_a_declaration_that_is_not_understood(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_a_declaration_that_is_not_understood(make: Make, tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in BY_HEAD
     path, declared = written(tmp_path, by_head, make(**PLAIN), BY_HEAD.replace(old, new, 1))
     with pytest.raises(UsageError) as caught:
@@ -305,7 +305,7 @@ def test_a_declaration_that_is_not_understood(tmp_path: Path, old: str, new: str
         ('norm = "none"', 'norm = "rms"', "norm = 'rms'"),
     ],
 )
-def test_a_declaration_that_does_not_fit_the_file(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_a_declaration_that_does_not_fit_the_file(make: Make, tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in BY_HEAD
     path, declared = written(tmp_path, by_head, make(**PLAIN), BY_HEAD.replace(old, new, 1))
     with pytest.raises(CheckpointRefused, match=r"^a.safetensors: ") as caught:
@@ -321,7 +321,7 @@ def test_a_prefix_that_makes_two_names_one(tmp_path: Path) -> None:
         load(tmp_path / "a.safetensors", layout=str(tmp_path / "layout.toml"))
 
 
-def test_a_layer_that_is_missing(tmp_path: Path) -> None:
+def test_a_layer_that_is_missing(make: Make, tmp_path: Path) -> None:
     def skipping(p: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name.replace("Q1", "Q2"): tensor for name, tensor in by_head(p).items()}
 
@@ -330,12 +330,12 @@ def test_a_layer_that_is_missing(tmp_path: Path) -> None:
         load(path, layout=str(declared))
 
 
-def test_a_layout_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_layout_file_that_is_not_there(make: Make, tmp_path: Path) -> None:
     path, _ = written(tmp_path, by_head, make(**PLAIN), BY_HEAD)
     with pytest.raises(UsageError, match=r"absent\.toml: cannot be read"):
         load(path, layout=str(tmp_path / "absent.toml"))
 
 
-def test_arguments_win_over_the_declaration(tmp_path: Path) -> None:
+def test_arguments_win_over_the_declaration(make: Make, tmp_path: Path) -> None:
     path, declared = written(tmp_path, by_head, make(**PLAIN), BY_HEAD)
     assert load(path, layout=str(declared), model_args={"attention_scale": 8.0}).source.facts["attention_scale"] == 8.0

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mesascope.data import CheckpointRefused, UsageError
-from mesascope.models import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer, Source, load
+from mesascope.models import AttentionOnlyModel, load
 from safetensors.torch import save_file
 from torch import Tensor
 
+Make = Callable[..., AttentionOnlyModel]
 SHARED = Path(os.environ.get("MESASCOPE_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 SIZES: dict[str, Any] = {"d_vocab": 9, "n_ctx": 6, "d_model": 8, "n_layers": 2, "n_heads": 2, "d_head": 4}
 FORMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -46,11 +49,9 @@ FORMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def make(**settings: Any) -> AttentionOnlyModel:
-    config = AttentionOnlyConfig(**{**SIZES, **settings})
-    rng = torch.Generator().manual_seed(0)
-    weights = {name: 0.5 * torch.randn(shape, generator=rng) for name, shape in config.shapes.items()}
-    return AttentionOnlyModel(AttentionOnlyTransformer(config, weights), Source("tiny", layout="in-memory"))
+@pytest.fixture
+def make(random_language_model: Make) -> Make:
+    return partial(random_language_model, d_vocab=9, n_ctx=6, d_model=8, n_heads=2)
 
 
 def legacy(model: AttentionOnlyModel) -> dict[str, Tensor]:
@@ -84,7 +85,7 @@ def some_tokens() -> Tensor:
 
 @pytest.mark.parametrize(("settings", "config"), FORMS.values(), ids=FORMS)
 def test_a_state_dict_answers_as_the_model_it_was(
-    tmp_path: Path, settings: dict[str, Any], config: dict[str, Any]
+    make: Make, tmp_path: Path, settings: dict[str, Any], config: dict[str, Any]
 ) -> None:
     model = make(**settings)
     again = opened(tmp_path / "a.safetensors", legacy(model), config)
@@ -97,7 +98,7 @@ def test_a_state_dict_answers_as_the_model_it_was(
     assert pickled.source.weights_sha256 == again.source.weights_sha256
 
 
-def test_one_percent_of_one_matrix_is_noticed(tmp_path: Path) -> None:
+def test_one_percent_of_one_matrix_is_noticed(make: Make, tmp_path: Path) -> None:
     model = make()
     changed = {**legacy(model), "blocks.1.attn.W_Q": legacy(model)["blocks.1.attn.W_Q"] * 1.01}
     again = opened(tmp_path / "a.safetensors", changed)
@@ -105,7 +106,7 @@ def test_one_percent_of_one_matrix_is_noticed(tmp_path: Path) -> None:
     assert again.source.weights_sha256 != opened(tmp_path / "b.safetensors", legacy(model)).source.weights_sha256
 
 
-def test_norms_without_parameters(tmp_path: Path) -> None:
+def test_norms_without_parameters(make: Make, tmp_path: Path) -> None:
     model = make()
     for name, parameter in model.module.named_parameters():
         if name.startswith("ln"):
@@ -117,7 +118,7 @@ def test_norms_without_parameters(tmp_path: Path) -> None:
         opened(tmp_path / "a.safetensors", legacy(model), {"normalization_type": "LNPre"})
 
 
-def test_what_nobody_said_is_noted(tmp_path: Path) -> None:
+def test_what_nobody_said_is_noted(make: Make, tmp_path: Path) -> None:
     guess, unchecked = opened(tmp_path / "a.safetensors", legacy(make())).source.notes
     assert guess.endswith("by default: norm=layer, positions=learned, attention_scale=None, causal=True")
     assert "not checked numerically" in unchecked
@@ -125,7 +126,7 @@ def test_what_nobody_said_is_noted(tmp_path: Path) -> None:
     assert opened(tmp_path / "a.safetensors", legacy(make()), said).source.notes == (unchecked,)
 
 
-def test_arguments_win_over_the_configuration(tmp_path: Path) -> None:
+def test_arguments_win_over_the_configuration(make: Make, tmp_path: Path) -> None:
     save_file(legacy(make()), tmp_path / "a.safetensors")
     subject = load(
         tmp_path / "a.safetensors", layout="tl-legacy", model_config={"attn_scale": 2.0}, model_args={"attn_scale": 4.0}
@@ -138,7 +139,7 @@ def buffers(**changed: Any) -> dict[str, Tensor]:
     return {"blocks.0.attn.mask": mask, "blocks.0.attn.IGNORE": torch.tensor(-torch.inf), **changed}
 
 
-def test_buffers_are_checked_and_dropped(tmp_path: Path) -> None:
+def test_buffers_are_checked_and_dropped(make: Make, tmp_path: Path) -> None:
     """Also where they are -inf, which no weight may be."""
     path, tensors = tmp_path / "a.safetensors", legacy(make())
     plain = opened(path, tensors)
@@ -150,7 +151,7 @@ def test_buffers_are_checked_and_dropped(tmp_path: Path) -> None:
         opened(path, tensors | buffers(**{"blocks.0.attn.mask": window}))
 
 
-def test_rotary_angles_are_checked(tmp_path: Path) -> None:
+def test_rotary_angles_are_checked(make: Make, tmp_path: Path) -> None:
     path, model = tmp_path / "a.safetensors", make(positions="rotary", rotary_base=50.0)
     config: dict[str, Any] = {"positional": "rotary", "rotary_base": 50.0, "n_ctx": 6}
     angles = torch.arange(6.0)[:, None] / 50.0 ** (torch.tensor([0, 2, 0, 2]) / 4)
@@ -182,13 +183,13 @@ def test_rotary_angles_are_checked(tmp_path: Path) -> None:
         ({"normalization": None}, "surplus ['ln1_offset'"),
     ],
 )
-def test_a_configuration_that_does_not_fit(tmp_path: Path, config: dict[str, Any], message: str) -> None:
+def test_a_configuration_that_does_not_fit(make: Make, tmp_path: Path, config: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointRefused, match=r"^a.safetensors: ") as caught:
         opened(tmp_path / "a.safetensors", legacy(make()), config)
     assert message in str(caught.value)
 
 
-def test_tensors_that_do_not_fit(tmp_path: Path) -> None:
+def test_tensors_that_do_not_fit(make: Make, tmp_path: Path) -> None:
     good = legacy(make())
     without = {name: weight for name, weight in good.items() if name != "blocks.1.attn.b_V"}
     cases: list[tuple[str, dict[str, Tensor]]] = [
@@ -197,7 +198,7 @@ def test_tensors_that_do_not_fit(tmp_path: Path) -> None:
         ("'blocks.0.attn.W_QK' is not understood", {**good, "blocks.0.attn.W_QK": torch.ones(2)}),
         ("expected all of 0 to 2", {**good, "blocks.7.attn.W_Q": torch.ones(2, 8, 4)}),
         ("W_K has several shapes", {**good, "blocks.1.attn.W_K": good["blocks.1.attn.W_K"].mT.contiguous()}),
-        ("W_O has several dtypes", {**good, "blocks.1.attn.W_O": good["blocks.1.attn.W_O"].double()}),
+        ("W_O has several dtypes", {**good, "blocks.1.attn.W_O": good["blocks.1.attn.W_O"].float()}),
         ("'W_U' holds a number that is not finite", {**good, "unembed.W_U": good["unembed.W_U"] * torch.nan}),
         ("lacks W_Q", {"embed.W_E": good["embed.W_E"]}),
         ("W_U has shape [9, 8], expected [8, 9]", {**good, "unembed.W_U": good["unembed.W_U"].mT.contiguous()}),
@@ -212,7 +213,7 @@ def test_tensors_that_do_not_fit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"a": ', "[" * 100_000])
-def test_a_configuration_file_that_is_none(tmp_path: Path, content: str) -> None:
+def test_a_configuration_file_that_is_none(make: Make, tmp_path: Path, content: str) -> None:
     save_file(legacy(make()), tmp_path / "a.safetensors")
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(UsageError, match=r"config\.json: "):
