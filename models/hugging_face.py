@@ -111,8 +111,17 @@ class HuggingFaceModel(LanguageModel):
 
 def identifying(module: PreTrainedModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors that a digest is taken of: each tied one once, so that every container gives the same."""
-    tied = set(getattr(module, "all_tied_weights_keys", None) or {})
-    return {name: tensor for name, tensor in state.items() if name not in tied}
+    found = dict(state)
+    for target, source in (getattr(module, "all_tied_weights_keys", None) or {}).items():
+        if target in found and source not in found:
+            found[source] = found.pop(target)
+        elif target in found and _same(found[target], found[source]):
+            del found[target]
+    return found
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.data_ptr() == b.data_ptr() or torch.equal(a, b)
 
 
 def untested(config: Any) -> tuple[str, ...]:
