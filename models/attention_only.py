@@ -158,13 +158,13 @@ class AttentionOnlyTransformer(nn.Module):
             h = h + added
         for layer in range(self.config.n_layers):
             h = tap("resid_pre", layer, h)
-            h = h + tap("attn_out", layer, self._attention(self._norm(h, "ln1", layer), layer, tap))
+            h = h + tap("attn_out", layer, self._attention(self.norm(h, "ln1", layer), layer, tap))
             if self.config.d_mlp is not None:
                 h = tap("resid_mid", layer, h)
-                h = h + tap("mlp_out", layer, self._mlp(self._norm(h, "ln2", layer), layer))
+                h = h + tap("mlp_out", layer, self._mlp(self.norm(h, "ln2", layer), layer))
             h = tap("resid_post", layer, h)
         h = tap("final", 0, h)
-        return tap("final_norm", 0, self._norm(h, "ln_final"))
+        return tap("final_norm", 0, self.norm(h, "ln_final"))
 
     def _positions(self, n: int) -> Float[Tensor, "pos d_model"] | None:
         """What is added to the embeddings."""
@@ -197,7 +197,8 @@ class AttentionOnlyTransformer(nn.Module):
         W_in, b_in, W_out, b_out = (self.get_parameter(name)[layer] for name in ("W_in", "b_in", "W_out", "b_out"))
         return _ACTIVATIONS[self.config.activation](x @ W_in + b_in) @ W_out + b_out
 
-    def _norm(self, h: Tensor, name: str, layer: int | None = None) -> Tensor:
+    def norm(self, h: Float[Tensor, "*batch d_model"], name: str, layer: int | None = None) -> Tensor:
+        """The layer norm ln1, ln2 or ln_final, where there are any."""
         if self.config.norm == "none":
             return h
         scale, offset = (self.get_parameter(f"{name}_{part}") for part in ("scale", "offset"))
@@ -267,6 +268,14 @@ class AttentionOnlyModel(LanguageModel):
         taps = Taps(watch, edit)
         state = self.module.states(tokens.to(self.device), taps)
         return Trace(self.module.unembed(state) if logits else state, taps.values)
+
+    @torch.no_grad()
+    def attention_input(
+        self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
+    ) -> Float[Tensor, "batch pos d_model"]:
+        if folded and self.config.norm == "layer":
+            return nn.functional.layer_norm(resid_pre, (self.config.d_model,), eps=self.config.norm_eps)
+        return self.module.norm(resid_pre, "ln1", layer)
 
     @torch.no_grad()
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:

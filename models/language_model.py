@@ -71,6 +71,12 @@ class LanguageModel(Subject):
         """
 
     @abstractmethod
+    def attention_input(
+        self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """What a layer's projections read: q = attention_input(resid_pre) @ W_Q + b_Q, with weights folded or not."""
+
+    @abstractmethod
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
         """Logits of states after the final norm."""
 

@@ -1,13 +1,16 @@
-"""Opening what a user points at: one entry for shipped names, files and families."""
+"""Opening what a user points at: one entry for shipped names, files, families, directories and hub ids."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.constants import HF_HUB_CACHE
 
 from ..data.errors import CheckpointRefused, UsageError, nearest
 from .attention_only import AttentionOnlyModel
@@ -17,9 +20,11 @@ from .haiku import open_haiku
 from .layouts import open_declared
 from .regressors import TransformerRegressor
 from .safe_files import PICKLED, read_tensors
+from .subject import Subject
 from .tl_legacy import open_tl_legacy
 
-Opened = TransformerRegressor | AttentionOnlyModel
+OfFile = TransformerRegressor | AttentionOnlyModel
+_WEIGHTS = {".safetensors", ".npz", *PICKLED}
 MAX_CONFIG = 10 * 2**20  # bytes
 
 
@@ -32,13 +37,15 @@ def load(
     model_args: Mapping[str, Any] | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
-) -> Opened:
-    """Open one checkpoint: a shipped name, a `.safetensors` of ours, or any other file in a declared layout.
+) -> Subject:
+    """Open one checkpoint: a shipped name, a `.safetensors` of ours, any other file in a declared layout, a directory
+    saved by `save_pretrained`, or a hub id that the local cache holds. Nothing is ever fetched.
 
     In a family (several seeds and steps) `revision` chooses, e.g. "seed3-step1000"; without one, the first seed's last
-    step is opened, and `source.revision` says which that is. `layout` is a name (`mesascope list layouts`) or a `.toml`
-    that declares one; `model_config`, a JSON file or a mapping, and `model_args`, which win over it, are the facts that
-    the weights do not say. `dtype` defaults to the checkpoint's own.
+    step is opened, and `source.revision` says which that is. Of a hub id it is a branch, a commit or a training step.
+    `layout` is a name (`mesascope list layouts`) or a `.toml` that declares one; `model_config`, a JSON file or a
+    mapping, and `model_args`, which win over it, are the facts that the weights do not say. `dtype` defaults to the
+    checkpoint's own.
 
     Raises CheckpointRefused for anything missing, damaged or not understood, UsageError for a revision, layout or
     model argument that does not exist.
@@ -56,11 +63,13 @@ def load_all(
     model_args: Mapping[str, Any] | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
-) -> list[Opened]:
+) -> list[Subject]:
     """Open every checkpoint that `model` and `revision` name: all seeds of a family, say, or all their steps."""
+    if _pretrained(str(model)):
+        if layout or model_config or model_args:
+            raise UsageError(f"{model}: its own config.json says how it is read; expected no --layout, no --model-args")
+        return [_open_pretrained(str(model), revision, device, dtype)]
     path = find(str(model))
-    if path.is_dir():
-        raise CheckpointRefused(f"{path}: a directory; expected a .safetensors, .npz or .pt file")
     layout = str(layout) if layout else _layout_by_ending(path)
     if layout not in LAYOUTS and not layout.endswith(".toml"):
         raise UsageError(f"layout {layout!r} is neither a .toml nor known; {nearest(layout, LAYOUTS)}")
@@ -70,14 +79,37 @@ def load_all(
         header = read_header(path)
         members = header.select(revision) or (None,)
         given = None if str(model) in shipped() else str(model)
-        subjects: list[Opened] = [open_member(header, member, path.stem, given) for member in members]
+        subjects: list[OfFile] = [open_member(header, member, path.stem, given) for member in members]
     else:
         if revision is not None:
             raise UsageError(f"revision {revision!r}: {path.name} holds a single checkpoint")
         subjects = [_open_foreign(path, layout, {**_read_config(model_config), **(model_args or {})}, str(model))]
     for subject in subjects:
         subject.module.to(device=device, dtype=dtype)
-    return subjects
+    return list(subjects)
+
+
+def _pretrained(model: str) -> bool:
+    """Whether a directory is meant, or a hub id: `owner/name`, or the bare name of what the cache holds."""
+    if model in shipped() or os.path.isfile(model):
+        return False
+    if os.path.isdir(model):
+        return True
+    if not re.fullmatch(r"[\w.-]+(?:/[\w.-]+)?", model) or model.startswith(".") or Path(model).suffix in _WEIGHTS:
+        return False
+    return "/" in model or (Path(HF_HUB_CACHE) / f"models--{model}").is_dir()
+
+
+def _open_pretrained(
+    model: str, revision: str | None, device: str | torch.device, dtype: torch.dtype | None
+) -> Subject:
+    from .pretrained import open_directory, open_hub  # transformers takes seconds to import
+
+    if not os.path.isdir(model):
+        return open_hub(model, revision, device=device, dtype=dtype)
+    if revision is not None:
+        raise UsageError(f"revision {revision!r}: {model} is a directory, which holds a single checkpoint")
+    return open_directory(model, device=device, dtype=dtype)
 
 
 def _layout_by_ending(path: Path) -> str:
@@ -90,7 +122,7 @@ def _layout_by_ending(path: Path) -> str:
     return HAIKU if path.suffix == ".npz" else "mesascope"
 
 
-def _open_foreign(path: Path, layout: str, facts: Mapping[str, Any], given: str) -> Opened:
+def _open_foreign(path: Path, layout: str, facts: Mapping[str, Any], given: str) -> OfFile:
     if layout == HAIKU:
         return open_haiku(path, facts, given)
     if layout == TL_LEGACY:

@@ -185,7 +185,7 @@ def test_watched_activations_rebuild_the_pass(make: Make, settings: dict[str, An
     assert len(values["embed"]) == len(values["final"]) == len(values["final_norm"]) == 1
     for layer in range(2):
         pre, post, attn_out = (values[site][layer] for site in ("resid_pre", "resid_post", "attn_out"))
-        x = model.module._norm(pre, "ln1", layer)
+        x = model.attention_input(pre, layer)
         for site in ("q", "k", "v"):
             W, b = getattr(weights, f"W_{site.upper()}")[layer], getattr(weights, f"b_{site.upper()}")[layer]
             torch.testing.assert_close(values[site][layer], torch.einsum("bpd,hdk->bhpk", x, W) + b[:, None], **close)
@@ -231,6 +231,7 @@ def test_a_folded_layer_norm_is_contained_in_the_weights(make: Make, norm: str) 
         x = values["resid_pre"][layer]
         if norm == "layer":
             x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+        torch.testing.assert_close(model.attention_input(values["resid_pre"][layer], layer, folded=True), x)
         for site in ("q", "v"):
             W, b = getattr(folded, f"W_{site.upper()}")[layer], getattr(folded, f"b_{site.upper()}")[layer]
             again = torch.einsum("bpd,hdk->bhpk", x, W) + b[:, None]
@@ -246,7 +247,7 @@ def test_factors_of_a_head_give_its_scores(make: Make, name: str) -> None:
     trace = model.run(tokens, watch={"attention": keep, "resid_pre": keep})
     rotary = model.config.positions == "rotary"
     for layer in range(2):
-        x, scores = model.module._norm(trace.values["resid_pre"][layer], "ln1", layer), trace.values["attention"][layer]
+        x, scores = model.attention_input(trace.values["resid_pre"][layer], layer), trace.values["attention"][layer]
         for query, key in [(6, 6), (6, 2), (3, 0)]:
             left, right = model.weights().qk(layer, 1, query - key if rotary else None)
             assert (left.shape, right.shape) == ((6, 4), (4, 6))

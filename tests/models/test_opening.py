@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import torch
 from mesascope.data import CheckpointRefused, MesascopeError, UsageError
-from mesascope.models import RegressionConfig, load, load_all, save_checkpoint, shipped
+from mesascope.models import (
+    RegressionConfig,
+    RegressionTransformer,
+    from_transformer,
+    load,
+    load_all,
+    save_checkpoint,
+    shipped,
+)
 from torch import Tensor
 
 CONFIG = RegressionConfig(d_in=2, d_head=3)
@@ -79,6 +87,7 @@ def test_a_file_under_another_layout_is_refused(family: Path, tmp_path: Path) ->
     assert "not a readable .npz" in refusal(CheckpointRefused, family, layout="von-oswald-haiku")
     np.savez(tmp_path / "a.npz", a=np.zeros(1))
     assert "truncated, or not safetensors" in refusal(CheckpointRefused, tmp_path / "a.npz", layout="mesascope")
+    assert "not understood; this is not the layout tl-legacy" in refusal(CheckpointRefused, family, layout="tl-legacy")
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
@@ -98,11 +107,25 @@ def test_every_shipped_checkpoint_opens_and_answers() -> None:
             assert subject.predict(inputs).shape == (2, subject.d_out)
 
 
-DAMAGED = Path(__file__).parents[3] / "shared" / "data" / "damaged"
+def test_directories_and_hub_ids_go_to_the_loader_of_pretrained_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random_model: Callable[..., RegressionTransformer]
+) -> None:
+    """A stand-in says what it was asked; that loader's own tests open real models."""
+    monkeypatch.setattr("mesascope.models.opening.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        "mesascope.models.opening._open_pretrained",
+        lambda model, revision, device, dtype: from_transformer(random_model(), f"{model} at {revision}"),
+    )
+    (tmp_path / "model").mkdir()
+    (tmp_path / "cache" / "models--gpt2").mkdir(parents=True)
+    for model, revision in [(str(tmp_path / "model"), None), ("owner/name-1.4b", "step10"), ("gpt2", "main")]:
+        assert load(model, revision).source.name == f"{model} at {revision}"
+    assert "neither a file nor a shipped" in refusal(CheckpointRefused, "gpt3")
+    assert "no such file" in refusal(CheckpointRefused, "owner/name.safetensors")
+    assert "config.json says how" in refusal(UsageError, "gpt2", layout="tl-legacy")
 
 
-@pytest.mark.skipif(not DAMAGED.is_dir(), reason="the damaged files found in public repositories are not here")
-def test_files_found_in_public_repositories_are_refused() -> None:
-    for path in sorted(DAMAGED.iterdir()):
-        assert path.name in refusal(CheckpointRefused, path)
-    assert "Git LFS pointer" in refusal(CheckpointRefused, DAMAGED / "lfs-pointer.safetensors")
+def test_a_revision_of_a_directory_or_what_no_cache_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    assert "is a directory, which holds a single checkpoint" in refusal(UsageError, tmp_path, "main")
+    assert "nor in the local hub cache" in refusal(CheckpointRefused, "owner/name")
