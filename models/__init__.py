@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
+    from .bridge import from_bridge
     from .catalogue import shipped
     from .checkpoint import save_checkpoint
     from .constructed import gd_transformer, gdpp_products, gdpp_transformer, with_start_weights
+    from .hugging_face import HuggingFaceModel
+    from .in_memory import from_module
     from .language_model import LanguageModel, LanguageModelShape
     from .opening import load, load_all
     from .regression_transformer import RegressionConfig, RegressionTransformer, initialise
@@ -25,6 +28,7 @@ _HOMES = {
     "AttentionScores": "subject",
     "AttentionWeights": "weights",
     "Factors": "weights",
+    "HuggingFaceModel": "hugging_face",
     "LanguageModel": "language_model",
     "LanguageModelShape": "language_model",
     "NotApplicable": "subject",
@@ -36,6 +40,8 @@ _HOMES = {
     "Subject": "subject",
     "TokenLayout": "regressors",
     "Trace": "subject",
+    "from_bridge": "bridge",
+    "from_module": "in_memory",
     "from_predictor": "regressors",
     "from_transformer": "regressors",
     "gd_transformer": "constructed",
@@ -55,6 +61,7 @@ __all__ = [
     "AttentionScores",
     "AttentionWeights",
     "Factors",
+    "HuggingFaceModel",
     "LanguageModel",
     "LanguageModelShape",
     "NotApplicable",
@@ -66,6 +73,8 @@ __all__ = [
     "Subject",
     "TokenLayout",
     "Trace",
+    "from_bridge",
+    "from_module",
     "from_predictor",
     "from_transformer",
     "gd_transformer",
