@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ _BUFFERS = re.compile(
     r"(?:.*\.)?(?:attn\.(?:masked_)?bias|attention\.(?:masked_)?bias|rotary_emb\.inv_freq|position_ids|token_type_ids)"
 )
 _OTHER_HEADS = re.compile(r"bert\.pooler\..*|cls\.seq_relationship\..*")  # of BERT's second training task
-_CHUNK = 2**22
+_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,11 @@ def open_directory(
         empty = _empty(kind, config)
         match = _match(empty, stored)
         own = _common_dtype(match)
-        module = _fill(kind, config, match, own)
-        tokenizer = _tokenizer(folder)
+        with ThreadPoolExecutor(max_workers=1) as beside:  # the digest reads every byte, and needs no Python for it
+            digest = beside.submit(weights_sha256, identifying(empty, match.tensors))
+            _refuse_non_finite(match.tensors)
+            module = _fill(kind, config, match, own)
+            tokenizer = _tokenizer(folder)
     notes = (*match.notes, *untested(config))
     if tokenizer is None:
         notes += ("no tokenizer in the directory: only token ids go in",)
@@ -80,7 +84,7 @@ def open_directory(
         layout="hugging-face",
         revision=revision,
         path=None if name else str(path),
-        weights_sha256=weights_sha256(identifying(empty, match.tensors)),
+        weights_sha256=digest.result(),
         facts=facts_of(module),
         notes=notes,
     )
@@ -188,7 +192,6 @@ def _match(empty: PreTrainedModel, stored: Mapping[str, Tensor]) -> _Match:
             raise CheckpointRefused(f"{name!r} has shape {list(tensor.shape)}, expected {list(expected[name].shape)}")
         if not tensor.is_floating_point() or tensor.element_size() < 2:
             raise CheckpointRefused(f"{name!r} holds {tensor.dtype}, expected floating point")
-        _refuse_non_finite(name, tensor)
     notes += [f"no head in the checkpoint ({name} is missing): no logits" for name in missing[:1]]
     return _Match(tensors, tuple(missing), tuple(notes))
 
@@ -220,11 +223,12 @@ def _missing(empty: PreTrainedModel, tensors: Mapping[str, Tensor], expected: Ma
     return [name for name in expected if name not in tensors and partners.get(name) not in tensors]
 
 
-def _refuse_non_finite(name: str, tensor: Tensor) -> None:
-    """By pieces: a mask of the whole would cost another copy of it."""
-    for piece in tensor.reshape(-1).split(_CHUNK):
-        if not torch.isfinite(piece).all():
-            raise CheckpointRefused(f"{name!r} holds a number that is not finite")
+def _refuse_non_finite(tensors: Mapping[str, Tensor]) -> None:
+    """By pieces: a mask of the whole would cost another copy of it. A finite sum has finite terms."""
+    for name, tensor in tensors.items():
+        for piece in tensor.reshape(-1).split(_CHUNK):
+            if not torch.isfinite(piece.sum()) and not torch.isfinite(piece).all():
+                raise CheckpointRefused(f"{name!r} holds a number that is not finite")
 
 
 def _common_dtype(match: _Match) -> torch.dtype:
