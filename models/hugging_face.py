@@ -131,11 +131,13 @@ def untested(config: Any) -> tuple[str, ...]:
     return (f"model_type {config.model_type!r} is not among those tested ({', '.join(FAMILIES)})",)
 
 
-def facts_of(module: PreTrainedModel) -> dict[str, Any]:
+def facts_of(module: PreTrainedModel, tokenizer: Any | None) -> dict[str, Any]:
+    """What the weights do not say, as used. `bos` is the token that sequences begin with, None where there is none."""
     return {
         "model_type": module.config.model_type,
         "architecture": type(module).__name__,
         "dtype": str(module.dtype).removeprefix("torch."),
+        "bos": _bos(module, tokenizer),
     }
 
 

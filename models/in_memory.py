@@ -43,7 +43,7 @@ def twin_subject(
         name,
         layout="hugging-face",
         weights_sha256=weights_sha256(identifying(twin, twin.state_dict())),
-        facts=facts_of(twin),
+        facts=facts_of(twin, tokenizer),
         notes=(
             "an in-memory model: the report can be verified only when it is passed again",
             *untested(config),

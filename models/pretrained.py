@@ -85,7 +85,7 @@ def open_directory(
         revision=revision,
         path=None if name else str(path),
         weights_sha256=digest.result(),
-        facts=facts_of(module),
+        facts=facts_of(module, tokenizer),
         notes=notes,
     )
     module.to(device=torch.device(device), dtype=dtype or own)  # pyright: ignore[reportCallIssue, reportArgumentType]
