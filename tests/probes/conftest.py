@@ -65,11 +65,11 @@ class SlowModel:
         keys = x if self.query_in_context else x[:-1]
         rows = []
         for token in x:
-            scores = np.array([(token @ W_Q) @ (key @ W_K) for key in keys])
+            scores = (keys @ W_K) @ (token @ W_Q)
             if self.softmax:
-                exponentials = np.exp(scores / np.sqrt(W_Q.shape[1]))
+                exponentials = np.exp((scores - scores.real.max()) / np.sqrt(W_Q.shape[1]))
                 scores = exponentials / exponentials.sum()
-            rows.append(sum(score * (key @ W_V) for score, key in zip(scores, keys, strict=True)) @ W_O)
+            rows.append((scores @ keys) @ W_V @ W_O)
         return np.array(rows)
 
 
@@ -84,7 +84,7 @@ class Descent:
         X, Y, query = split(tokens, self.d_out)
         W = np.zeros((self.d_out, X.shape[1]))
         for rate in self.rates:
-            W = W - rate / len(X) * sum(np.outer(W @ x - y, x) for x, y in zip(X, Y, strict=True))
+            W = W - rate / len(X) * (W @ X.T - Y.T) @ X
         return W @ query
 
 
@@ -106,10 +106,9 @@ class TokenDescent:
         for rate, gamma in zip(self.rates, self.gammas, strict=True):
             new = h.copy()
             for j in range(len(h)):
-                for i in range(len(h) - 1):
-                    overlap = h[i, :d] @ h[j, :d] * self.dampening
-                    new[j, :d] -= gamma * overlap * h[i, :d]
-                    new[j, d:] -= rate / (len(h) - 1) * overlap * h[i, d:]
+                overlaps = h[:-1, :d] @ h[j, :d] * self.dampening
+                new[j, :d] -= gamma * overlaps @ h[:-1, :d]
+                new[j, d:] -= rate / (len(h) - 1) * overlaps @ h[:-1, d:]
             h = _clip(new, self.activation_clip)
             found.append(-h[-1, d:])
         return found
