@@ -33,7 +33,8 @@ def page(report: Report, images: Sequence[Path]) -> str:
     shown, left_out = _figures(report.probe, images)
     measures = last_step(report.measures)
     scalars = {name: measure for name, measure in measures.items() if not measure.axes}
-    return _template("report.html.jinja").render(
+    return _template().render(
+        notebook=False,
         report=report,
         title=f"{report.label} · {report.probe}",
         subtitle=_subtitle(report),
@@ -55,16 +56,16 @@ def page(report: Report, images: Sequence[Path]) -> str:
 def fragment(report: Report) -> str:
     """The claim and the scalar measures, for a notebook."""
     scalars = {name: measure for name, measure in last_step(report.measures).items() if not measure.axes}
-    return _template("report.html.jinja").module.fragment(report, _groups(scalars))  # pyright: ignore[reportAttributeAccessIssue]
+    return _template().render(notebook=True, report=report, groups=_groups(scalars))
 
 
 @cache
-def _template(name: str) -> Template:
+def _template() -> Template:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template(name)
+    return environment.get_template("report.html.jinja")
 
 
 def _subtitle(report: Report) -> str:
