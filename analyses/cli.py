@@ -166,7 +166,7 @@ def _train(values: Values) -> int:
     name = values["recipe"]
     if name not in RECIPES:
         raise UsageError(f"recipe {name!r} is not known; {nearest(name, RECIPES)}")
-    from .train import train
+    from .training import train
 
     path = Path(values.get("output", f"{name}.safetensors"))
     with progress_bar(values.get("quiet", False)) as progress:
