@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mesascope.data import Batch
-from mesascope.probes import gd_alignment
+from mesascope.data import Batch, LinearRegression
+from mesascope.models import RegressionTransformer, Regressor, from_transformer
+from mesascope.probes import Findings, GDAlignment, gd_alignment
 from scipy.optimize import brentq, minimize_scalar
 
 Head = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # query, key, value [d, k], linear [k, d]
@@ -227,6 +228,27 @@ def tasks_file(tmp_path: Path) -> Callable[[Batch], str]:
         return str(tmp_path / name)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def on_tasks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Findings]:
+    """Measure a subject or a transformer on a file of tasks; the paper's sizes unless a law is given."""
+    folder = tmp_path_factory.mktemp("tasks")
+
+    def measure(
+        subject: Regressor | RegressionTransformer, n: int = 120, batch_size: int = 64, **given: Any
+    ) -> Findings:
+        law = {key: given.pop(key) for key in ("n_context", "d_in", "d_out", "input_range") if key in given}
+        path = folder / f"{sorted(law.items())}{n}.npz"
+        if not path.exists():
+            batch = LinearRegression(**law).sample(n, seed=17)
+            np.savez(
+                path, inputs=batch.inputs.numpy(), targets=np.pad(batch.targets, ((0, 0), (law.get("d_in", 10), 0)))
+            )
+        subject = subject if isinstance(subject, Regressor) else from_transformer(subject)
+        return GDAlignment(**({"tasks": str(path)} | given)).measure(subject, 0, batch_size)
+
+    return measure
 
 
 @pytest.fixture
