@@ -29,7 +29,7 @@ def test_settings_are_the_authors(
     name, n_layers, tied, n_heads, softmax, steps, rate, clip, scale, activation_clip
 ) -> None:
     recipe = RECIPES[name]
-    config, tasks = recipe.model_config(), recipe.task_family()
+    config, tasks = recipe.config, recipe.family
     assert (config.n_layers, config.tied, config.n_heads, config.softmax) == (n_layers, tied, n_heads, softmax)
     assert (config.d_in, config.d_out, config.d_head, config.activation_clip) == (10, 1, 11, activation_clip)
     assert (tasks.n_context, tasks.d_in, tasks.input_range, tasks.weight_scale, tasks.noise) == (10, 10, 1.0, 1.0, 0.0)
@@ -81,10 +81,10 @@ def test_a_recipe_that_cannot_be_trained_is_refused(changes, message: str) -> No
 def test_an_unknown_model_setting_is_named() -> None:
     recipe = TrainingRecipe("mine", "mine", {"n_layer": 2}, (0, 1))
     with pytest.raises(CheckpointRefused, match=r"n_layer.*did you mean n_layers"):
-        recipe.model_config()
+        _ = recipe.config
 
 
 def test_tokens_give_the_width_of_the_heads_unless_the_recipe_does() -> None:
     tasks = {"d_in": 3, "d_out": 2}
-    assert TrainingRecipe("mine", "mine", {}, (1,), tasks).model_config().d_head == 5
-    assert TrainingRecipe("mine", "mine", {"d_head": 7}, (1,), tasks).model_config().d_head == 7
+    assert TrainingRecipe("mine", "mine", {}, (1,), tasks).config.d_head == 5
+    assert TrainingRecipe("mine", "mine", {"d_head": 7}, (1,), tasks).config.d_head == 7

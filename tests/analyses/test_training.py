@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_the_file_is_a_family_with_its_record(tmp_path: Path) -> None:
     assert [len(losses) for losses in header.record["training_loss"].values()] == [3, 3]
     subjects = load_all(path, "step12")
     assert [subject.source.seed for subject in subjects] == [0, 7]
-    assert subjects[0].config == TINY.model_config()
+    assert subjects[0].config == TINY.config
     assert subjects[0].dtype == torch.float32
     assert [file.name for file in path.parent.iterdir()] == ["tiny.safetensors"]
 
@@ -73,6 +74,20 @@ def test_the_same_recipe_writes_the_same_bytes(tmp_path: Path) -> None:
     files = [train(TINY, tmp_path / name).read_bytes() for name in ("a", "b")]
     assert files[0] == files[1]
     assert train(replace(TINY, learning_rate=2e-3), tmp_path / "c").read_bytes() != files[0]
+
+
+@pytest.mark.parametrize("name", ["lsa-1layer", "lsa-2layer-recurrent"])
+def test_the_number_of_threads_changes_no_byte(name: str, tmp_path: Path) -> None:
+    recipe = replace(RECIPES[name], checkpoint_steps=(0, 2), seeds=(0, 1))
+    before = torch.get_num_threads()
+    try:
+        files = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            files.append(train(recipe, tmp_path / f"{threads}").read_bytes())
+    finally:
+        torch.set_num_threads(before)
+    assert files[0] == files[1]
 
 
 def test_seeds_share_the_run_and_nothing_else(tmp_path: Path) -> None:
@@ -93,52 +108,57 @@ def test_a_broken_off_training_ends_in_the_same_bytes(step: int, often, tmp_path
     assert not (tmp_path / "broken.partial").exists()
 
 
+LONG = TrainingRecipe(
+    "long", "long enough to be stopped", {"n_layers": 1}, (0, 500, 2000), {"d_in": 3}, (0, 1), batch_size=8
+)
 PROGRAM = """
-    import os, signal, sys
+    import json, os, signal, sys
     from mesascope.analyses.recipes import TrainingRecipe
     from mesascope.analyses.training import train
 
-    recipe = TrainingRecipe("tiny", "long enough to be stopped", {"n_layers": 1}, (0, 500, 3000), {"d_in": 3},
-                            seeds=(0, 1), batch_size=16)
-    def progress(stage, fraction):
-        if fraction >= 0.1 and len(sys.argv) > 2:
-            print("under way", flush=True)
-            if sys.argv[2] == "ignored":
-                os.kill(os.getpid(), signal.SIGINT)
-                sys.argv.pop()
-    if sys.argv[2:] == ["ignored"]:
+    path, recipe, ignored = sys.argv[1], json.loads(sys.argv[2]), "ignored" in sys.argv
+    if ignored:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    train(recipe, sys.argv[1], progress=progress)
+
+    def progress(stage, fraction):
+        if 0.1 < fraction < 0.2:
+            print("under way", flush=True)
+            if ignored:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    recipe = {name: tuple(value) if isinstance(value, list) else value for name, value in recipe.items()}
+    train(TrainingRecipe(**recipe), path, progress=progress)
 """
 
 
 def start(path: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(path), *words]
+    """Train the long recipe in a process of its own."""
+    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(path), json.dumps(asdict(LONG)), *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, -2), (signal.SIGTERM, -15)], ids=["Ctrl-C", "SIGTERM"])
 def test_a_signal_stops_cleanly_and_the_next_call_goes_on(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    path = tmp_path / "stopped"
-    process = start(path, "tell")
+    process = start(tmp_path / "stopped")
     assert process.stdout is not None
     assert process.stdout.readline() == "under way\n"
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert ("KeyboardInterrupt" in errors) == (number == signal.SIGINT)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["stopped.partial"]
-    for name in ("stopped", "through"):
-        process = start(tmp_path / name)
-        assert process.communicate(timeout=60) == ("", "")
-    assert path.read_bytes() == (tmp_path / "through").read_bytes()
+    assert [file.name for file in tmp_path.iterdir()] == ["stopped.partial"]
+    through = train(LONG, tmp_path / "through").read_bytes()
+    steps = []
+    assert train(LONG, tmp_path / "stopped", progress=lambda _, done: steps.append(done)).read_bytes() == through
+    assert steps[0] > 0.1  # it went on, and did not start again
     assert sorted(file.name for file in tmp_path.iterdir()) == ["stopped", "through"]
 
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     process = start(tmp_path / "through", "ignored")
-    process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
+    assert output.count("under way") > 1
     assert (tmp_path / "through").exists()
 
 
@@ -244,7 +264,7 @@ def test_the_update_is_adam_after_a_clip_of_each_seed() -> None:
 
 
 def test_rows_and_named_parameters_are_one_memory() -> None:
-    run, config = TrainingRun.start(TINY), TINY.model_config()
+    run, config = TrainingRun.start(TINY), TINY.config
     named = unflatten(config, run.weights)
     assert {name: tuple(weight.shape[1:]) for name, weight in named.items()} == config.shapes
     named["W_V"][1, 0, 0, 0, 0] = 5.0
