@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mesascope.models import Source
 from mesascope.probes import Claim, Measure
-from mesascope.probes.gd_claim import at_end, gd_claim
+from mesascope.probes.gd_claim import gd_claim
 from mesascope.probes.measure import missing
 
 NAMES = ("gd", "zero", "mean_label", "ridge", "min_norm", "gd_1", "gd_2")
@@ -121,36 +121,3 @@ def test_over_seeds_the_evidence_is_the_seeds() -> None:
     card = gd_claim(family, (source(), source(), source()), None)
     assert card.evidence == "95 % intervals: t-interval over 3 seeds. 3 checkpoints."
     assert "seeds (t-interval)" in card.methods
-
-
-def along_training(measure: Measure) -> Measure:
-    def grown(array: np.ndarray, axis: int = 0) -> np.ndarray:
-        return np.stack([array + 10, array + 5, array], axis=axis)
-
-    return Measure(
-        grown(measure.values),
-        measure.unit,
-        (grown(measure.interval[0]), grown(measure.interval[1])),
-        "seed",
-        5,
-        axes=("step", *measure.axes),
-        coords={"step": (0, 500, 1000), **measure.coords},
-        nulls={name: grown(samples, 1) for name, samples in measure.nulls.items()},
-        no_nulls=measure.no_nulls,
-        message=measure.message,
-    )
-
-
-def test_along_training_the_last_step_speaks() -> None:
-    followed = {name: along_training(measure) for name, measure in measures().items()}
-    for name, measure in measures().items():
-        last = at_end(followed[name])
-        assert (last.axes, last.coords) == (measure.axes, dict(measure.coords))
-        np.testing.assert_array_equal(last.values, measure.values)
-        np.testing.assert_array_equal(last.interval, measure.interval)
-        for null in measure.nulls:
-            np.testing.assert_array_equal(last.nulls[null], measure.nulls[null])
-    assert claim(followed).found == claim(measures()).found
-    assert "over 5 seeds" in claim(followed).evidence
-    unchanged = measures()["loss_model"]
-    assert at_end(unchanged) is unchanged
