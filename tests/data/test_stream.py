@@ -85,7 +85,8 @@ def test_a_batch_depends_on_its_seed_and_step_alone() -> None:
     beside, _ = draw_step(tasks, 7, [1, 4], step=9)
     assert torch.equal(alone[0], beside[1])
     assert not torch.equal(beside[0], beside[1])
-    assert not torch.equal(draw_step(tasks, 7, [4], step=10)[0], alone)
+    later, _ = draw_step(tasks, 7, [4], step=10)
+    assert not torch.equal(later[..., :2], alone[..., :2])
 
 
 def test_an_odd_number_of_inputs_is_drawn_in_full() -> None:
