@@ -78,5 +78,7 @@ def _null(measure: Measure) -> str:
     for name, samples in measure.nulls.items():
         finite = samples[np.isfinite(samples)]
         if len(finite) > 1:
-            texts.append(rf"{escape(name)}: {_number(finite.mean())} $\pm$ {_number(finite.std(ddof=1))}")
+            texts.append(
+                rf"{escape(name)}: {_number(finite.mean())} $\pm$ {_number(float(f'{finite.std(ddof=1):.2g}'))}"
+            )
     return "; ".join(texts) or "--"
