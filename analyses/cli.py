@@ -169,8 +169,12 @@ def _train(values: Values) -> int:
     from .training import train
 
     path = Path(values.get("output", f"{name}.safetensors"))
-    with progress_bar(values.get("quiet", False)) as progress:
-        train(RECIPES[name], path, values.get("seeds"), values.get("device", "cpu"), progress)
+    try:
+        with progress_bar(values.get("quiet", False)) as progress:
+            train(RECIPES[name], path, values.get("seeds"), values.get("device", "cpu"), progress)
+    except (KeyboardInterrupt, Terminated):
+        print(printable(f"{path}.partial holds what was reached: the same command goes on from there"), file=sys.stderr)
+        raise
     print(printable(str(path)))
     return 0
 

@@ -258,7 +258,7 @@ def _tell(report: Report, folder: Path, again: bool, options: RunOptions, alone:
     elif of_interest and not options.quiet:
         print_card(report)
     remark = " (found finished)" if again else ""
-    print(printable(str(folder) if options.quiet else f"report of {title(report)}: {folder}{remark}"))
+    print(printable(str(folder) if options.quiet else f"{title(report)}: {folder / 'report.html'}{remark}"))
 
 
 def _failed(error: MesascopeError, outcome: Outcome, alone: bool) -> None:

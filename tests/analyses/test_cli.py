@@ -377,6 +377,18 @@ def test_an_interrupted_run_stops_cleanly(checkpoint: Callable[..., str], number
     assert [path for path in Path("reports").rglob("*") if path.is_file()] == []
 
 
+def test_train_writes_where_it_is_told_and_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(recipe: Any, path: Path, seeds: list[int] | None, device: str, progress: Any) -> Path:
+        assert (recipe.name, path, seeds, device) == ("lsa-1layer", Path("mine.safetensors"), [0, 3], "cpu")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mesascope.analyses.training.train", interrupted)
+    assert cli.main(["train", "lsa-1layer", "-o", "mine.safetensors", "--seeds", "0,3"]) == 130
+    assert "mine.safetensors.partial holds what was reached" in capsys.readouterr().err
+
+
 def test_a_reader_that_went_away_is_no_traceback() -> None:
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", ENTRY, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
