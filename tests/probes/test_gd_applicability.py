@@ -133,6 +133,8 @@ def test_tasks_that_do_not_fit(tasks_file: Callable[..., str]) -> None:
         ({"twins": "newton"}, "twins"),
         ({"gdpp_gamma": 0.1}, "both"),
         ({"limit": 0}, "limit"),
+        ({"learning_rate": float("nan")}, "learning_rate = nan"),
+        ({"gdpp_learning_rate": 1.0, "gdpp_gamma": float("inf")}, "gdpp_gamma = inf"),
         ({"steps": -1}, "steps"),
         ({"n_context": 0}, "n_context"),
         ({"tasks": "x.npz", "noise": 0.1}, "noise"),
@@ -158,11 +160,26 @@ def test_an_undefined_gauge_is_said_and_not_divided_by(on_tasks: Measured) -> No
 
 
 def test_a_model_that_diverges_is_reported_as_such(on_tasks: Measured) -> None:
-    """Infinite predictions: no number, no warning, no crash, and a claim that names nothing."""
-    subject = from_predictor(lambda inputs: inputs[:, -1, 0] * torch.inf, TokenLayout(3))
-    findings = on_tasks(subject, n=12, d_in=3, n_context=4, learning_rate=5.0)
-    assert findings.measures["loss_model"].status == "undefined"
-    assert "Closest" not in GDAlignment().claim(findings.measures, (subject.source,)).found
+    """Infinite predictions, even one: no number, no warning, no crash, and a claim that names nothing."""
+    for function in (
+        lambda inputs: inputs[:, -1, 0] * torch.inf,
+        lambda inputs: torch.where(torch.arange(len(inputs)) == 2, torch.nan, inputs[:, -1, 0]),
+    ):
+        subject = from_predictor(function, TokenLayout(3))
+        findings = on_tasks(subject, n=12, d_in=3, n_context=4, learning_rate=5.0)
+        assert findings.measures["loss_model"].status == findings.measures["ridge_penalty"].status == "undefined"
+        claim = GDAlignment().claim(findings.measures, (subject.source,))
+        assert claim.found == "The model's predictions on these tasks are not finite: there is nothing to compare."
+
+
+def test_a_twin_that_diverges_is_no_candidate(on_tasks: Measured) -> None:
+    subject = from_transformer(gd_transformer(4, 3.0, 3, n_layers=3))
+    given = {"learning_rate": 1e120, "gdpp_learning_rate": 3.0, "gdpp_gamma": 0.0}
+    findings = on_tasks(subject, n=12, d_in=3, n_context=4, **given)
+    assert findings.measures["loss_gd"].status == "undefined"
+    claim = GDAlignment().claim(findings.measures, (subject.source,))
+    assert "GD++" in claim.found or "gradient descent with 3 steps" in claim.found
+    assert "nan" not in claim.found
 
 
 # ---- tasks and settings behind a run ----
