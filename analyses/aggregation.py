@@ -26,7 +26,7 @@ def mean_over(replicate: str, measures: Sequence[Measure | None]) -> Measure:
     nothing = np.full(like.values.shape, np.nan)
     points = np.stack([m.values if m is not None and m.status == "ok" else nothing for m in measures])
     values, low, high, counts = _means(points)
-    words = list(dict.fromkeys(measure.message for measure in measures if measure is not None and measure.message))
+    words = list(dict.fromkeys(measure.message for measure in measures if measure is not None and _still_true(measure)))
     if counts.min() < n:
         words.append(_how_many(counts, n, replicate))
     return replace(
@@ -39,6 +39,12 @@ def mean_over(replicate: str, measures: Sequence[Measure | None]) -> Measure:
         points=points,
         message="; ".join(words),
     )
+
+
+def _still_true(measure: Measure) -> bool:
+    """Whether a message of one replicate says something of the mean: not that its own weights have no interval."""
+    alone = measure.replicate == "none" and measure.status == "ok" and bool(np.isfinite(measure.values).all())
+    return bool(measure.message) and not alone
 
 
 def _means(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
