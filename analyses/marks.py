@@ -221,11 +221,12 @@ def log_scale(ax: Axes, which: Literal["x", "y"]) -> None:
     ratio = high / low
     digits = (1, 1.5, 2, 3, 4, 5, 7) if ratio < 5 else (1, 2, 5) if ratio < 50 else (1,)
     axis.set_major_locator(LogLocator(subs=digits, numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
+    """A number as a tick label."""
     if 1e-3 <= abs(value) < 1e4:
         return f"{value:g}"
     exponent = round(math.log10(abs(value)))
