@@ -207,7 +207,10 @@ def _found_or_made(
     there: Path | None, options: RunOptions, progress: Progress, make: Callable[[Progress], Report]
 ) -> tuple[Report, Path, bool]:
     if there is not None:
-        return Report.load(there), there, True
+        report = Report.load(there)
+        # figures may be wanted now that were not when the numbers were made
+        wanted = options.figures != "none" and not (there / "figures").is_dir()
+        return report, report.save(options.output_dir, options.figures) if wanted else there, True
     report = make(progress)
     progress("writing the report", 1.0)
     return report, report.save(options.output_dir, figures=options.figures), False

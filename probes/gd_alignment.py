@@ -175,8 +175,9 @@ class GDAlignment(Probe):
             absent = missing(LOSS, "not applicable", reason)
             return {f"loss_{curve.name}_{name}": absent for curve in CURVES for name in names}
         measures: dict[str, Measure] = {}
+        most = self.limit or EVALUATION_TASKS
         for curve in CURVES:
-            losses = losses_along(curve, splits.law, {"model": subject.predict, **twins}, like, seed, batch_size)
+            losses = losses_along(curve, splits.law, {"model": subject.predict, **twins}, like, most, seed, batch_size)
             coords = {curve.axis: tuple(families_along(curve, splits.law))}
             reason = "the curve of the untrained model is that of the zero predictor"
             measures |= task_measures(
