@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mesascope.data import Batch, LinearRegression
 from mesascope.models import RegressionTransformer, Regressor, from_transformer
-from mesascope.probes import Findings, GDAlignment, gd_alignment
+from mesascope.probes import Findings, GDAlignment, gd_alignment, gd_nulls
 from scipy.optimize import brentq, minimize_scalar
 
 Head = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # query, key, value [d, k], linear [k, d]
@@ -249,6 +249,19 @@ def on_tasks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Findings
         return GDAlignment(**({"tasks": str(path)} | given)).measure(subject, 0, batch_size)
 
     return measure
+
+
+@pytest.fixture
+def all_nulls() -> None:
+    """For a test that is about the nulls."""
+
+
+@pytest.fixture(autouse=True)
+def _few_nulls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a few draws of each null, where a test is about something else."""
+    if "all_nulls" not in request.fixturenames:
+        monkeypatch.setattr(gd_nulls, "UNTRAINED", 4)
+        monkeypatch.setattr(gd_nulls, "SHUFFLES", 3)
 
 
 @pytest.fixture

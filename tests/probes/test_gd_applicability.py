@@ -64,10 +64,10 @@ def one_step(positions: Tensor) -> Tensor:
     return 4.0 / X.shape[1] * (query[:, None] @ X.mT @ y)[:, 0]
 
 
-def test_a_predictor_has_behaviour_and_no_weights(on_tasks: Measured) -> None:
+def test_a_predictor_has_behaviour_and_no_weights(on_tasks: Measured, all_nulls: None) -> None:
     subject = from_predictor(one_step, TokenLayout(3, order="interleaved"))
-    findings = on_tasks(subject, n=20, d_in=3, n_context=6)
-    m = findings.measures
+    m = on_tasks(subject, n=20, d_in=3, n_context=6, learning_rate=4.0).measures
+    assert m["prediction_difference_gd"].estimate < 1e-6  # the twin has the N of the tasks
     assert m["learning_rate_gd_1"].estimate == pytest.approx(4.0, rel=1e-3)
     assert m["cosine_gd_1"].estimate > 1 - 1e-6
     assert {m[name].status for name in WEIGHTS} == {"not applicable"}
@@ -82,7 +82,9 @@ def test_a_predictor_has_behaviour_and_no_weights(on_tasks: Measured) -> None:
     ("settings", "reason"),
     [({"softmax": True, "n_heads": 2}, "softmax"), ({"n_layers": 2, "layer_norm": True}, "layer norm")],
 )
-def test_architectures_without_a_construction(on_tasks: Measured, settings: dict[str, Any], reason: str) -> None:
+def test_architectures_without_a_construction(
+    on_tasks: Measured, all_nulls: None, settings: dict[str, Any], reason: str
+) -> None:
     m = on_tasks(random_model(**settings), n=12, d_in=3, n_context=4, learning_rate=5.0, twins="gd").measures
     assert {m[name].status for name in WEIGHTS} == {"not applicable"}
     assert all(reason in m[name].message for name in WEIGHTS)
@@ -244,23 +246,21 @@ def test_the_same_again_and_nothing_else_touched(
     before = {name: tensor.clone() for name, tensor in subject.module.state_dict().items()}
     probe = GDAlignment(limit=30)
     state = torch.get_rng_state(), np.random.get_state()[1].tobytes()  # type: ignore[index]  # noqa: NPY002
-    first = probe.measure(subject, seed=5, batch_size=16)
-    between = GDAlignment(limit=30, learning_rate=1.0, twins="gd").measure(subject, seed=5, batch_size=16)
+    first = probe.measure(subject, seed=5, batch_size=32)
+    between = GDAlignment(limit=30, learning_rate=1.0, twins="gd").measure(subject, seed=5, batch_size=32)
     assert torch.equal(torch.get_rng_state(), state[0])
     assert np.random.get_state()[1].tobytes() == state[1]  # type: ignore[index]  # noqa: NPY002
     assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float32, True)
     assert list(tmp_path.iterdir()) == []
     assert all(torch.equal(before[name], tensor) for name, tensor in subject.module.state_dict().items())
     # what was fitted for other settings, or is remembered from before, is not mixed up
-    same_bytes(first, probe.measure(subject, seed=5, batch_size=16))
+    same_bytes(first, probe.measure(subject, seed=5, batch_size=32))
     assert between.measures["learning_rate_gd"].estimate == 1.0
     assert first.measures["learning_rate_gd"].estimate != 1.0
+    torch.manual_seed(99)
     for remembered in (spectrum, _sample):
         remembered.cache_clear()
-    same_bytes(first, probe.measure(subject, seed=5, batch_size=16))
-    torch.manual_seed(99)
-    other = probe.measure(subject, seed=6, batch_size=16)
-    assert other.measures["loss_model"].estimate != first.measures["loss_model"].estimate
+    same_bytes(first, probe.measure(subject, seed=5, batch_size=32))
 
 
 def test_a_file_that_changed_is_read_again(tasks_file: Callable[..., str]) -> None:

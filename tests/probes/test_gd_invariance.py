@@ -97,14 +97,14 @@ def test_tasks_and_context_tokens_have_no_order(tasks_file: Callable[..., str]) 
 
 def test_the_batch_size_moves_nothing(on_tasks: Measured) -> None:
     model = RegressionTransformer.from_products(*noisy(n_layers=2))
-    one, all_at_once = (on_tasks(model, n=12, batch_size=size, **GIVEN) for size in (1, 64))
+    one, all_at_once = (on_tasks(model, n=8, batch_size=size, **GIVEN) for size in (1, 64))
     same(one, all_at_once, 1e-12, but=FITTED)
     same(one, all_at_once, 1e-9)
 
 
 def test_fitted_twins_do_not_depend_on_the_batch_size(on_tasks: Measured) -> None:
     model = RegressionTransformer.from_products(*noisy(n_layers=2))
-    same(*(on_tasks(model, n=24, batch_size=size) for size in (7, 64)), 1e-8)
+    same(*(on_tasks(model, n=24, batch_size=size) for size in (12, 64)), 1e-8)
 
 
 # ---- agreement with closed forms and with the paper ----
@@ -118,11 +118,11 @@ def closed_form(rate: float, n: int = 10, d: int = 10, width: float = 1.0) -> fl
 
 
 def test_fitted_rate_and_losses_are_those_of_the_closed_form() -> None:
-    findings = GDAlignment(limit=1_500).measure(from_transformer(gd_transformer(10, 3.0, 10)), 0, 2048)
+    findings = GDAlignment(limit=1_000).measure(from_transformer(gd_transformer(10, 3.0, 10)), 0, 2048)
     m = findings.measures
     low, high = m["learning_rate_gd"].interval
     assert low < 6.0606 < high
-    assert high - low < 1.0
+    assert high - low < 1.2
     for name, rate in {"loss_model": 3.0, "loss_gd": m["learning_rate_gd"].estimate}.items():
         low, high = m[name].interval
         assert low < closed_form(rate) < high
@@ -166,9 +166,22 @@ def test_least_squares_of_minimum_norm_loses_what_it_cannot_see() -> None:
         assert float(squares.mean()) == pytest.approx(max(20 - n, 0), abs=4 * float(squares.std()) / 4_000**0.5 + 1e-9)
 
 
+@pytest.mark.parametrize("n", [3, 8])
+def test_least_squares_with_tokens_that_repeat(n: int) -> None:
+    """Contexts of rank 2: singular values that are rounding errors are no directions to divide by."""
+    batch = LinearRegression(n, 4).sample(6, 2)
+    inputs = batch.inputs.clone()
+    inputs[:, 2:n, :] = inputs[:, [0], :] * 0.5 + inputs[:, [1], :]
+    min_norm = next(r for r in rivals(1) if r.name == "min_norm")
+    found = min_norm.behaviour(decompose(inputs, 4), float("nan")).prediction
+    for task, prediction in zip(inputs.numpy(), found.numpy(), strict=True):
+        w = np.linalg.lstsq(task[:-1, :4], task[:-1, 4:], rcond=None)[0]
+        np.testing.assert_allclose(prediction, task[-1, :4] @ w, rtol=1e-9, atol=1e-12)
+
+
 def test_two_layers_learn_the_papers_gamma() -> None:
     """Figure 13: 0.179 for N = d = 10. Beside it plain descent has a cosine of about .95, and ridge one of .988."""
-    shape, tuning = TwinShape(10, 10, 1, 2), LinearRegression().sample(2_000, 11)
+    shape, tuning = TwinShape(10, 10, 1, 2), LinearRegression().sample(1_500, 11)
     fit = fit_gdpp(shape, tuning, 2_048)
     assert 0.17 < fit.gammas[0].value < 0.19
     assert fit.gammas[0].low < 0.179 < fit.gammas[0].high

@@ -47,7 +47,7 @@ CASES = {
     "one layer, query's label set": Case(GD, label_set=True, d_in=2),
     "wide, few tokens": Case(GD, d_in=6, n_context=3),
     "two outputs": Case(BOTH, {"n_layers": 2, "d_out": 2}, d_out=2),
-    "two tied layers that clip": Case(BOTH, {"n_layers": 2, "activation_clip": 0.7}),
+    "two tied layers that clip": Case(BOTH, {"n_layers": 2, "activation_clip": 0.3}),
     "three untied, dampened": Case(BOTH, {"n_layers": 3, "tied": False, "dampening": 0.8}),
     "one layer, two heads": Case(GD, {"n_heads": 2}),
     "two layers, three heads, clipped": Case(BOTH, {"n_layers": 2, "n_heads": 3, "activation_clip": 2.0}),
@@ -203,6 +203,15 @@ def test_behaviour_is_the_specifications(run: Run) -> None:
             equal(measures["rival_cosines"].values[i, j], compared["cosine"])
             margin = measures[f"prediction_difference_{b}"].values - measures[f"prediction_difference_{a}"].values
             equal(measures["closeness_margins"].values[i, j], margin)
+
+
+def test_the_clip_bites(run: Run) -> None:
+    """Where a case is called clipping, it changes what the model and its twins answer."""
+    if run.case.model.get("activation_clip") != 0.3:
+        return
+    for model in (run.model, *run.twins.values()):
+        free = replace(model, activation_clip=None)
+        assert abs(run.slow.answers(model, run.inputs) - run.slow.answers(free, run.inputs)).max() > 1e-3
 
 
 def test_fitted_settings_are_the_closest(run: Run) -> None:
