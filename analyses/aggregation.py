@@ -23,10 +23,13 @@ def mean_over(replicate: str, measures: Sequence[Measure | None]) -> Measure:
         return missing(
             like.unit, "not applicable", f"its axes differ from {replicate} to {replicate}: no mean over them"
         )
+    if len(present) == n > 1 and all(_same_numbers(like, m) for m in present):
+        words = f"the same for every {replicate}: the interval is over {like.replicate}s"
+        return replace(like, message="; ".join(filter(None, (like.message, words))))
     nothing = np.full(like.values.shape, np.nan)
     points = np.stack([m.values if m is not None and m.status == "ok" else nothing for m in measures])
     values, low, high, counts = _means(points)
-    words = list(dict.fromkeys(measure.message for measure in measures if measure is not None and measure.message))
+    words = list(dict.fromkeys(measure.message for measure in measures if measure is not None and _still_true(measure)))
     if counts.min() < n:
         words.append(_how_many(counts, n, replicate))
     return replace(
@@ -39,6 +42,18 @@ def mean_over(replicate: str, measures: Sequence[Measure | None]) -> Measure:
         points=points,
         message="; ".join(words),
     )
+
+
+def _still_true(measure: Measure) -> bool:
+    """Whether a message of one replicate says something of the mean: not that its own weights have no interval."""
+    alone = measure.replicate == "none" and measure.status == "ok" and bool(np.isfinite(measure.values).all())
+    return bool(measure.message) and not alone
+
+
+def _same_numbers(one: Measure, other: Measure) -> bool:
+    """Whether the model has no part in a measure: a twin's loss on the same tasks, say."""
+    pairs = zip((one.values, *one.interval), (other.values, *other.interval), strict=True)
+    return one.replicate != "none" and not one.nulls and all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
 def _means(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

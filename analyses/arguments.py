@@ -296,6 +296,8 @@ def _add_figures(parser: Parser) -> None:
     parser.add_argument("--style", metavar="NAME", help="whose column widths: neurips (default), iclr, icml, acl")
     formats = f"of {', '.join(FORMATS)} (default: all)"
     parser.add_argument("--formats", type=some_of("--formats", FORMATS), metavar="A,B,…", help=formats)
+    where = "where they go (default ./LABEL-STYLE; the report itself stays as it is)"
+    parser.add_argument("-o", "--output-dir", metavar="DIR", help=where)
 
 
 def _add_train(parser: Parser) -> None:
@@ -303,6 +305,7 @@ def _add_train(parser: Parser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="the checkpoint to write (default RECIPE.safetensors)")
     parser.add_argument("--seeds", type=_seeds, metavar="N,…", help="which seeds (default: the recipe's)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default cpu)")
+    parser.add_argument("--force", action="store_true", help="train again, whatever is at FILE already")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
 
 
@@ -316,7 +319,7 @@ _COMMANDS: dict[str, tuple[Callable[[Parser], None], str]] = {
     "show": (_add_show, "A report in the terminal: the claim, the verdict's numbers, their nulls."),
     "verify": (_add_verify, "Make a report again, somebody else's too, and compare field by field."),
     "compare": (_add_compare, "Reports side by side, with the differences and their intervals."),
-    "figures": (_add_figures, "Draw a report's figures again, in another style or format."),
+    "figures": (_add_figures, "Draw a saved report's figures in another style or format."),
     "train": (_add_train, "Train a recipe's checkpoints; an interrupted training goes on where it was."),
 }
 _MODEL_ARGS_HELP = f"--model-args, for files of the layout {HAIKU}:\n" + "\n".join(

@@ -146,12 +146,15 @@ def _compare(values: Values) -> int:
 
 def _figures(values: Values) -> int:
     from .figures import draw
+    from .inert import slug
     from .report import Report
     from .showing import find_report
 
-    folder = find_report(values["report"])
+    report = Report.load(find_report(values["report"]))
+    style = values.get("style", "neurips")
+    folder = Path(values.get("output_dir", f"{slug(report.label)}-{slug(style)}"))
     try:
-        paths = draw(Report.load(folder), folder, values.get("formats", FORMATS), values.get("style", "neurips"))
+        paths = draw(report, folder, values.get("formats", FORMATS), style)
     except OSError as error:
         raise UsageError(f"{folder}: the figures cannot be written ({error.strerror or error})") from error
     for path in paths:
@@ -166,11 +169,16 @@ def _train(values: Values) -> int:
     name = values["recipe"]
     if name not in RECIPES:
         raise UsageError(f"recipe {name!r} is not known; {nearest(name, RECIPES)}")
-    from .train import train
+    from .training import train
 
     path = Path(values.get("output", f"{name}.safetensors"))
-    with progress_bar(values.get("quiet", False)) as progress:
-        train(RECIPES[name], path, values.get("seeds"), values.get("device", "cpu"), progress)
+    try:
+        with progress_bar(values.get("quiet", False)) as progress:
+            device, force = values.get("device", "cpu"), values.get("force", False)
+            train(RECIPES[name], path, values.get("seeds"), device, progress, force)
+    except (KeyboardInterrupt, Terminated):
+        print(printable(f"{path}.partial holds what was reached: the same command goes on from there"), file=sys.stderr)
+        raise
     print(printable(str(path)))
     return 0
 

@@ -38,11 +38,15 @@ class Tolerance:
 
 @dataclass
 class Found:
-    """beyond: what cannot be excused; excused: other versions, and numbers within the tolerance."""
+    """beyond: what cannot be excused; excused: other versions, and numbers within the tolerance.
+
+    unnamed: how many more of either were counted without a line each (a million values may all have moved)
+    """
 
     tolerance: Tolerance
     beyond: list[str] = field(default_factory=list)
     excused: list[str] = field(default_factory=list)
+    unnamed: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
 
     def number(self, place: str, recorded: float, again: float) -> None:
         close = bool(self.tolerance.holds(recorded, again))
@@ -82,7 +86,8 @@ def compare_folders(recorded: Path, again: Path, redraw: Callable[[], Path], tol
             found.excused.append(f"{name}: drawn by matplotlib {drawn_by[0]}, here {drawn_by[1]}; not compared")
         else:
             _compare_file(name, recorded / name, again / name, found)
-    found.beyond, found.excused = _fewer(found.beyond), _fewer(found.excused)
+    found.beyond = _fewer(found.beyond, found.unnamed[False])
+    found.excused = _fewer(found.excused, found.unnamed[True])
     return found
 
 
@@ -118,9 +123,13 @@ def _compare_arrays(old: Any, new: Any, found: Found) -> None:
             found.add(f"{place}: shape", shapes[0], shapes[1])
             continue
         a, b = old[name], new[name]
-        for cell in np.argwhere((a != b) & ~(np.isnan(a) & np.isnan(b))):
-            index = tuple(int(i) for i in cell)
-            found.number(f"{place}{list(index)}", float(a[index]), float(b[index]))
+        unlike = (a != b) & ~(np.isnan(a) & np.isnan(b))
+        close = unlike & found.tolerance.holds(a, b)
+        for excused, cells in ((False, np.argwhere(unlike & ~close)), (True, np.argwhere(close))):
+            for cell in cells[:MOST_NAMED]:
+                index = tuple(int(i) for i in cell)
+                found.number(f"{place}{list(index)}", float(a[index]), float(b[index]))
+            found.unnamed[excused] += len(cells[MOST_NAMED:])
 
 
 def _compare_file(name: str, old: Path, new: Path, found: Found) -> None:
@@ -157,7 +166,7 @@ def _compare_cell(place: str, old: Any, new: Any, found: Found) -> None:
         found.add(place, old, new)
 
 
-def _fewer(lines: list[str]) -> list[str]:
+def _fewer(lines: list[str], unnamed: int) -> list[str]:
     """The first of many differences, and how many more there are."""
-    more = len(lines) - MOST_NAMED
+    more = len(lines) + unnamed - MOST_NAMED
     return lines if more <= 0 else [*lines[:MOST_NAMED], f"and {more} more"]

@@ -121,6 +121,7 @@ def draw(report: Report, folder: str | Path, formats: Sequence[str] = FORMATS, s
     for wanted in formats:
         if wanted not in FORMATS:
             raise UsageError(f"unknown figure format {wanted!r}: {nearest(wanted, FORMATS)}")
+    _check_style(style)
     target = Path(folder) / "figures"
     target.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
@@ -129,6 +130,11 @@ def draw(report: Report, folder: str | Path, formats: Sequence[str] = FORMATS, s
         if drawn is not None:
             written += save(*drawn, target / name, formats)
     return written
+
+
+def _check_style(style: str) -> None:
+    if style not in STYLES:
+        raise UsageError(f"unknown figure style {style!r}: {nearest(style, STYLES)}")
 
 
 def figures_of(probe: str) -> Mapping[str, Build]:
@@ -140,8 +146,7 @@ def figures_of(probe: str) -> Mapping[str, Build]:
 
 def render(report: Report, name: str, style: str = "neurips") -> tuple[Figure, pd.DataFrame] | None:
     """One figure, laid out and not yet saved, and the table of what is drawn; None where there is nothing to draw."""
-    if style not in STYLES:
-        raise UsageError(f"unknown figure style {style!r}: {nearest(style, STYLES)}")
+    _check_style(style)
     with settings():
         page = Page(STYLES[style], Figure(layout="constrained"))
         table = figures_of(report.probe)[name](report, page)

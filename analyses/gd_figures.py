@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from .gd_look import MODEL, OTHER_SEED, TWINS, in_order, label, look, others
 from .marks import Look
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
     from ..probes.measure import Measure
@@ -105,17 +106,12 @@ def alignment_figure(report: Report, page: Page) -> pd.DataFrame | None:
     intervals; grey: untrained models, and the model on shuffled labels.
     """
     measures = marks.last_step(report.measures)
-    metrics = {metric: others(measures, f"{metric}_") for metric in ALIGNMENT}
-    names = in_order(name for found in metrics.values() for name in found)
-    if not names:
+    names = in_order(name for metric in ALIGNMENT for name in others(measures, f"{metric}_"))
+    if not any(marks.has_number(measures.get(f"{metric}_{name}")) for metric in ALIGNMENT for name in names):
         return None
     axes = page.grid(1, 4, 1.0 + 0.17 * len(names), sharey=True, width_ratios=(1.5, 1, 1, 1))
     tables = [plot_alignment(metric, measures, names, ax) for metric, ax in zip(ALIGNMENT, axes, strict=True)]
-    drawn = [measures[f"{metric}_{name}"] for metric, found in metrics.items() for name in found]
-    handles = marks.keys(drawn)
-    if marks.has_number(measures.get("cosine_other_seed")):
-        handles.append(marks.line_key(OTHER_SEED, marker=False))
-    page.legend(handles)
+    page.legend(_keys(measures, names, ALIGNMENT))
     return marks.together(tables)
 
 
@@ -124,9 +120,17 @@ def headline(report: Report, ax: Axes) -> pd.DataFrame:
     measures = marks.last_step(report.measures)
     names = others(measures, "cosine_")
     table = plot_alignment("cosine", measures, names, ax)
-    handles = marks.keys(measures[f"cosine_{name}"] for name in names)
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize="small", frameon=False)
+    ax.set(title="", xlabel="sensitivity cosine")
+    # rivals that ignore the query come last, and leave this corner free
+    ax.legend(handles=_keys(measures, names, ("cosine",)), loc="lower right", fontsize="small")
     return table
+
+
+def _keys(measures: Mapping[str, Measure], names: list[str], metrics: Iterable[str]) -> list[Artist]:
+    handles = marks.keys(m for metric in metrics for name in names if (m := measures.get(f"{metric}_{name}")))
+    if any(marks.has_number(measures.get(f"{metric}_other_seed")) for metric in metrics):
+        handles.append(marks.line_key(OTHER_SEED, marker=False))
+    return handles
 
 
 # -- what these tasks can separate -------------------------------------------------------------------------------------
@@ -136,13 +140,13 @@ def plot_rivals(measure: Measure, ax: Axes) -> pd.DataFrame:
     """The cosine of each rival's sensitivities with each other's: near 1 these tasks do not separate the two."""
     import seaborn  # takes a second to import, and no other figure needs it
 
-    names = [label(str(name)) for name in measure.labels(measure.axes[0])]
-    drawn = [i for i in range(len(names)) if np.isfinite(measure.values[i]).any()]
+    rivals = [str(name) for name in measure.labels(measure.axes[0])]
+    names, drawn = [label(name) for name in rivals], _sensitive(measure)
     matrix = pd.DataFrame(measure.values, index=names, columns=names).iloc[drawn, drawn]
     text = matrix.map(lambda cosine: "" if np.isnan(cosine) else f"{cosine:.3f}".replace("0.", "."))
     seaborn.heatmap(
-        matrix, ax=ax, annot=text, fmt="", cmap="cividis", vmin=min(0.0, float(np.nanmin(matrix))), vmax=1,
-        square=True, linewidths=0.5, annot_kws={"fontsize": 7}, cbar_kws={"label": "sensitivity cosine"},
+        matrix, ax=ax, annot=text, fmt="", cmap="cividis", vmin=np.floor(10 * np.nanmin(matrix)) / 10, vmax=1,
+        square=True, linewidths=0.5, annot_kws={"fontsize": 7}, cbar_kws={"label": "cosine"},
     )  # fmt: skip
     ax.tick_params(length=0)
     ax.set_xticks(ax.get_xticks(), matrix.columns, rotation=35, ha="right", rotation_mode="anchor")
@@ -158,17 +162,28 @@ def plot_rivals(measure: Measure, ax: Axes) -> pd.DataFrame:
     ] + left_out)  # fmt: skip
 
 
+def _sensitive(measure: Measure) -> list[int]:
+    """Rivals that depend on the query at all, twins first: the others have no sensitivity, hence no direction."""
+    rivals = [str(name) for name in measure.labels(measure.axes[0])]
+    order = [rivals.index(name) for name in in_order(rivals)]
+    return [i for i in order if (np.abs(np.nan_to_num(measure.values[i])) > 0).any()]
+
+
 def rivals_figure(report: Report, page: Page) -> pd.DataFrame | None:
     """Sensitivity cosine of each rival with each other. Where it is near 1, these tasks do not separate the two."""
     measure = marks.last_step(report.measures).get("rival_cosines")
     if measure is None or not marks.has_number(measure):
         return None
-    size = int(np.isfinite(measure.values).any(axis=1).sum())
-    width = min(page.style.column, 0.36 * size + 2.2)
-    (ax,) = page.grid(1, 1, 0.94 * (width - 2.2) + 1.2, width)
+    size = len(_sensitive(measure))
+    beside = 2.1  # inches for the names of the rows and the colours
+    narrow = page.style.column < beside + 0.25 * size
+    width = min(page.style.page if narrow else page.style.column, beside + 0.36 * size)
+    (ax,) = page.grid(1, 1, 0.94 * (width - beside) + 1.2, width)
     table = plot_rivals(measure, ax)
     if left_out := list(table["series"][table["kind"] == "words"]):
-        page.figure.supxlabel(f"undefined: {', '.join(left_out)}", fontsize=7.5, style="italic", color="#4D4D4D")
+        page.figure.supxlabel(
+            f"do not depend on the query: {', '.join(left_out)}", fontsize=7.5, style="italic", color="#4D4D4D"
+        )
     return table
 
 
@@ -196,7 +211,8 @@ def plot_curves(test: str, measures: Mapping[str, Measure], ax: Axes) -> pd.Data
         # markers take turns, so that a curve below another shows
         turn = (i * every // len(numbers), every)
         tables.append(marks.curve(measure, series, ax, panel=test.replace("_", " "), every=turn))
-    marks.log_scale(ax, "y")
+    if any((measure.values > 0).any() for measure in numbers.values()):
+        marks.log_scale(ax, "y")
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=test == "noisy_labels"))
     return marks.together(tables)
 
@@ -212,8 +228,9 @@ def ood_figure(report: Report, page: Page) -> pd.DataFrame | None:
     means, bands 95 % intervals.
     """
     measures = marks.last_step(report.measures)
-    tests = [test for test in SHIFTS if curves(test, measures)]
-    if not tests:
+    found = {test: curves(test, measures) for test in SHIFTS}
+    tests = [test for test, curves_of in found.items() if curves_of]
+    if not any(marks.has_number(measure) for test in tests for measure in found[test].values()):
         return None
     n_rows = -(-len(tests) // 3)
     axes = page.grid(n_rows, min(len(tests), 3), 0.5 + 1.45 * n_rows)
@@ -228,7 +245,7 @@ def ood_figure(report: Report, page: Page) -> pd.DataFrame | None:
     for ax in axes[len(tests) :]:
         ax.set_axis_off()
     page.figure.supylabel(LOSS, fontsize=8)
-    _curve_legend(page, [curves(test, measures) for test in tests], "training value")
+    _curve_legend(page, [found[test] for test in tests], "training value")
     return marks.together(tables)
 
 
@@ -237,7 +254,7 @@ def rollout_figure(report: Report, page: Page) -> pd.DataFrame | None:
     Band: 95 % interval.
     """
     measures = marks.last_step(report.measures)
-    if not curves("rollout", measures):
+    if not any(marks.has_number(measure) for measure in curves("rollout", measures).values()):
         return None
     (ax,) = page.grid(1, 1, 2.2, page.style.column)
     table = plot_curves("rollout", measures, ax)

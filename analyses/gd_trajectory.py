@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,12 +36,17 @@ def plot_trajectory(panel: str, measures: Mapping[str, Measure], ax: Axes) -> pd
     found = {series: measure for series, measure in _series(panel, measures).items() if marks.has_number(measure)}
     if not found:
         return marks.say(ax, _reason(panel, measures), panel)
-    tables = [_nulls(ax, panel, found)]
+    called = panel.replace("_", " ")
+    tables = [_nulls(ax, called, found)]
+    low, high = _range(found)
     for look, measure in found.items():
-        tables.append(marks.curve(measure, look, ax, panel=panel.replace("_", " ")))
-    _scale(panel, found, ax)
-    steps = next(iter(found.values())).labels("step")
-    _step_axis(ax, steps)
+        shown = _below(measure, high) if look == INTERPOLATED else measure
+        tables.append(marks.curve(shown, look, ax, panel=called))
+    if panel == "cosine":
+        marks.cosine_scale(ax, "y")
+    else:
+        ax.set_ylim(low if panel == "loss" else 0, high)
+    _step_axis(ax, next(iter(found.values())).labels("step"))
     title, unit = PANELS[panel]
     ax.set(title=title, ylabel=unit)
     return marks.together(tables)
@@ -84,16 +90,22 @@ def _nulls(ax: Axes, panel: str, found: Mapping[Look, Measure]) -> pd.DataFrame:
     return marks.frame(records)
 
 
-def _scale(panel: str, found: Mapping[Look, Measure], ax: Axes) -> None:
-    if panel == "cosine":
-        marks.cosine_scale(ax, "y")
-    elif panel == "loss" and INTERPOLATED in found:
-        # Before the alignment settles the interpolated loss passes any bound; the others set the range.
-        rest = np.concatenate([measure.values for look, measure in found.items() if look != INTERPOLATED])
-        low, high = np.nanmin(rest), np.nanmax(rest)
-        ax.set_ylim(low - 0.1 * (high - low), high + 0.35 * (high - low))
-    else:
-        ax.set_ylim(bottom=0)
+def _range(found: Mapping[Look, Measure]) -> tuple[float, float]:
+    """The range of all but the interpolated model, whose loss passes any bound before the alignment settles."""
+    values = [m.values for look, m in found.items() if look != INTERPOLATED] or [m.values for m in found.values()]
+    nulls = [samples.ravel() for look, m in found.items() if look != INTERPOLATED for samples in m.nulls.values()]
+    low, high = (bound(np.concatenate([*values, *nulls])) for bound in (np.nanmin, np.nanmax))
+    room = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - room, high + room
+
+
+def _below(measure: Measure, high: float) -> Measure:
+    """The measure without the steps at which it leaves the panel."""
+    gone = ~(measure.values < high)
+    values, *bounds = (np.where(gone, np.nan, array) for array in (measure.values, *measure.interval))
+    points = None if measure.points is None else np.where(gone, np.nan, measure.points)
+    message = measure.message or "not drawn where it leaves the panel"
+    return replace(measure, values=values, interval=(bounds[0], bounds[1]), points=points, message=message)
 
 
 def _step_axis(ax: Axes, steps: Sequence[float]) -> None:
@@ -105,7 +117,7 @@ def _step_axis(ax: Axes, steps: Sequence[float]) -> None:
     first, last = min(step for step in steps if step > 0), max(steps)
     ax.set_xscale("symlog", linthresh=first)
     decades = [10.0**k for k in range(math.ceil(math.log10(first)), math.floor(math.log10(last)) + 1)]
-    ax.set_xticks([0, *decades], ["0", *(f"$10^{{{round(math.log10(d))}}}$" for d in decades)])
+    ax.set_xticks([0, *decades], ["0", *(marks.plain(d) for d in decades)])
     ax.set_xlim(-0.4 * first if min(steps) == 0 else 0.7 * first, 1.5 * last)
 
 

@@ -9,7 +9,6 @@ import base64
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,8 @@ def page(report: Report, images: Sequence[Path]) -> str:
     shown, left_out = _figures(report.probe, images)
     measures = last_step(report.measures)
     scalars = {name: measure for name, measure in measures.items() if not measure.axes}
-    return _template("report.html.jinja").render(
+    return _template().render(
+        notebook=False,
         report=report,
         title=f"{report.label} · {report.probe}",
         subtitle=_subtitle(report),
@@ -55,16 +55,16 @@ def page(report: Report, images: Sequence[Path]) -> str:
 def fragment(report: Report) -> str:
     """The claim and the scalar measures, for a notebook."""
     scalars = {name: measure for name, measure in last_step(report.measures).items() if not measure.axes}
-    return _template("report.html.jinja").module.fragment(report, _groups(scalars))  # pyright: ignore[reportAttributeAccessIssue]
+    return _template().render(notebook=True, report=report, groups=_groups(scalars))
 
 
 @cache
-def _template(name: str) -> Template:
+def _template() -> Template:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template(name)
+    return environment.get_template("report.html.jinja")
 
 
 def _subtitle(report: Report) -> str:
@@ -104,18 +104,18 @@ def _figures(probe: str, images: Sequence[Path]) -> tuple[list[dict[str, str]], 
 
 def _groups(scalars: Mapping[str, Measure]) -> list[dict[str, Any]]:
     """Measures that have a number, under their units."""
-    found = [(name, measure) for name, measure in scalars.items() if measure.status == "ok"]
-    return [
-        {"unit": unit, "rows": [_row(name, measure) for name, measure in group]}
-        for unit, group in groupby(found, key=lambda pair: pair[1].unit)
-    ]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name, measure in scalars.items():
+        if measure.status == "ok":
+            groups.setdefault(measure.unit, []).append(_row(name, measure))
+    return [{"unit": unit, "rows": rows} for unit, rows in groups.items()]
 
 
 def _row(name: str, measure: Measure) -> dict[str, Any]:
     low, high = (float(bound) for bound in measure.interval)
     return {
         "name": name,
-        "estimate": short(measure.estimate),
+        "estimate": _number(measure.estimate),
         "interval": _interval(low, high),
         "resampled": _resampled(measure),
         "nulls": [_null(null, against(measure, samples)) for null, samples in measure.nulls.items()],
@@ -125,7 +125,7 @@ def _row(name: str, measure: Measure) -> dict[str, Any]:
 
 
 def _interval(low: float, high: float) -> str:
-    return "–" if np.isnan(low) or np.isnan(high) else f"[{short(low)}, {short(high)}]"
+    return "–" if np.isnan(low) or np.isnan(high) else f"[{_number(low)}, {_number(high)}]"
 
 
 def _resampled(measure: Measure) -> str:
@@ -134,7 +134,7 @@ def _resampled(measure: Measure) -> str:
 
 def _null(name: str, compared: Mapping[str, np.ndarray]) -> dict[str, str]:
     mean, sd, p = (float(compared[column]) for column in ("null_mean", "null_sd", "p"))
-    return {"name": name, "value": f"{short(mean)} ± {short(sd)}", "p": f"p = {p:.2g}" if np.isfinite(p) else ""}
+    return {"name": name, "value": f"{_number(mean)} ± {sd:.2g}", "p": f"p = {p:.2g}" if np.isfinite(p) else ""}
 
 
 def _absent(name: str, measure: Measure) -> dict[str, str]:
@@ -148,16 +148,20 @@ def _cells(name: str, measure: Measure) -> dict[str, Any]:
         return {**base, "kind": "large"}
     labels = [[_label(label) for label in measure.labels(axis)] for axis in measure.axes]
     if len(measure.axes) == 2:
-        rows = [(label, [short(v) for v in row]) for label, row in zip(labels[0], measure.values, strict=True)]
+        rows = [(label, [_number(v) for v in row]) for label, row in zip(labels[0], measure.values, strict=True)]
         return {**base, "kind": "matrix", "columns": labels[1], "rows": rows}
     bounds = zip(*measure.interval, strict=True)
     intervals = [_interval(float(low), float(high)) for low, high in bounds]
-    values = [short(float(value)) for value in measure.values]
+    values = [_number(float(value)) for value in measure.values]
     return {**base, "kind": "curve", "rows": list(zip(labels[0], values, intervals, strict=True))}
 
 
+def _number(value: float) -> str:
+    return short(value).replace("-", "−")
+
+
 def _label(label: Any) -> str:
-    return short(label) if isinstance(label, float) else str(label)
+    return _number(label) if isinstance(label, float) else str(label)
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

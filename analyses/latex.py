@@ -78,5 +78,6 @@ def _null(measure: Measure) -> str:
     for name, samples in measure.nulls.items():
         finite = samples[np.isfinite(samples)]
         if len(finite) > 1:
-            texts.append(rf"{escape(name)}: {_number(finite.mean())} $\pm$ {_number(finite.std(ddof=1))}")
+            spread = float(f"{finite.std(ddof=1):.2g}")
+            texts.append(rf"{escape(name)}: {_number(finite.mean())} $\pm$ {_number(spread)}")
     return "; ".join(texts) or "--"

@@ -83,7 +83,7 @@ def _checkpoints() -> list[Row]:
                 "tied": config.get("tied", True),
                 "heads": config.get("n_heads", 1),
                 "attention": "softmax" if config.get("softmax") else "linear",
-                "inputs": config["d_in"],
+                "d_in": config["d_in"],
                 "seeds": sorted({member.seed for member in header.members}),
                 "steps": sorted({member.step for member in header.members}),
             }

@@ -33,7 +33,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
 GREY = "#8C8C8C"
-NULL_LOOKS = (("#8C8C8C", "s"), ("#4D4D4D", "X"), ("#B3B3B3", "v"))
+NULL_LOOKS = (("#A6A6A6", "s"), ("#595959", "X"), ("#808080", "v"))
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def _row(ax: Axes, y: float, look: Look, measure: Measure) -> list[dict[str, Any
         ax.text(0.05, y, word, transform=ax.get_yaxis_transform(), va="center", style="italic", bbox=background)
         return [{"kind": "words", "message": measure.message}]
     nulls = null_looks(measure)
-    records = [_null(ax, y + 0.22 * i, nulls[name], measure.nulls[name]) for i, name in enumerate(nulls)]
+    held = {name: found for name in nulls if len(found := _numbers(measure.nulls[name]))}
+    records = [_null(ax, y + 0.22 * i, nulls[name], samples) for i, (name, samples) in enumerate(held.items())]
     if measure.points is not None:
         offsets = np.linspace(0.15, 0.3, len(measure.points))
         ax.plot(measure.points, y + offsets, ls="", marker="o", ms=2, mfc="none", mec=look.color, mew=0.5)
@@ -144,10 +145,10 @@ def null_looks(measure: Measure) -> dict[str, Look]:
 
 
 def _null(ax: Axes, y: float, look: Look, samples: np.ndarray) -> dict[str, Any]:
-    low, high = np.nanpercentile(samples, (2.5, 97.5))
-    mean = float(np.nanmean(samples))
-    ax.plot([low, high], [y, y], color=look.color, lw=2.5, alpha=0.5, solid_capstyle="butt", zorder=1.5)
-    ax.plot([mean], [y], ls="", marker=look.marker, ms=2.5, color=look.color, mew=0, zorder=1.6)
+    low, high = np.percentile(samples, (2.5, 97.5))
+    mean = float(samples.mean())
+    ax.plot([low, high], [y, y], color=look.color, lw=1.5, solid_capstyle="butt", zorder=1.5)
+    ax.plot([mean], [y], ls="", marker=look.marker, ms=3.2, color=look.color, mew=0, zorder=1.6)
     return {
         "kind": f"null: {look.label}", "value": mean, "low": float(low), "high": float(high),
         "replicate": "null", "n": len(samples),
@@ -162,7 +163,7 @@ def curve(measure: Measure, look: Look, ax: Axes, panel: str = "", every: int | 
     at = np.asarray(measure.labels(measure.axes[0]), dtype=np.float64)
     low, high = measure.interval
     for points in () if measure.points is None else measure.points:
-        ax.plot(at, points, color=look.color, ls=look.line, lw=0.4, alpha=0.5, zorder=1.8)
+        ax.plot(at, points, color=look.color, ls=look.line, lw=0.5, alpha=0.8, zorder=1.8)
     ax.fill_between(at, low, high, color=look.color, alpha=0.2, lw=0)
     ax.plot(at, measure.values, color=look.color, ls=look.line, marker=look.marker, ms=3, markevery=every)
     common = {"panel": panel, "series": look.label, "replicate": measure.replicate}
@@ -206,10 +207,10 @@ def reference_key(label: str) -> Artist:
     return Line2D([], [], label=label, **_REFERENCE)
 
 
-def spans_decades(values: Iterable[float], decades: float = 1.3) -> bool:
-    """Whether positive numbers range so far that only a logarithmic axis shows them all."""
+def spans_decades(values: Iterable[float]) -> bool:
+    """Whether positive numbers need a logarithmic axis to be told apart; one that is a rounding error is just 0."""
     found = np.array([value for value in values if np.isfinite(value)])
-    return bool(len(found) and found.min() > 0 and np.log10(found.max() / found.min()) > decades)
+    return bool(len(found) and found.min() > 0 and 20 < found.max() / found.min() < 1e6)
 
 
 def log_scale(ax: Axes, which: Literal["x", "y"]) -> None:
@@ -220,11 +221,12 @@ def log_scale(ax: Axes, which: Literal["x", "y"]) -> None:
     ratio = high / low
     digits = (1, 1.5, 2, 3, 4, 5, 7) if ratio < 5 else (1, 2, 5) if ratio < 50 else (1,)
     axis.set_major_locator(LogLocator(subs=digits, numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
+    """A number as a tick label."""
     if 1e-3 <= abs(value) < 1e4:
         return f"{value:g}"
     exponent = round(math.log10(abs(value)))
@@ -233,13 +235,13 @@ def _plain(value: float) -> str:
 
 def cosine_scale(ax: Axes, which: Literal["x", "y"]) -> None:
     """An axis for cosines on which each further nine (.9, .99, .999) has the same room, since they part near 1."""
-    tiny = 1e-6  # keeps a cosine of exactly 1 at a finite place
+    tiny = 1e-5  # a cosine of exactly 1 lies at .99999, where the axis ends
     axis = ax.xaxis if which == "x" else ax.yaxis
     low, high = (ax.dataLim.intervalx if which == "x" else ax.dataLim.intervaly) if ax.has_data() else (0.0, 1.0)
     low, high = max(min(low, 0.0), -1.0), min(max(high, 0.9), 1.0)
 
     def spread(cosine: Any) -> Any:
-        return -np.log10(1 + tiny - np.clip(cosine, -1, 1))
+        return -np.log10(np.maximum(1 + tiny - np.asarray(cosine), tiny / 10))
 
     def gather(place: Any) -> Any:
         return 1 + tiny - 10.0 ** -np.asarray(place)
@@ -248,9 +250,11 @@ def cosine_scale(ax: Axes, which: Literal["x", "y"]) -> None:
     room = 0.06 * (spread(high) - spread(low))
     ends = gather(spread(low) - room), gather(spread(high) + room)
     ax.set(**{f"{which}lim": ends})
-    half = (0.5,) if spread(high) < 2 else ()
-    nines = (-1.0, 0.0, *half, 0.9, 0.99, 0.999, 0.9999, 0.99999)
-    axis.set_major_locator(FixedLocator([nine for nine in nines if ends[0] <= nine <= ends[1]]))
+    shown = [0.0, 0.9, 0.99, 0.999]
+    shown += [-1.0] if low < -0.7 else []
+    shown += [0.5] if high < 0.99 else []
+    shown += [1.0] if high > 0.9999 else []
+    axis.set_major_locator(FixedLocator([cosine for cosine in shown if ends[0] <= cosine <= ends[1]]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("0.", ".")))
 
 
@@ -285,9 +289,7 @@ def keys(measures: Iterable[Measure]) -> list[Artist]:
         handles.append(Line2D([], [], ls="", color=BLACK, marker="o", ms=2, mfc="none", mew=0.5, label=label))
     nulls = {name: look for measure in found for name, look in null_looks(measure).items()}
     return handles + [
-        Line2D(
-            [], [], color=look.color, marker=look.marker, ms=2.5, mew=0, lw=2.5, alpha=0.5, label=f"{name}, 95 % range"
-        )
+        Line2D([], [], color=look.color, marker=look.marker, ms=3.2, mew=0, lw=1.5, label=f"{name}, 95 % range")
         for name, look in nulls.items()
     ]
 
@@ -301,4 +303,4 @@ def band_key(label: str, color: str = BLACK) -> Artist:
 
 
 def thin_key(label: str) -> Artist:
-    return Line2D([], [], color=BLACK, lw=0.4, alpha=0.5, label=label)
+    return Line2D([], [], color=BLACK, lw=0.5, alpha=0.8, label=label)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -69,22 +70,24 @@ class TrainingRecipe:
         """How many updates the training makes."""
         return self.checkpoint_steps[-1]
 
-    def task_family(self) -> LinearRegression:
+    @cached_property
+    def family(self) -> LinearRegression:
+        """The tasks as a family."""
         from ..data.regression import LinearRegression
 
         return LinearRegression(**self.tasks)
 
-    def model_config(self) -> RegressionConfig:
+    @cached_property
+    def config(self) -> RegressionConfig:
+        """The model's configuration. Heads are as wide as tokens unless the recipe says otherwise."""
         from ..models.regression_transformer import RegressionConfig
 
-        tasks = self.task_family()
-        widths = {"d_in": tasks.d_in, "d_out": tasks.d_out}
-        # queries, keys and values are as wide as tokens unless the recipe says otherwise
-        return RegressionConfig.from_dict({**widths, "d_head": tasks.d_in + tasks.d_out, **self.model})
+        d_in, d_out = self.family.d_in, self.family.d_out
+        return RegressionConfig.from_dict({"d_in": d_in, "d_out": d_out, "d_head": d_in + d_out, **self.model})
 
     def as_dict(self) -> dict[str, Any]:
         """Every setting that decides the weights, defaults of model and tasks included."""
-        full = {"model": self.model_config().as_dict(), "tasks": asdict(self.task_family())}
+        full = {"model": self.config.as_dict(), "tasks": asdict(self.family)}
         lists = {"seeds": list(self.seeds), "checkpoint_steps": list(self.checkpoint_steps)}
         settings = {**asdict(self), **full, **lists}
         del settings["summary"]

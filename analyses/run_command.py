@@ -18,7 +18,7 @@ from ..data.errors import MesascopeError, UsageError
 from ..models.opening import load_all
 from ..models.subject import NotApplicable, Subject
 from ..probes import registered
-from ..probes.probe import Probe
+from ..probes.probe import Probe, Progress
 from .arguments import RunOptions
 from .family import finished_family, in_order, over
 from .progress import part, progress_bar
@@ -184,15 +184,18 @@ def carried_out(job: Job, options: RunOptions) -> list[tuple[Report, Path, bool]
         for index, subject in enumerate(job.subjects):
             there = None if options.force else finished(options.output_dir, subject, job.probe, *_draw(options))
             watched = part(progress, index, jobs, subject.source.label)
-            done.append(_found_or_made(there, options, lambda s=subject, p=watched: _measured(s, job, options, p)))
+            done.append(_found_or_made(there, options, watched, lambda p, s=subject: _measured(s, job, options, p)))
         if jobs > 1:
             members = [report for report, _, _ in done]
             there = (
                 None if options.force else finished_family(options.output_dir, job.subjects, job.probe, *_draw(options))
             )
-            progress("over all checkpoints", 1.0)
-            make = lambda: over(job.subjects, members, job.probe, *_draw(options), begun)  # noqa: E731
-            done.append(_found_or_made(there, options, make))
+
+            def over_all(progress: Progress) -> Report:
+                progress("over all checkpoints", 1.0)
+                return over(job.subjects, members, job.probe, *_draw(options), begun)
+
+            done.append(_found_or_made(there, options, progress, over_all))
     return done
 
 
@@ -200,14 +203,20 @@ def _draw(options: RunOptions) -> tuple[int, int]:
     return options.seed, options.batch_size
 
 
-def _found_or_made(there: Path | None, options: RunOptions, make: Callable[[], Report]) -> tuple[Report, Path, bool]:
+def _found_or_made(
+    there: Path | None, options: RunOptions, progress: Progress, make: Callable[[Progress], Report]
+) -> tuple[Report, Path, bool]:
     if there is not None:
-        return Report.load(there), there, True
-    report = make()
+        report = Report.load(there)
+        # figures may be wanted now that were not when the numbers were made
+        wanted = options.figures != "none" and not (there / "figures").is_dir()
+        return report, report.save(options.output_dir, options.figures) if wanted else there, True
+    report = make(progress)
+    progress("writing the report", 1.0)
     return report, report.save(options.output_dir, figures=options.figures), False
 
 
-def _measured(subject: Subject, job: Job, options: RunOptions, progress: Callable[[str, float], None]) -> Report:
+def _measured(subject: Subject, job: Job, options: RunOptions, progress: Progress) -> Report:
     answer = run(subject, job.probe, *_draw(options), progress)
     if isinstance(answer, NotApplicable):
         raise UsageError(f"{job.probe.name} on {subject.source.label}: not applicable, because {answer.reason}")
@@ -258,7 +267,7 @@ def _tell(report: Report, folder: Path, again: bool, options: RunOptions, alone:
     elif of_interest and not options.quiet:
         print_card(report)
     remark = " (found finished)" if again else ""
-    print(printable(str(folder) if options.quiet else f"report of {title(report)}: {folder}{remark}"))
+    print(printable(str(folder) if options.quiet else f"{title(report)}: {folder / 'report.html'}{remark}"))
 
 
 def _failed(error: MesascopeError, outcome: Outcome, alone: bool) -> None:

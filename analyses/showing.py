@@ -13,8 +13,10 @@ from ..data.errors import UsageError
 from ..probes import Measure
 from .records import plain
 from .report import Report
-from .terminal import number, print_claim, print_table, printable, show
+from .terminal import number, print_claim, print_table, printable, show, width
 
+ROOMY = 130
+"""Columns of a terminal from which on units and numbers of replicates fit beside the numbers."""
 FEW = 12
 """Values along one axis that still fit into a line of a table."""
 
@@ -52,8 +54,12 @@ def print_card(report: Report) -> None:
 def print_report(report: Report, folder: Path) -> None:
     """The claim card, every measure, and where it all came from."""
     print_card(report)
-    numbers = [_scalar_row(name, m) for name, m in report.measures.items() if m.status == "ok" and not m.axes]
-    print_table("measures (null: mean, and 95 % of its samples)", numbers)
+    scalars = {name: m for name, m in report.measures.items() if m.status == "ok" and not m.axes}
+    nulls = list(dict.fromkeys(null for measure in scalars.values() for null in measure.nulls))
+    numbers = [_scalar_row(name, measure, nulls) for name, measure in scalars.items()]
+    if width() < ROOMY:
+        numbers = [{name: cell for name, cell in row.items() if name not in {"unit", "n"}} for row in numbers]
+    print_table("measures (nulls: mean, and 95 % of the samples)" if nulls else "measures", numbers)
     curves = [_curve_row(name, m) for name, m in report.measures.items() if m.status == "ok" and m.axes]
     if curves:
         print_table("measures along axes", curves)
@@ -124,7 +130,7 @@ def _summary(measure: Measure) -> dict[str, Any]:
     }
 
 
-def _scalar_row(name: str, measure: Measure) -> dict[str, Any]:
+def _scalar_row(name: str, measure: Measure, nulls: Iterable[str]) -> dict[str, Any]:
     low, high = (float(bound) for bound in measure.interval)
     return {
         "measure": name,
@@ -132,17 +138,19 @@ def _scalar_row(name: str, measure: Measure) -> dict[str, Any]:
         "95 % interval": _span(low, high),
         "unit": measure.unit,
         "n": "" if measure.replicate == "none" else f"{measure.n} × {measure.replicate}",
-        "null": "; ".join(_null(null, samples) for null, samples in measure.nulls.items()),
+        **{f"null: {null}": _null(measure.nulls.get(null)) for null in nulls},
     }
 
 
-def _null(name: str, samples: np.ndarray) -> str:
+def _null(samples: np.ndarray | None) -> str:
+    if samples is None:
+        return ""
     known = samples[np.isfinite(samples)]
     if not known.size:
-        return f"{name}: undefined"
+        return "undefined"
     low, high = np.quantile(known, (0.025, 0.975))
-    spread = f" ({_span(low, high)})" if known.size > 1 else ""
-    return f"{name}: {number(known.mean())}{spread}"
+    spread = f" ({number(float(low), 2)} … {number(float(high), 2)})" if known.size > 1 else ""
+    return number(float(known.mean()), 2) + spread
 
 
 def _curve_row(name: str, measure: Measure) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+MANY = 10  # longer lists are cut in the middle; --json has them whole
 PIPED_WIDTH = 160  # rich takes 80 columns where there is no terminal, and would fold every table
 
 
@@ -28,6 +30,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
+def width() -> int:
+    """Columns of standard output."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_WIDTH
+
+
 def show(item: Any) -> None:
     """Print a rich object on standard output. Text is taken as it is: brackets in a file's name are not markup."""
     from rich.console import Console
@@ -36,8 +43,7 @@ def show(item: Any) -> None:
         def on_broken_pipe(self) -> NoReturn:
             raise BrokenPipeError  # rich would exit on its own, with another code
 
-    width = None if sys.stdout.isatty() else PIPED_WIDTH
-    Terminal(width=width, markup=False, highlight=False, emoji=False).print(item)
+    Terminal(width=width(), markup=False, highlight=False, emoji=False).print(item)
 
 
 def print_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Iterable[str] | None = None) -> None:
@@ -48,9 +54,9 @@ def print_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Iterable
 
     names = list(columns or (rows[0] if rows else ()))
     table = Table(title=Text(printable(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in names:
+    for index, name in enumerate(names):
         numeric = bool(rows) and all(isinstance(row[name], int | float) for row in rows)
-        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(Text(_cell(row[name])) for name in names))
     show(table if rows else Text(f"{printable(title)}\n  (none)\n"))
@@ -72,9 +78,9 @@ def print_claim(title: str, claim: Mapping[str, Any]) -> None:
     show(Panel(card, title=Text(printable(title)), title_align="left"))
 
 
-def number(value: float) -> str:
-    """Four digits; no minus before a zero."""
-    return "undefined" if math.isnan(value) else f"{value + 0.0:.4g}"
+def number(value: float, digits: int = 4) -> str:
+    """So many digits; no minus before a zero."""
+    return "undefined" if math.isnan(value) else f"{value + 0.0:.{digits}g}"
 
 
 def _cell(value: Any) -> str:
@@ -83,5 +89,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return printable(", ".join(name if shown == "None" else f"{name}={shown}" for name, shown in value.items()))
     if isinstance(value, list | tuple):
-        return printable(", ".join(map(str, value)))
+        shown = list(map(str, value))
+        if len(shown) > MANY:
+            shown = [*shown[:2], "…", f"{shown[-1]} ({len(shown)})"]
+        return printable(", ".join(shown))
     return printable("" if value is None else str(value)).replace("\n", " ")

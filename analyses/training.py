@@ -24,7 +24,6 @@ from ..data.stream import draw_step
 from ..models.catalogue import read_header
 from ..models.checkpoint import save_checkpoint
 from ..models.merged import predict_seeds
-from ..models.regression_transformer import RegressionConfig
 from ..probes.probe import Progress, silent
 from .recipes import TrainingRecipe
 from .training_run import TrainingRun, changes, readable_errors, unflatten
@@ -77,18 +76,13 @@ def train(
 
 def _advance(recipe: TrainingRecipe, run: TrainingRun, partial: Path, record: Record, progress: Progress) -> None:
     """Run to the last step, or to an interruption; either way the state is in `partial` then."""
-    config, tasks = recipe.model_config(), recipe.task_family()
     with _deferred_interruption() as interruption:
         while len(run.kept) < len(recipe.checkpoint_steps) and not interruption.signal:
-            batch = draw_step(tasks, recipe.batch_size, recipe.seeds, run.step)
-            losses, gradient = _losses(config, run.weights, *batch)
-            if not losses.isfinite().all():
+            try:
+                step(recipe, run)
+            except MesascopeError:
                 partial.unlink()  # it would only lead here again
-                raise _diverged(recipe, run.step, losses)
-            if run.step in recipe.checkpoint_steps:
-                run.keep(losses)
-            if run.step < recipe.steps:
-                adam_step(run, gradient, recipe)
+                raise
             if run.step % SAVE_EVERY == 0:
                 run.save(partial, record)
             if run.step % REPORT_EVERY == 0:
@@ -99,19 +93,22 @@ def _advance(recipe: TrainingRecipe, run: TrainingRun, partial: Path, record: Re
         raise KeyboardInterrupt  # whoever handles the signal let it pass, but the training has stopped
 
 
-def _losses(
-    config: RegressionConfig,
-    weights: Float[Tensor, "seed parameter"],
-    inputs: Float[Tensor, "seed task token feature"],
-    targets: Float[Tensor, "seed task d_out"],
-) -> tuple[Float[Tensor, " seed"], Float[Tensor, "seed parameter"]]:
-    """Half the mean squared error of every seed, and its gradient."""
+def step(recipe: TrainingRecipe, run: TrainingRun) -> None:
+    """Draw every seed's tasks, keep the weights where the recipe says so, and update them unless this is the end."""
+    inputs, targets = draw_step(recipe.family, recipe.batch_size, recipe.seeds, run.step)
+    config, device = recipe.config, run.weights.device
     with torch.enable_grad():
-        weights = weights.detach().requires_grad_()
-        predictions = predict_seeds(config, unflatten(config, weights), inputs.to(weights.device))
-        losses = 0.5 * (predictions - targets.to(weights.device)).square().sum(dim=2).mean(dim=1)
+        weights = run.weights.detach().requires_grad_()
+        predictions = predict_seeds(config, unflatten(config, weights), inputs.to(device))
+        losses = 0.5 * (predictions - targets.to(device)).square().sum(dim=2).mean(dim=1)
         (gradient,) = torch.autograd.grad(losses.sum(), weights)
-    return losses.detach(), gradient
+    losses = losses.detach()
+    if not losses.isfinite().all():
+        raise _diverged(recipe, run.step, losses)
+    if run.step in recipe.checkpoint_steps:
+        run.keep(losses)
+    if run.step < recipe.steps:
+        adam_step(run, gradient, recipe)
 
 
 def adam_step(run: TrainingRun, gradient: Float[Tensor, "seed parameter"], recipe: TrainingRecipe) -> None:
@@ -135,7 +132,7 @@ def _diverged(recipe: TrainingRecipe, step: int, losses: Float[Tensor, " seed"])
 
 
 def _write_family(path: Path, recipe: TrainingRecipe, run: TrainingRun, record: Record) -> None:
-    config = recipe.model_config()
+    config = recipe.config
     tensors, losses = {}, {}
     for step, rows, step_losses in zip(recipe.checkpoint_steps, run.kept, run.losses, strict=True):
         named = unflatten(config, rows)
@@ -151,7 +148,6 @@ def _made_with(device: str) -> Record:
     return {
         "device": device,
         "numpy": np.__version__,
-        "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
 

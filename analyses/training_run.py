@@ -41,7 +41,7 @@ class TrainingRun:
     @classmethod
     def start(cls, recipe: TrainingRecipe) -> TrainingRun:
         """Every seed's own initial weights."""
-        config = recipe.model_config()
+        config = recipe.config
         rows = []
         for seed in recipe.seeds:
             module = initialise(config, recipe.init_scale, generator(seed, "initial weights"))

@@ -52,7 +52,7 @@ def open_haiku(path: Path, model_args: Mapping[str, Any], given_path: str) -> Tr
         layout=HAIKU,
         path=given_path,
         weights_sha256=weights_sha256(parameters),
-        facts=config.as_dict(),
+        facts=config.as_dict() | {name: model_args[name] for name in ("prefix",) if name in model_args},
         notes=tuple(notes if defaulted else notes[1:]),
     )
     return TransformerRegressor(RegressionTransformer(config, parameters), source)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call, vmap
@@ -70,13 +70,19 @@ def _layer(
     """Every token after one layer."""
     if config.target_only:
         PV = torch.cat([torch.zeros_like(PV[..., : config.d_in]), PV[..., config.d_in :]], dim=-1)
-    context = h[:, :, :-1]
-    # one head's products a time: each is one large product with all tokens of a seed
-    for_heads = "seed task token d, seed head d e -> head seed task token e"
-    update = torch.zeros_like(h)
-    for q, v in zip(einsum(h, KQ, for_heads), einsum(context, PV, for_heads), strict=True):
-        update = update + linear_attention(q, context, v)
-    return _clip(config, h + config.dampening * update)
+    h = h.contiguous()
+    context = h[:, :, :-1].contiguous()
+    moved = h
+    for head in range(config.n_heads):
+        q = h.flatten(1, 2) @ KQ[:, head]
+        v = context.flatten(1, 2) @ PV[:, head]
+        update = linear_attention(q.view_as(h), context, v.view_as(context))
+        moved = torch.add(moved, update, alpha=config.dampening)
+    h = _clip(config, moved)
+    if h.requires_grad:
+        # like h itself, its gradient must lie in the order of its dimensions, or every task becomes a call of its own
+        h.register_hook(Tensor.contiguous)
+    return h
 
 
 def _last_layer(

@@ -11,6 +11,7 @@ The formulas are in `sensitivity.py` (behaviour), `gd_weights.py` (weights) and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,9 @@ class GDAlignment(Probe):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} = {value}: expected at least 1")
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"{name} = {value}: expected a finite number")
         if self.tasks is not None and self._law:
             raise UsageError(f"{', '.join(self._law)}: the law of generated tasks, but tasks were given as a file")
 
@@ -171,8 +175,9 @@ class GDAlignment(Probe):
             absent = missing(LOSS, "not applicable", reason)
             return {f"loss_{curve.name}_{name}": absent for curve in CURVES for name in names}
         measures: dict[str, Measure] = {}
+        most = self.limit or EVALUATION_TASKS
         for curve in CURVES:
-            losses = losses_along(curve, splits.law, {"model": subject.predict, **twins}, like, seed, batch_size)
+            losses = losses_along(curve, splits.law, {"model": subject.predict, **twins}, like, most, seed, batch_size)
             coords = {curve.axis: tuple(families_along(curve, splits.law))}
             reason = "the curve of the untrained model is that of the zero predictor"
             measures |= task_measures(

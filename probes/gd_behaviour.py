@@ -151,9 +151,13 @@ def setting_measures(comparison: Comparison, layers: bool) -> dict[str, Measure]
         if not by_layer:
             values, low, high = (ends.reshape(()) for ends in (values, low, high))
         was_given = fits[0].n == 0
+        unit = "penalty" if "penalty" in name else "learning rate" if "rate" in name else "1 / squared input"
+        if np.isnan(values).any():
+            measures[name] = missing(unit, "undefined", "no setting is closest: the model's predictions are not finite")
+            continue
         measures[name] = Measure(
             values,
-            "penalty" if "penalty" in name else "learning rate" if "rate" in name else "1 / squared input",
+            unit,
             (low, high),
             replicate="none" if was_given else "task",
             n=fits[0].n,

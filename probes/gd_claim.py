@@ -28,6 +28,8 @@ FLOOR = ("zero", "mean_label")
 def gd_claim(measures: Mapping[str, Measure], sources: tuple[Source, ...], tasks_file: str | None) -> Claim:
     """Sentences from numbers: of one checkpoint, or of several seeds at the same step."""
     ranking = _ranking(measures)
+    if not ranking:
+        return _nothing_finite(measures, sources, tasks_file)
     closest = ranking[0]
     runner_up = next(name for name in ranking if not _same_hypothesis(closest, name, measures))
     layers = sources[0].facts.get("n_layers")
@@ -42,9 +44,23 @@ def gd_claim(measures: Mapping[str, Measure], sources: tuple[Source, ...], tasks
 
 
 def _ranking(measures: Mapping[str, Measure]) -> list[str]:
-    """Twins and rivals, the closest to the model's predictions first."""
+    """Twins and rivals, the closest to the model's predictions first; one that diverges is no candidate."""
+    if measures["closeness_margins"].status != "ok":
+        return []
     names = measures["closeness_margins"].labels("rival")
-    return sorted(names, key=lambda name: measures[f"prediction_difference_{name}"].estimate)
+    finite = [name for name in names if measures[f"prediction_difference_{name}"].status == "ok"]
+    return sorted(finite, key=lambda name: measures[f"prediction_difference_{name}"].estimate)
+
+
+def _nothing_finite(measures: Mapping[str, Measure], sources: tuple[Source, ...], tasks_file: str | None) -> Claim:
+    return Claim(
+        found="The model's predictions on these tasks are not finite: there is nothing to compare.",
+        rival="No rival was ranked.",
+        evidence="None.",
+        limits=tuple(dict.fromkeys(note for source in sources for note in source.notes)),
+        methods=_methods(measures, sources[0].facts.get("n_layers"), tasks_file),
+        citations=CITATIONS,
+    )
 
 
 def _same_hypothesis(a: str, b: str, measures: Mapping[str, Measure]) -> bool:

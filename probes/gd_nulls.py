@@ -30,8 +30,13 @@ def untrained_models(subject: TransformerRegressor, seed: int) -> Iterator[Regre
     recipe = subject.source.record.get("recipe", {})
     scale = float(recipe.get("init_scale", AUTHORS_INIT_SCALE / subject.config.n_layers))
     for draw in range(UNTRAINED):
-        module = initialise(subject.config, scale, generator(seed, "untrained", draw))
+        module = initialise(subject.config, scale, generator(seed, "untrained", _own_draws(subject), draw))
         yield module.to(device=subject.device, dtype=subject.dtype)
+
+
+def _own_draws(subject: Regressor) -> int:
+    """The seeds of a family draw nulls of their own: side by side they are then as many samples as they look."""
+    return subject.source.seed or 0
 
 
 def shuffled_labels(
@@ -72,7 +77,7 @@ def null_samples(
         nulls["untrained"] = _stack(untrained)
     shuffled = []
     for draw in range(SHUFFLES):
-        wrong = shuffled_labels(inputs, subject.d_in, generator(seed, "shuffled labels", draw))
+        wrong = shuffled_labels(inputs, subject.d_in, generator(seed, "shuffled labels", _own_draws(subject), draw))
         shuffled.append(means(behaviour(subject.predict, wrong, subject.d_in, batch_size)))
     return nulls | {"shuffled labels": _stack(shuffled)}
 

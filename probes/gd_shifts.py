@@ -95,13 +95,17 @@ def losses_along(
     law: LinearRegression,
     models: Mapping[str, Callable[[Tensor], Tensor]],
     like: Tensor,
+    most: int,
     seed: int,
     batch_size: int,
 ) -> dict[str, Float[np.ndarray, "task value"]]:
-    """Each model's loss, task by task, at every point of the curve. `like` gives device and dtype."""
+    """Each model's loss, task by task, at every point of the curve: of its tasks, or of `most` where they are fewer.
+
+    `like` gives device and dtype.
+    """
     found: dict[str, list[np.ndarray]] = {name: [] for name in models}
     for family in families_along(curve, law).values():
-        tasks = family.sample(curve.n, named_seed(seed, "shift", curve.name))
+        tasks = family.sample(min(curve.n, most), named_seed(seed, "shift", curve.name))
         inputs = tasks.inputs.to(like)
         for name, predict in models.items():
             loss = half_squared_error(predictions(predict, inputs, batch_size), tasks.targets)

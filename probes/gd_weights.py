@@ -162,8 +162,9 @@ def path(trained: WeightProducts, constructed: WeightProducts, dtype: torch.dtyp
 def barrier(path_loss: Float[np.ndarray, "*axes t"]) -> Float[np.ndarray, "*axes"]:
     """max over t of loss(t) - ((1-t) loss(0) + t loss(1)): 0 when the path never rises above the straight line."""
     t = np.array(PATH)
-    chord = (1 - t) * path_loss[..., :1] + t * path_loss[..., -1:]
-    return np.asarray((path_loss - chord).max(axis=-1))
+    with np.errstate(invalid="ignore"):  # a path with an infinite loss has no barrier: NaN
+        chord = (1 - t) * path_loss[..., :1] + t * path_loss[..., -1:]
+        return np.asarray((path_loss - chord).max(axis=-1))
 
 
 def rotated(weights: WeightProducts, rng: torch.Generator) -> WeightProducts:

@@ -11,6 +11,7 @@ on tuning tasks: the strongest form of the rival. (Fitted to labels instead, rid
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -134,10 +135,14 @@ def fit_log_scale(objective: Callable[[float], Float[np.ndarray, " task"]], low:
 
     def mean(log_setting: float) -> float:
         value = float(objective(float(np.exp(log_setting))).mean())
-        return value if np.isfinite(value) else np.finfo(np.float64).max
+        return value if np.isfinite(value) else sys.float_info.max
 
     grid = np.linspace(np.log(low), np.log(high), GRID)
-    best = int(np.argmin([mean(float(x)) for x in grid]))
+    values = [mean(float(x)) for x in grid]
+    best = int(np.argmin(values))
+    if values[best] == sys.float_info.max:  # the model's own predictions are not finite: nothing is closest to them
+        nan = float("nan")
+        return Fit(nan, nan, nan, n=len(objective(low)))
     bounds = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, GRID - 1)]))
     result: Any = minimize_scalar(mean, bounds=bounds, method="bounded", options={"xatol": 1e-10})
     found = _polished(mean, float(result.x))

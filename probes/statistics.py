@@ -38,7 +38,8 @@ def bootstrap_means(samples: Float[np.ndarray, "task *axes"], seed: int) -> Floa
 
 def percentile_interval(resampled: Float[np.ndarray, "resample *axes"]) -> tuple[np.ndarray, np.ndarray]:
     """The central 95 % of a bootstrap distribution."""
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    with np.errstate(invalid="ignore"):  # infinite means have no quantiles: NaN, without a warning
+        low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return np.asarray(low), np.asarray(high)  # of a metric without axes NumPy makes scalars
 
 

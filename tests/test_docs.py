@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,7 +15,7 @@ from mesascope.analyses import cli
 from mesascope.analyses.arguments import EXIT_CODES, parse
 from mesascope.models import gd_transformer
 from mesascope.models.catalogue import MODEL_ARGS
-from mesascope.probes import PROBES
+from mesascope.probes import PROBES, gd_alignment
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -38,14 +39,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(mpl, "rcParams", mpl.rcParams.copy())
     mpl.use("agg")
+    few = tuple(replace(curve, n=50) for curve in gd_alignment.CURVES)
+    monkeypatch.setattr(gd_alignment, "CURVES", few)  # shifted tasks are 10,000 a point whatever the limit says
     for place in ("provenance", "running"):  # sources that have changed reuse nothing, and every command starts anew
         monkeypatch.setattr(f"mesascope.analyses.{place}.source_state", lambda: {"commit": "c" * 40, "dirty": False})
     weights = gd_transformer(n_context=10, learning_rate=6.0, d_in=10)
     roles = {"query": "W_Q", "key": "W_K", "value": "W_V", "linear": "W_O"}
     arrays = {f"transformer/multi_head_attention/{n}/w": weights.get_parameter(r)[0, 0] for n, r in roles.items()}
-    np.savez("weights.npz", **{name: array.numpy() for name, array in arrays.items()})
     tasks = torch.randn(20, 11, 11, generator=torch.Generator().manual_seed(0)).numpy()
-    np.savez("tasks.npz", inputs=tasks, targets=tasks[:, 0, 0])
+    for name in ("weights", "my-model"):
+        np.savez(f"{name}.npz", **{name: array.numpy() for name, array in arrays.items()})
+    for name in ("tasks", "my-tasks"):
+        np.savez(f"{name}.npz", inputs=tasks, targets=tasks[:, 0, 0])
     for block in blocks(ROOT / "docs" / "cli.md", "toml"):
         name = block.splitlines()[0].removeprefix("# ")
         Path(name).write_text(block)

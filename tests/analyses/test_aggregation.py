@@ -49,6 +49,23 @@ def test_a_seed_without_the_measure_is_counted_out() -> None:
     assert found.message == "beta is 0; mean over the 2 of 4 seeds where it is defined"
 
 
+def test_that_one_seed_has_no_interval_is_not_said_of_several() -> None:
+    alone = [replace(made(value), replicate="none", message="nothing was resampled") for value in (1.0, 2.0)]
+    assert mean_over("seed", alone).message == ""
+    undefined = [replace(made([1.0, np.nan], "beta is 0"), replicate="none") for _ in range(2)]
+    assert "beta is 0" in mean_over("seed", undefined).message
+
+
+def test_what_is_the_same_for_every_seed_keeps_its_interval_over_tasks() -> None:
+    twin = replace(made(2.0), nulls={}, no_nulls="the model has no part in it")
+    found = mean_over("seed", [twin, twin, twin])
+    assert (found.estimate, found.replicate, found.n) == (2.0, "task", 100)
+    np.testing.assert_array_equal(found.interval, twin.interval)
+    assert found.message == "the same for every seed: the interval is over tasks"
+    moved = mean_over("seed", [twin, twin, replace(twin, interval=(np.array(0.5), np.array(3.0)))])
+    assert (moved.replicate, moved.n) == ("seed", 3)
+
+
 def test_no_seed_has_it() -> None:
     found = mean_over("seed", [missing("u", "undefined", "a"), missing("u", "undefined", "b"), None])
     assert (found.status, found.message, found.unit) == ("undefined", "a; b", "u")

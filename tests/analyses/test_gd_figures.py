@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -168,11 +170,22 @@ def report(request: pytest.FixtureRequest) -> Report:
     return MadeUp(**KINDS[request.param]).report()
 
 
+@functools.cache
+def rendered(report: Report, name: str, style: str = "neurips") -> tuple[Figure, pd.DataFrame] | None:
+    return figures.render(report, name, style)
+
+
+def drawn(report: Report, name: str) -> tuple[Figure, pd.DataFrame]:
+    found = rendered(report, name)
+    assert found is not None
+    return found
+
+
 def drawn_texts(figure: Figure) -> list[tuple[str, Path]]:
     """Every text that reaches the canvas, with its outline in pixels, rotation included."""
     canvas = FigureCanvasAgg(figure)
     texts: list[Text] = []
-    with pytest.MonkeyPatch.context() as patch:
+    with figures.settings(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(Text, "draw", lambda self, renderer: texts.append(self) if self.get_visible() else None)
         figure.draw(canvas.get_renderer())
     return [(text.get_text(), outline(text)) for text in texts if text.get_text().strip()]
@@ -201,11 +214,149 @@ def faults(figure: Figure) -> list[str]:
     return cut + clashes
 
 
-@pytest.mark.parametrize("style", ["neurips", "icml", "acl"])
-def test_no_text_is_cut_off_or_on_another(report: Report, style: str) -> None:
+@pytest.mark.parametrize("style", ["neurips", "acl"])  # the narrowest page, and the narrowest column
+def test_no_text_is_cut_off_too_small_or_on_another(report: Report, style: str) -> None:
     for name in NAMES:
-        drawn = figures.render(report, name, style)
-        if drawn is not None:
-            assert not faults(drawn[0]), f"{name}: {faults(drawn[0])}"
-            assert drawn[0].get_figwidth() <= figures.STYLES[style].page
-            assert all(path.get_extents().height > 0 for _, path in drawn_texts(drawn[0]))
+        if (found := rendered(report, name, style)) is None:
+            continue
+        figure, _ = found
+        assert faults(figure) == [], name
+        assert figure.get_figwidth() <= figures.STYLES[style].page
+        assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
+
+
+def test_a_fault_in_a_figure_would_be_noticed() -> None:
+    with figures.settings():
+        figure = Figure((3, 2))
+        figure.text(0.5, 0.5, "one")
+        figure.text(0.5, 0.3, "apart")
+        assert faults(figure) == []
+        figure.text(0.52, 0.52, "two")
+        figure.text(0.9, 0.9, "a long word at the edge")
+    assert faults(figure) == ["'a long word at the edge' leaves the canvas", "'one' on 'two'"]
+
+
+def line_points(figure: Figure) -> set[tuple[float, float]]:
+    """Every vertex of every line, in data coordinates."""
+    return {(float(x), float(y)) for ax in figure.axes for line in ax.lines for x, y in np.array(line.get_xydata())}
+
+
+@pytest.mark.parametrize("name", ["loss", "alignment"])
+def test_rows_show_exactly_their_table(report: Report, name: str) -> None:
+    figure, table = drawn(report, name)
+    xs = {x for x, _ in line_points(figure)}
+    for kind, row in zip(table["kind"], table.itertuples(), strict=True):
+        if kind == "words":
+            continue
+        assert row.value in xs
+        if kind != "replicate" and "another seed" not in row.series:
+            assert {row.low, row.high} <= xs
+    estimates = table[(table["kind"] == "estimate") & (table["panel"] == "loss")]
+    assert estimates["value"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("name", ["path", "ood", "rollout", "trajectory"])
+def test_curves_show_exactly_their_table(report: Report, name: str) -> None:
+    found = rendered(report, name)
+    if found is None:
+        has_steps = "step" in report.measures["loss_model"].axes
+        assert name == "rollout" or (name == "trajectory" and not has_steps)
+        return
+    figure, table = found
+    assert {(row.at, row.value) for row in table.dropna(subset="value").itertuples()} <= line_points(figure)
+    bands = np.concatenate([band.get_paths()[0].vertices for ax in figure.axes for band in ax.collections])
+    for bound in ("low", "high"):
+        shown = table[table["kind"] != "replicate"][["at", bound]].dropna()
+        assert set(shown.itertuples(index=False, name=None)) <= {(float(x), float(y)) for x, y in bands}
+
+
+def test_heat_maps_show_exactly_their_table(report: Report) -> None:
+    figure, table = drawn(report, "rivals")
+    cells = [float(text.get_text()) for text in figure.axes[0].texts]
+    values = table[table["kind"] == "estimate"]["value"]
+    np.testing.assert_allclose(cells, values, atol=5e-4)
+    assert list(table[table["kind"] == "words"]["series"]) == ["zero predictor", "mean label"]
+    figure, table = drawn(report, "weights")
+    images = [np.asarray(image.get_array()) for ax in figure.axes for image in ax.images]
+    np.testing.assert_array_equal(np.concatenate([image.ravel() for image in images]), table["value"])
+    limits = [ax.images[0].get_clim() for ax in figure.axes if ax.images]
+    assert all(low == -high for low, high in limits)
+    assert len(set(limits)) == 2  # one scale for each product
+
+
+def test_nulls_and_the_ceiling_are_drawn() -> None:
+    report = MadeUp(seeds=5).report()
+    _, table = drawn(report, "alignment")
+    null = table[table["kind"] == "null: untrained"].iloc[0]
+    samples = report.measures["cosine_gd"].nulls["untrained"]
+    assert (null["low"], null["high"]) == tuple(np.percentile(samples, (2.5, 97.5)))
+    ceiling = table[table["series"] == "another seed"].iloc[0]
+    assert ceiling["value"] == report.measures["cosine_other_seed"].estimate
+
+
+def test_over_training_the_other_figures_show_the_last_step() -> None:
+    report = MadeUp(seeds=5, steps=(0, 1000, 5000)).report()
+    _, table = drawn(report, "loss")
+    shown = table[(table["kind"] == "estimate") & (table["panel"] == "loss")].set_index("series")["value"]
+    assert shown["trained model"] == report.measures["loss_model"].values[-1]
+
+
+def test_untied_layers_are_all_shown_and_tied_ones_once() -> None:
+    made = MadeUp(n_layers=2)
+    assert len(drawn(made.report(), "weights")[0].axes) == 6 + 2  # with the two colour bars
+    made.arrays["KQ_aligned"] = made.arrays["KQ_aligned"] * np.array([1.0, 2.0]).reshape(2, 1, 1, 1)
+    figure, table = drawn(made.report(), "weights")
+    assert len(figure.axes) == 12 + 2
+    assert "KQ, trained layer 2" in set(table["panel"])
+
+
+def test_what_has_no_number_is_said_in_words() -> None:
+    made = MadeUp(n_layers=2, seeds=3)
+    reason = "the diagonal of KQ averages to 1e-9: no scale aligns it"
+    for name, measure in made.measures.items():
+        if "path" in name or "barrier" in name or "input_scale" in name:
+            made.measures[name] = missing(measure.unit, "undefined", reason)
+    made.measures["cosine_ridge"] = missing("cosine", "not applicable", "no ridge here")
+    report = made.report()
+    for name in ("path", "ood"):
+        figure, table = drawn(report, name)
+        assert reason in set(table["message"])
+        assert any(reason == " ".join(text.get_text().split()) for ax in figure.axes for text in ax.texts)
+        assert faults(figure) == []
+    figure, table = drawn(report, "alignment")
+    assert "not applicable" in {text.get_text() for text in figure.axes[0].texts}
+    assert faults(figure) == []
+
+
+def test_figures_without_any_number_are_left_out_or_say_why() -> None:
+    made = MadeUp(seeds=3, steps=(0, 10))
+    made.arrays.clear()
+    for name, measure in made.measures.items():
+        made.measures[name] = missing(measure.unit, "not applicable", "a wrapped predictor has no weights")
+    left = {name for name in NAMES if figures.render(made.report(), name) is not None}
+    assert left == {"path"}
+    made.measures.clear()
+    assert not any(figures.render(made.report(), name) for name in NAMES)
+
+
+def test_an_interpolated_loss_beyond_all_others_leaves_them_room() -> None:
+    made = MadeUp(seeds=3, steps=(0, 10, 5000))
+    made.measures["loss_interpolated"].values[0] = 1e10
+    figure, table = drawn(made.report(), "trajectory")
+    loss = next(ax for ax in figure.axes if ax.get_title() == "loss")
+    assert loss.get_ylim()[1] < 1
+    shown = table[(table["series"] == "interpolated") & (table["kind"] == "estimate")]["value"]
+    assert np.isnan(shown.iloc[0])
+    assert np.isfinite(shown.iloc[1:]).all()
+
+
+def test_nothing_is_known_of_the_first_steps() -> None:
+    """Before training the gauge is undefined: those steps are gaps, not errors."""
+    made = MadeUp(seeds=3, steps=(0, 10, 5000))
+    for name in ("loss_interpolated", "weight_distance_gd", "cosine_gd"):
+        measure = made.measures[name]
+        for array in (measure.values, *measure.interval, *(samples.T for samples in measure.nulls.values())):
+            array[0] = np.nan
+    figure, table = drawn(made.report(), "trajectory")
+    assert faults(figure) == []
+    assert np.isnan(table[table["series"] == "interpolated"]["value"].iloc[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mesascope.analyses.terminal import print_claim, print_table, printable
+from mesascope.analyses.terminal import number, print_claim, print_table, printable
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,15 @@ def test_a_claim_card_shows_its_limits(capsys: pytest.CaptureFixture[str]) -> No
     print_claim("probe on model", claim)
     text = capsys.readouterr().out
     assert all(part in text for part in ("closest is GD", "ridge, by .1", "10 tasks", "• not this", "• nor"))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.123456, "0.1235"), (-0.0, "0"), (float("nan"), "undefined"), (12345678.0, "1.235e+07")]
+)
+def test_numbers_have_four_digits_and_no_negative_zero(value: float, expected: str) -> None:
+    assert number(value) == expected
+
+
+def test_a_long_list_is_cut_in_the_middle(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("steps", [{"name": "a", "steps": list(range(100, 200))}])
+    assert "100, 101, …, 199 (100)" in capsys.readouterr().out

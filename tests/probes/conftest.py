@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mesascope.data import Batch
-from mesascope.probes import gd_alignment
+from mesascope.data import Batch, LinearRegression
+from mesascope.models import RegressionTransformer, Regressor, from_transformer
+from mesascope.probes import Findings, GDAlignment, gd_alignment, gd_nulls
 from scipy.optimize import brentq, minimize_scalar
 
 Head = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # query, key, value [d, k], linear [k, d]
@@ -65,11 +66,11 @@ class SlowModel:
         keys = x if self.query_in_context else x[:-1]
         rows = []
         for token in x:
-            scores = np.array([(token @ W_Q) @ (key @ W_K) for key in keys])
+            scores = (keys @ W_K) @ (token @ W_Q)
             if self.softmax:
-                exponentials = np.exp(scores / np.sqrt(W_Q.shape[1]))
+                exponentials = np.exp((scores - scores.real.max()) / np.sqrt(W_Q.shape[1]))
                 scores = exponentials / exponentials.sum()
-            rows.append(sum(score * (key @ W_V) for score, key in zip(scores, keys, strict=True)) @ W_O)
+            rows.append((scores @ keys) @ W_V @ W_O)
         return np.array(rows)
 
 
@@ -84,7 +85,7 @@ class Descent:
         X, Y, query = split(tokens, self.d_out)
         W = np.zeros((self.d_out, X.shape[1]))
         for rate in self.rates:
-            W = W - rate / len(X) * sum(np.outer(W @ x - y, x) for x, y in zip(X, Y, strict=True))
+            W = W - rate / len(X) * (W @ X.T - Y.T) @ X
         return W @ query
 
 
@@ -106,10 +107,9 @@ class TokenDescent:
         for rate, gamma in zip(self.rates, self.gammas, strict=True):
             new = h.copy()
             for j in range(len(h)):
-                for i in range(len(h) - 1):
-                    overlap = h[i, :d] @ h[j, :d] * self.dampening
-                    new[j, :d] -= gamma * overlap * h[i, :d]
-                    new[j, d:] -= rate / (len(h) - 1) * overlap * h[i, d:]
+                overlaps = h[:-1, :d] @ h[j, :d] * self.dampening
+                new[j, :d] -= gamma * overlaps @ h[:-1, :d]
+                new[j, d:] -= rate / (len(h) - 1) * overlaps @ h[:-1, d:]
             h = _clip(new, self.activation_clip)
             found.append(-h[-1, d:])
         return found
@@ -228,6 +228,40 @@ def tasks_file(tmp_path: Path) -> Callable[[Batch], str]:
         return str(tmp_path / name)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def on_tasks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Findings]:
+    """Measure a subject or a transformer on a file of tasks; the paper's sizes unless a law is given."""
+    folder = tmp_path_factory.mktemp("tasks")
+
+    def measure(
+        subject: Regressor | RegressionTransformer, n: int = 120, batch_size: int = 64, **given: Any
+    ) -> Findings:
+        law = {key: given.pop(key) for key in ("n_context", "d_in", "d_out", "input_range") if key in given}
+        path = folder / f"{sorted(law.items())}{n}.npz"
+        if not path.exists():
+            batch = LinearRegression(**law).sample(n, seed=17)
+            np.savez(
+                path, inputs=batch.inputs.numpy(), targets=np.pad(batch.targets, ((0, 0), (law.get("d_in", 10), 0)))
+            )
+        subject = subject if isinstance(subject, Regressor) else from_transformer(subject)
+        return GDAlignment(**({"tasks": str(path)} | given)).measure(subject, 0, batch_size)
+
+    return measure
+
+
+@pytest.fixture
+def all_nulls() -> None:
+    """For a test that is about the nulls."""
+
+
+@pytest.fixture(autouse=True)
+def _few_nulls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a few draws of each null, where a test is about something else."""
+    if "all_nulls" not in request.fixturenames:
+        monkeypatch.setattr(gd_nulls, "UNTRAINED", 4)
+        monkeypatch.setattr(gd_nulls, "SHUFFLES", 3)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ CASES = {
     "one layer, query's label set": Case(GD, label_set=True, d_in=2),
     "wide, few tokens": Case(GD, d_in=6, n_context=3),
     "two outputs": Case(BOTH, {"n_layers": 2, "d_out": 2}, d_out=2),
-    "two tied layers that clip": Case(BOTH, {"n_layers": 2, "activation_clip": 0.7}),
+    "two tied layers that clip": Case(BOTH, {"n_layers": 2, "activation_clip": 0.3}),
     "three untied, dampened": Case(BOTH, {"n_layers": 3, "tied": False, "dampening": 0.8}),
     "one layer, two heads": Case(GD, {"n_heads": 2}),
     "two layers, three heads, clipped": Case(BOTH, {"n_layers": 2, "n_heads": 3, "activation_clip": 2.0}),
@@ -75,8 +75,8 @@ class Run:
         )
         self.model = self._slow_model(arrays)
         self.subject = load(folder / "theirs.npz", model_args=self.case.model)
-        self.probe = GDAlignment(tasks=str(folder / "tasks.npz"), limit=14, **self.case.probe)
-        self.inputs, self.targets = self.inputs[:14], self.targets[:14]
+        self.probe = GDAlignment(tasks=str(folder / "tasks.npz"), limit=10, **self.case.probe)
+        self.inputs, self.targets = self.inputs[:10], self.targets[:10]
 
     def _weights(self) -> dict[str, np.ndarray]:
         case, d = self.case, self.case.d_in + self.case.d_out
@@ -205,6 +205,15 @@ def test_behaviour_is_the_specifications(run: Run) -> None:
             equal(measures["closeness_margins"].values[i, j], margin)
 
 
+def test_the_clip_bites(run: Run) -> None:
+    """Where a case is called clipping, it changes what the model and its twins answer."""
+    if run.case.model.get("activation_clip") != 0.3:
+        return
+    for model in (run.model, *run.twins.values()):
+        free = replace(model, activation_clip=None)
+        assert abs(run.slow.answers(model, run.inputs) - run.slow.answers(free, run.inputs)).max() > 1e-3
+
+
 def test_fitted_settings_are_the_closest(run: Run) -> None:
     assert run.rivals[1] or run.case.model.get("softmax") or run.layer_norm, "only an end of the range was reached"
     for name, setting in run.rivals[1].items():
@@ -216,3 +225,156 @@ def test_losses_after_each_layer(run: Run) -> None:
         readouts = np.array([model.readouts(tokens) for tokens in run.inputs])
         losses = [run.slow.half_squared(readouts[:, layer], run.targets) for layer in range(run.case.n_layers)]
         equal(run.findings.measures[f"loss_by_layer_{name}"].values, losses)
+
+
+def test_fifty_more_steps(run: Run) -> None:
+    measures = run.findings.measures
+    if run.case.n_layers > 1:
+        assert measures["loss_rollout_model"].status == measures["loss_rollout_gd"].status == "not applicable"
+        return
+    rolled = replace(run.model, layers=run.model.layers * 50, dampening=0.75, target_only=True)
+    descent = run.slow.TokenDescent([run.case.probe["learning_rate"]] * 50, [0.0] * 50, run.case.d_out, 0.75)
+    for name, model in {"model": rolled, "gd": descent}.items():
+        readouts = np.array([model.readouts(tokens) for tokens in run.inputs])
+        losses = [run.slow.half_squared(readouts[:, step], run.targets) for step in range(50)]
+        equal(measures[f"loss_rollout_{name}"].values, losses)
+
+
+# ---- weights ----
+
+Products = list[list[tuple[np.ndarray, np.ndarray]]]  # [block][head] -> KQ, PV
+
+
+def distinct(run: Run) -> Products:
+    """KQ = W_Q W_K^T and PV = W_V P of every distinct block, head by head."""
+    blocks = run.model.layers[:1] if run.case.tied else run.model.layers
+    return [[(W_Q @ W_K.T, W_V @ W_O) for W_Q, W_K, W_V, W_O in heads] for heads in blocks]
+
+
+def constructed(run: Run, twin: str) -> Products:
+    d, probe = run.case.d_in, run.case.probe
+    rate, gamma = (probe["learning_rate"], 0.0) if twin == "gd" else (probe["gdpp_learning_rate"], probe["gdpp_gamma"])
+    KQ = np.diag([1.0] * d + [0.0] * run.case.d_out)
+    PV = np.diag([-gamma] * d + [-rate / run.case.n_context] * run.case.d_out)
+    return [[(KQ, PV)] for _ in distinct(run)]
+
+
+def aligned(run: Run, products: Products) -> Products:
+    if len(products[0]) > 1:
+        return products
+    found = []
+    for [(KQ, PV)] in products:
+        beta = sum(KQ[i, i] for i in range(run.case.d_in)) / run.case.d_in
+        assert beta < 0, "the case is meant to have a gauge of its own sign"
+        found.append([(KQ / beta, PV * beta)])
+    return found
+
+
+def with_products(run: Run, products: Products) -> Any:
+    """The case's network with other products."""
+    eye = np.eye(run.case.d_in + run.case.d_out)
+    layers = [[(KQ, eye, eye, PV) for KQ, PV in heads] for heads in products]
+    return replace(run.model, layers=layers * run.case.n_layers if run.case.tied else layers)
+
+
+def mixed(a: Products, b: Products, t: float) -> Products:
+    if len(a[0]) == 1:
+        return [
+            [((1 - t) * KQ + t * KQ2, (1 - t) * PV + t * PV2)] for [(KQ, PV)], [(KQ2, PV2)] in zip(a, b, strict=True)
+        ]
+    return [
+        [(KQ, (1 - t) * PV) for KQ, PV in ours] + [(KQ, t * PV) for KQ, PV in theirs]
+        for ours, theirs in zip(a, b, strict=True)
+    ]
+
+
+def live(run: Run, products: Products) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each block, the entries of KQ and PV that change a prediction when they are changed."""
+    before = run.slow.answers(with_products(run, products), run.inputs[:3])
+    masks = []
+    for block in range(len(products)):
+        pair = []
+        for which in (0, 1):
+            mask = np.zeros_like(products[0][0][0], dtype=bool)
+            for place in np.ndindex(mask.shape):
+                edited = [[list(pair) for pair in heads] for heads in products]
+                edited[block][0][which] = edited[block][0][which].copy()
+                edited[block][0][which][place] += 0.3
+                after = run.slow.answers(with_products(run, edited), run.inputs[:3])
+                mask[place] = not np.allclose(after, before, rtol=0, atol=1e-14)
+            pair.append(mask)
+        masks.append((pair[0], pair[1]))
+    return masks
+
+
+def distance(a: Products, b: Products, masks: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """|Σ_h KQ_h (x) PV_h - the same of b| / |b|, with all d^4 entries written out."""
+
+    def tensor(heads: list[tuple[np.ndarray, np.ndarray]], mask: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        return sum(np.multiply.outer(KQ * mask[0], PV * mask[1]) for KQ, PV in heads)  # type: ignore[return-value]
+
+    ours = [tensor(heads, mask) for heads, mask in zip(a, masks, strict=True)]
+    theirs = [tensor(heads, mask) for heads, mask in zip(b, masks, strict=True)]
+    difference = sum(((x - y) ** 2).sum() for x, y in zip(ours, theirs, strict=True))
+    return float(np.sqrt(difference / sum((y**2).sum() for y in theirs)))
+
+
+def has_products(run: Run) -> bool:
+    return not (run.layer_norm or run.case.model.get("softmax"))
+
+
+def test_distances(run: Run) -> None:
+    measures, single = run.findings.measures, run.case.model.get("n_heads", 1) == 1
+    if not has_products(run):
+        assert {measures[name].status for name in ("weight_distance_gd", "barrier_gd")} == {"not applicable"}
+        return
+    trained = distinct(run)
+    masks = live(run, trained)
+    for twin in run.twins:
+        other = constructed(run, twin)
+        equal(measures[f"weight_distance_{twin}"].values, distance(trained, other, masks))
+        wrong = [[(KQ, PV / 2) for KQ, PV in heads] for heads in other]
+        equal(measures[f"weight_distance_{twin}_wrong_rate"].values, distance(trained, wrong, masks))
+        for which, product in enumerate(("kq", "pv")):
+            for kind in ("", "_dead"):
+                measure = measures[f"weight_distance_{product}{kind}_{twin}"]
+                assert measure.status == ("ok" if single else "not applicable")
+                if not single:
+                    continue
+                for block, value in enumerate(measure.values):
+                    mask = ~masks[block][which] if kind else masks[block][which]
+                    ours, theirs = aligned(run, trained)[block][0][which], other[block][0][which]
+                    equal(value, np.linalg.norm((ours - theirs) * mask) / np.linalg.norm(theirs))
+
+
+def test_paths_and_barriers(run: Run) -> None:
+    if not has_products(run):
+        return
+    measures, trained = run.findings.measures, distinct(run)
+    for twin in run.twins:
+        other = constructed(run, twin)
+        wrong = [[(KQ, PV / 2) for KQ, PV in heads] for heads in other]
+        ends = {"": (aligned(run, trained), other), "_unaligned": (trained, other)}
+        ends["_wrong_rate"] = aligned(run, trained), wrong
+        for control, (start, end) in ends.items():
+            losses = []
+            for step in range(21):
+                model = with_products(run, mixed(start, end, step / 20))
+                losses.append(run.slow.half_squared(run.slow.answers(model, run.inputs), run.targets))
+            equal(measures[f"loss_path_{twin}{control}"].values, losses)
+            above = [loss - (losses[0] + (losses[20] - losses[0]) * i / 20) for i, loss in enumerate(losses)]
+            np.testing.assert_allclose(measures[f"barrier_{twin}{control}"].values, max(above), rtol=1e-8, atol=1e-13)
+            if not control and twin == ("gdpp" if run.case.n_layers > 1 else "gd"):
+                equal(measures["loss_interpolated"].values, losses[10])
+
+
+def test_settings_read_off_the_weights(run: Run) -> None:
+    if not has_products(run) or run.case.model.get("n_heads", 1) > 1:
+        return
+    d = run.case.d_in
+    for name, entries, factor in (
+        ("weights_learning_rate", slice(d, None), run.case.n_context),
+        ("weights_gamma", slice(None, d), 1),
+    ):
+        expected = [-np.diag(PV)[entries].mean() * factor for [(_, PV)] in aligned(run, distinct(run))]
+        equal(run.findings.measures[name].values, expected)

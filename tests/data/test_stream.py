@@ -1,0 +1,94 @@
+"""Tasks for training follow the law of `LinearRegression`, and depend on seed and step alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mesascope.data.regression import LinearRegression
+from mesascope.data.stream import draw_step
+from torch import Tensor
+
+N = 4000
+
+
+def context_moments(tokens: Tensor, d_in: int) -> dict[str, float]:
+    """Moments that the law fixes, over all tasks, with the query's x but not its y slot."""
+    x, y = tokens[..., :d_in].double(), tokens[..., :-1, d_in:].double()
+    neighbours = x[..., :-1] * x[..., 1:]
+    return {
+        "x": x.mean().item(),
+        "x^2": x.square().mean().item(),
+        "x^4": x.pow(4).mean().item(),
+        "x x'": neighbours.mean().item(),
+        "y": y.mean().item(),
+        "y^2": y.square().mean().item(),
+        "y^4": y.pow(4).mean().item(),
+        "y_i y_j": (y[..., 0, :] * y[..., 1, :]).square().mean().item(),
+    }
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        LinearRegression(n_context=6, d_in=4),
+        LinearRegression(n_context=6, d_in=4, d_out=2, input_range=3.0, weight_scale=0.5, noise=0.4),
+        LinearRegression(n_context=6, d_in=4, n_corrupted=3),
+    ],
+    ids=["plain", "scaled and noisy", "corrupted"],
+)
+def test_moments_are_those_of_the_family(tasks: LinearRegression) -> None:
+    tokens, targets = draw_step(tasks, N, [0, 1], step=3)
+    ours = context_moments(tokens, tasks.d_in)
+    parts = [context_moments(tasks.sample(N // 4, seed).inputs, tasks.d_in) for seed in range(32)]
+    for name, value in ours.items():
+        reference = torch.tensor([part[name] for part in parts], dtype=torch.float64)
+        # 32 parts of N/4 tasks against 8 parts' worth: the difference has this standard deviation
+        sd = reference.std() * (1 / 32 + 1 / 8) ** 0.5
+        assert abs(value - reference.mean()) < 5 * sd, name
+    labels = torch.cat([tasks.sample(N, seed).targets for seed in (40, 41)])
+    assert targets.square().mean().item() == pytest.approx(labels.square().mean().item(), rel=0.1)
+
+
+def test_labels_are_the_teachers_and_the_query_has_none() -> None:
+    tasks = LinearRegression(n_context=12, d_in=4, d_out=2)
+    tokens, targets = draw_step(tasks, 50, [5], step=0)
+    assert tokens.dtype == targets.dtype == torch.float32
+    assert tokens.shape == (1, 50, 13, 6)
+    assert targets.shape == (1, 50, 2)
+    assert not tokens[..., -1, 4:].any()
+    x, y = tokens[0, ..., :4].double(), tokens[0, ..., 4:].double()
+    teachers = torch.linalg.lstsq(x[:, :-1], y[:, :-1]).solution
+    torch.testing.assert_close(x[:, :-1] @ teachers, y[:, :-1], rtol=0, atol=1e-6)
+    torch.testing.assert_close((x[:, -1:] @ teachers)[:, 0], targets[0].double(), rtol=0, atol=1e-5)
+
+
+def test_corruption_leaves_the_querys_label_alone() -> None:
+    clean, targets = draw_step(LinearRegression(n_context=6, d_in=4), 50, [5], step=0)
+    wrong, same_targets = draw_step(LinearRegression(n_context=6, d_in=4, n_corrupted=2), 50, [5], step=0)
+    assert torch.equal(targets, same_targets)
+    assert ((clean != wrong).any(dim=-1).sum(dim=-1) == 2).all()
+
+
+def test_inputs_fill_their_range_evenly() -> None:
+    tokens, _ = draw_step(LinearRegression(input_range=2.0), 2000, [0], step=0)
+    x = tokens[..., :10].flatten()
+    assert x.min() >= -1
+    assert x.max() <= 1
+    counts = torch.histc(x, bins=20, min=-1, max=1)
+    expected = len(x) / 20
+    assert float((counts - expected).square().sum() / expected) < 50  # chi-squared, 19 degrees: p = 1e-4
+
+
+def test_a_batch_depends_on_its_seed_and_step_alone() -> None:
+    tasks = LinearRegression(n_context=3, d_in=2, noise=0.1)
+    alone, _ = draw_step(tasks, 7, [4], step=9)
+    beside, _ = draw_step(tasks, 7, [1, 4], step=9)
+    assert torch.equal(alone[0], beside[1])
+    assert not torch.equal(beside[0], beside[1])
+    later, _ = draw_step(tasks, 7, [4], step=10)
+    assert not torch.equal(later[..., :2], alone[..., :2])
+
+
+def test_an_odd_number_of_inputs_is_drawn_in_full() -> None:
+    tokens, _ = draw_step(LinearRegression(n_context=2, d_in=1), 3, [0], step=0)
+    assert len(tokens[..., 0].unique()) == 9
