@@ -41,6 +41,7 @@ class RunOptions:
     probe: tuple[str, ...] = ()
     revisions: tuple[str, ...] = ()
     layout: str | None = None
+    model_config: str | None = None
     model_args: Mapping[str, Any] = field(default_factory=dict)
     probe_args: Mapping[str, Any] = field(default_factory=dict)
     tasks: str | None = None
@@ -227,11 +228,13 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
 def _add_run(parser: Parser) -> None:
     default = RunOptions(models=())
     add = parser.add_argument
-    add("models", nargs="*", metavar="MODEL", help="a shipped name, a .safetensors of mesascope's, or an .npz")
+    add("models", nargs="*", metavar="MODEL", help="a shipped name, a file, a directory or a cached hub id")
     add("-p", "--probe", "--probes", action="extend", type=names, metavar="NAME,…", help="default: those that apply")
     revisions = "of a family: seed3, step500, seed3-step500, several, or all (default: every seed's last step)"
     add("--revision", "--revisions", dest="revisions", action="extend", type=names, metavar="A,B,…", help=revisions)
-    add("--layout", type=one_of("--layout", LAYOUTS), help=f"how names in the file are read: {', '.join(LAYOUTS)}")
+    layouts = f"how names in the file are read: {', '.join(LAYOUTS)}, or a FILE.toml that declares it"
+    add("--layout", type=_layout, metavar="NAME", help=layouts)
+    add("--model-config", metavar="FILE.json", help="facts that are not in the weights, as a file")
     add("--model-args", type=pairs, metavar="K=V,…", help="facts that are not in the weights; keys below")
     add("--probe-args", type=pairs, metavar="K=V,…", help="settings of the probes; keys in `mesascope list probes`")
     add("--tasks", metavar="FILE.npz", help="your own tasks: inputs [task, token, d+1], targets [task]")
@@ -249,6 +252,10 @@ def _add_run(parser: Parser) -> None:
     add("--force", action="store_true", help="measure again what has a report already")
     add("--dry-run", action="store_true", help="say what would run, what does not apply, and about how much memory")
     _add_verbosity(parser)
+
+
+def _layout(text: str) -> str:
+    return text if text.endswith(".toml") else one_of("--layout", LAYOUTS)(text)
 
 
 def _add_verbosity(parser: Parser) -> None:

@@ -103,8 +103,22 @@ def _recipes() -> list[Row]:
 
 
 def _revisions(model: str) -> list[Row]:
+    if model not in shipped() and not Path(model).exists():
+        return _hub_revisions(model)
     members = read_header(find(model)).members
     return [{"revision": member.revision, "seed": member.seed, "step": member.step} for member in members]
+
+
+def _hub_revisions(model: str) -> list[Row]:
+    """Of a hub model: what the local cache holds, and the training steps that the hub is known to publish."""
+    from ..models.bridge import known_steps
+    from ..models.pretrained import cached_revisions
+
+    cached = cached_revisions(model)
+    names = dict.fromkeys([*cached, *(f"step{step}" for step in known_steps(model))])
+    if not names:
+        find(model)  # says that it is no file and no shipped name, and which names are near
+    return [{"revision": name, "cached": name in cached} for name in names]
 
 
 _LISTS: dict[str, Callable[[], list[Row]]] = {

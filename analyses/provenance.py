@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ..data.batch import canonical_json
-from ..models.catalogue import HAIKU, LAYOUTS, MODEL_ARGS
+from ..models.catalogue import HAIKU, MODEL_ARGS, REMAKEABLE
 from ..models.subject import Source, Subject
 from ..probes.probe import Findings, Probe
 from .records import measure_record, plain
@@ -29,17 +29,17 @@ LAYERS = ("analyses", "data", "models", "probes")
 PACKAGES = (
     "mesascope", "torch", "numpy", "scipy", "einops", "safetensors", "pandas", "matplotlib", "seaborn", "jinja2",
 )  # fmt: skip
-IN_MEMORY = "the weights exist only in the caller's memory: it can be verified only when the subject is passed again"
+NOT_ALONE = "the record alone does not open these weights: it can be verified only when the subject is passed again"
 
 
 def provenance(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size: int) -> dict[str, Any]:
     """How the result was made. All that may differ from machine to machine stands under "environment"."""
     first = subjects[0]
-    loadable = all(subject.source.layout in LAYOUTS for subject in subjects)
+    loadable = all(subject.source.layout in REMAKEABLE for subject in subjects)
     return {
         "command": command(subjects, probe, seed, batch_size) if loadable else None,
         "python": python(subjects, probe, seed, batch_size),
-        "verification": "mesascope verify makes it again from the recorded checkpoint" if loadable else IN_MEMORY,
+        "verification": "mesascope verify makes it again from the recorded checkpoint" if loadable else NOT_ALONE,
         "device": first.device.type,
         "dtype": _dtype(first),
         "batch_size": batch_size,
@@ -198,8 +198,8 @@ def python(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size: int
 
 def _load(subject: Subject) -> str:
     source = subject.source
-    if source.layout not in LAYOUTS:
-        return f"...  # {source.name!r}, in memory when this was made"
+    if source.layout not in REMAKEABLE:
+        return f"...  # {source.name!r}, to be opened as it was when this was made"
     words = [repr(_model(source))]
     words += [f"revision={source.revision!r}"] if source.revision else []
     words += [f"model_args={model_args(source.facts)!r}"] if source.layout == HAIKU else []

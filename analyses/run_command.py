@@ -114,6 +114,7 @@ def opened(options: RunOptions, outcome: Outcome) -> list[Subject]:
     """Every checkpoint asked for, each once. One that is refused does not stop the others."""
     how: dict[str, Any] = {
         "layout": options.layout,
+        "model_config": options.model_config,
         "model_args": options.model_args,
         "device": checked_device(options.device),
         "dtype": getattr(torch, options.dtype) if options.dtype else None,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from ..data.errors import CheckpointRefused, UsageError
-from ..models.catalogue import HAIKU, LAYOUTS, read_header, shipped
+from ..models.catalogue import HAIKU, REMAKEABLE, read_header, shipped
 from ..models.opening import load_all
 from ..models.subject import Subject
 from ..probes.probe import Progress, silent
@@ -134,9 +134,9 @@ def _found(report: Report, weights: str | Path | None) -> list[Subject]:
     shelves: dict[str, dict[str | None, Subject]] = {}
     subjects = []
     for source in report.sources:
-        if source["layout"] not in LAYOUTS:
+        if source["layout"] not in REMAKEABLE:
             raise UsageError(
-                f"{source_label(source)}: was in memory when the report was made;"
+                f"{source_label(source)}: the record alone does not open it (layout {source['layout']!r});"
                 " in Python, pass it again: analyses.verify(folder, subject=…)"
             )
         places = _places(source, weights)

@@ -30,6 +30,8 @@ LAYOUTS = {
     HAIKU: "an .npz in the parameter names of von Oswald et al.'s code, with --model-args for what it does not say",
 }
 """How the names in a file can be mapped to roles; beside these, a .toml that declares it."""
+REMAKEABLE = ("mesascope", HAIKU)
+"""Layouts whose checkpoints a report's record alone is enough to open again."""
 MODEL_ARGS = {
     "n_layers": "how often attention is applied (default: the number of layers in the file, 1 when tied)",
     "tied": "true: one set of weights for every layer (default: as the names in the file say)",

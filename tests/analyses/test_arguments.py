@@ -74,6 +74,7 @@ def test_whole_numbers_and_fractions_are_kept_apart() -> None:
         (["run", "m", "--dtype", "float3"], "--dtype 'float3' is not known; did you mean float32"),
         (["run", "m", "--figures", "papre"], "--figures 'papre' is not known; did you mean paper"),
         (["run", "m", "--layout", "von-oswald"], "did you mean von-oswald-haiku"),
+        (["run", "m", "--layout", "mine.tml"], "layout 'mine.tml' is not known"),
         (["run", "m", "--model-args", "tied"], "'tied': expected name=value"),
         (["run", "m", "--seed"], "expected one argument"),
         (["run", "m", "--config", "missing.toml"], "--config missing.toml: not readable"),
