@@ -23,7 +23,13 @@ from mesascope.models import gd_transformer, save_checkpoint
 from mesascope.models.subject import NotApplicable, Source, Subject
 from mesascope.probes import Claim, Findings, Measure, Probe
 
-ENTRY = "import sys; from mesascope.analyses.cli import main; sys.exit(main())"
+# a test run started in the background hands its children an ignored Ctrl-C: they take Python's own handler again
+ENTRY = """
+import signal, sys
+from mesascope.analyses.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
 
 
 @dataclass(frozen=True)
