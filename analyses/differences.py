@@ -30,7 +30,10 @@ class Tolerance:
     absolute: float
 
     def holds(self, a: Any, b: Any) -> Any:
-        return np.abs(a - b) <= self.absolute + self.relative * np.maximum(np.abs(a), np.abs(b))
+        with np.errstate(invalid="ignore"):
+            near = np.abs(a - b) <= self.absolute + self.relative * np.maximum(np.abs(a), np.abs(b))
+        # an infinity is infinitely far from any number, and from that bound it is not
+        return near & np.isfinite(a) & np.isfinite(b)
 
     def __str__(self) -> str:
         return f"relative {self.relative:g}, absolute {self.absolute:g}"
