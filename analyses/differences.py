@@ -127,8 +127,7 @@ def _compare_arrays(old: Any, new: Any, found: Found) -> None:
             continue
         a, b = old[name], new[name]
         unlike = (a != b) & ~(np.isnan(a) & np.isnan(b))
-        with np.errstate(invalid="ignore"):  # equal infinities have no difference, and are not unlike
-            close = unlike & found.tolerance.holds(a, b)
+        close = unlike & found.tolerance.holds(a, b)
         for excused, cells in ((False, np.argwhere(unlike & ~close)), (True, np.argwhere(close))):
             for cell in cells[:MOST_NAMED]:
                 index = tuple(int(i) for i in cell)

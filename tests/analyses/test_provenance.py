@@ -117,7 +117,7 @@ def test_in_memory_subjects_have_no_command(mean_answer: Any, make_subject: Any)
     found = run(make_subject(), mean_answer()).provenance
     assert found["command"] is None
     assert found["verification"] == IN_MEMORY
-    assert "in memory" in found["python"]
+    assert "to be opened as it was" in found["python"]
 
 
 @pytest.fixture

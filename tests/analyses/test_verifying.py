@@ -254,7 +254,7 @@ def test_a_changed_configuration_with_the_same_weights_differs(folder: Path, tmp
 def test_what_was_in_memory_has_to_be_passed_again(mean_answer: Any, make_subject: Any, tmp_path: Path) -> None:
     report = run(make_subject(), mean_answer())
     folder = report.save(tmp_path, figures="none")
-    with pytest.raises(UsageError, match="was in memory"):
+    with pytest.raises(UsageError, match="the record alone does not open it"):
         verify(folder)
     assert verify(folder, subject=make_subject()).verdict == "bit-identical"
     assert report.verify(subject=make_subject()).verdict == "bit-identical"
