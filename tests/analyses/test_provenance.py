@@ -14,7 +14,7 @@ import torch
 from mesascope import models
 from mesascope.analyses import provenance
 from mesascope.analyses.arguments import parse, run_options
-from mesascope.analyses.provenance import IN_MEMORY, code_sha256, key, source_state
+from mesascope.analyses.provenance import NOT_ALONE, code_sha256, key, source_state
 from mesascope.analyses.running import probe_named, run
 from mesascope.probes.probe import Probe
 
@@ -116,7 +116,7 @@ def test_the_environment_is_recorded(mean_answer: Any, make_subject: Any) -> Non
 def test_in_memory_subjects_have_no_command(mean_answer: Any, make_subject: Any) -> None:
     found = run(make_subject(), mean_answer()).provenance
     assert found["command"] is None
-    assert found["verification"] == IN_MEMORY
+    assert found["verification"] == NOT_ALONE
     assert "to be opened as it was" in found["python"]
 
 
