@@ -136,7 +136,7 @@ class GDAlignment(Probe):
         return between_seeds(regressors, self._splits(regressors[0], seed).evaluation, batch_size)
 
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
-        return gd_claim(measures, sources, self.tasks)
+        return gd_claim(measures, sources, self.tasks, self._law)
 
     @property
     def _given(self) -> GivenSettings:

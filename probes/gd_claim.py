@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..models.subject import Source
+from .gd_tasks import recorded_law
 from .measure import Claim, Measure
 
 TITLES = {
@@ -25,8 +26,13 @@ HARD_TO_SEPARATE = 0.99
 FLOOR = ("zero", "mean_label")
 
 
-def gd_claim(measures: Mapping[str, Measure], sources: tuple[Source, ...], tasks_file: str | None) -> Claim:
-    """Sentences from numbers: of one checkpoint, or of several seeds at the same step."""
+def gd_claim(
+    measures: Mapping[str, Measure], sources: tuple[Source, ...], tasks_file: str | None, law: Mapping[str, float]
+) -> Claim:
+    """Sentences from numbers: of one checkpoint, or of several seeds at the same step.
+
+    law: what the user changed of the law of generated tasks
+    """
     ranking = _ranking(measures)
     if not ranking:
         return _nothing_finite(measures, sources, tasks_file)
@@ -37,7 +43,11 @@ def gd_claim(measures: Mapping[str, Measure], sources: tuple[Source, ...], tasks
         found=_found(measures, closest, runner_up),
         rival=_rival(measures, closest, runner_up),
         evidence=_evidence(measures, sources),
-        limits=tuple(_limits(measures, closest, ranking, layers, sources, tasks_file)),
+        limits=(
+            *_limits(measures, closest, ranking, layers),
+            *_about_tasks(measures, sources, tasks_file, law),
+            *dict.fromkeys(note for source in sources for note in source.notes),
+        ),
         methods=_methods(measures, layers, tasks_file),
         citations=CITATIONS,
     )
@@ -135,14 +145,7 @@ def _evidence(measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> s
     return f"95 % intervals: {interval} {loss.n:,} {loss.replicate}{plural}.{checkpoints}"
 
 
-def _limits(
-    measures: Mapping[str, Measure],
-    closest: str,
-    ranking: list[str],
-    layers: int | None,
-    sources: tuple[Source, ...],
-    tasks_file: str | None,
-) -> list[str]:
+def _limits(measures: Mapping[str, Measure], closest: str, ranking: list[str], layers: int | None) -> list[str]:
     limits = ["Agreement on these tasks does not show that the model computes what the closest rival computes."]
     if layers == 1:
         limits.append(_one_layer(measures))
@@ -157,10 +160,22 @@ def _limits(
         limits.append("A barrier means nothing without the losses at both ends and the weight distance.")
         if layers == 1:
             limits.append("With one layer the loss is convex along the mixture: a zero barrier is no evidence.")
-    if tasks_file is None and not any("recipe" in source.record for source in sources):
-        limits.append("The checkpoint does not record its training tasks; the paper's law with N = d_in was used.")
-    limits += dict.fromkeys(note for source in sources for note in source.notes)
     return limits
+
+
+def _about_tasks(
+    measures: Mapping[str, Measure], sources: tuple[Source, ...], tasks_file: str | None, law: Mapping[str, float]
+) -> list[str]:
+    """What was assumed about the tasks, or asked for instead of those of training."""
+    if tasks_file is not None:
+        loss = measures["loss_model"]
+        single = loss.replicate == "task" and loss.n == 1
+        return ["A single task: settings that were not given were fitted on the very task that is evaluated."] * single
+    asked = ", ".join(f"{name} = {value:g}" for name, value in law.items())
+    if not all(recorded_law(source.record) for source in sources):
+        used = f"the paper's law was used, changed to {asked}" if asked else "the paper's law with N = d_in was used"
+        return [f"The checkpoint does not record its training tasks; {used}."]
+    return [f"The tasks were changed from those of training, as asked: {asked}."] * bool(asked)
 
 
 def _one_layer(measures: Mapping[str, Measure]) -> str:

@@ -40,7 +40,6 @@ class Splits:
     nulls: Batch
     evaluation: Batch
     law: LinearRegression | None
-    note: str
 
     @property
     def n_context(self) -> int:
@@ -59,17 +58,11 @@ def generated_splits(subject: Regressor, given: Mapping[str, Any], n: int, seed:
     recorded = recorded_law(subject.source.record)
     settings = {"n_context": subject.d_in, **recorded, "d_in": subject.d_in, "d_out": subject.d_out, **given}
     law = LinearRegression(**settings)
-    half = law.input_range / 2
-    unrecorded = (
-        "the checkpoint does not record the tasks it was trained on: the paper's law was used,"
-        f" with N = {law.n_context} context tokens and inputs from U({-half:g}, {half:g})"
-    )
-    note = "" if recorded else unrecorded
     tuning, nulls, evaluation = (
         _sample(law, count, named_seed(seed, purpose))
         for purpose, count in (("tuning", n), ("nulls", min(n, NULL_TASKS)), ("evaluation", n))
     )
-    return Splits((Fold(tuning, evaluation),), nulls, evaluation, law, note)
+    return Splits((Fold(tuning, evaluation),), nulls, evaluation, law)
 
 
 @lru_cache(maxsize=8)
@@ -89,13 +82,11 @@ def file_splits(subject: Regressor, path: str, limit: int | None) -> Splits:
         )
     half = len(tasks) // 2
     if half == 0:
-        folds = (Fold(tasks, tasks),)
-        note = "a single task: settings were fitted on the very task that is evaluated"
+        folds = (Fold(tasks, tasks),)  # a single task has no other half; the claim says so
     else:
         first, second = _halves(tasks)
         folds = (Fold(second, first), Fold(first, second))
-        note = "settings that were not given were fitted on the other half of the file's tasks"
-    return Splits(folds, tasks[:NULL_TASKS], tasks, None, note)
+    return Splits(folds, tasks[:NULL_TASKS], tasks, None)
 
 
 def file_sha256(path: str) -> str:

@@ -211,13 +211,12 @@ def test_halves_of_a_file_serve_each_other(tasks_file: Callable[..., str]) -> No
 
 def test_the_law_is_the_checkpoints_own_unless_said_otherwise() -> None:
     subject = from_transformer(random_model())
-    assert "does not record" in generated_splits(subject, {}, 2, 0).note
+    assert generated_splits(subject, {}, 2, 0).law == LinearRegression(3, 3)  # N = d_in where nothing is recorded
     record = {"recipe": {"tasks": {"n_context": 7, "input_range": 2.0, "d_in": 99, "family": "x"}}}
     subject.source = replace(subject.source, record=record)
     law = generated_splits(subject, {"weight_scale": 3.0}, 2, 0).law
     assert law == LinearRegression(7, 3, 1, 2.0, 3.0)
     assert generated_splits(subject, {"n_context": 5}, 2, 0).n_context == 5
-    assert generated_splits(subject, {}, 2, 0).note == ""
 
 
 # ---- the same again ----

@@ -38,12 +38,14 @@ def measures(gaps: Mapping[str, float] = GAPS, uncertainty: float = 0.01, alike:
 
 
 def source(**changed: Any) -> Source:
-    settings: dict[str, Any] = {"facts": {"n_layers": 1}, "record": {"recipe": {}}}
+    settings: dict[str, Any] = {"facts": {"n_layers": 1}, "record": {"recipe": {"tasks": {"n_context": 10}}}}
     return Source("toy", "in-memory", **(settings | changed))
 
 
-def claim(found: Mapping[str, Measure], tasks: str | None = None, **facts: Any) -> Claim:
-    return gd_claim(found, (source(**facts),), tasks)
+def claim(
+    found: Mapping[str, Measure], tasks: str | None = None, law: Mapping[str, float] | None = None, **facts: Any
+) -> Claim:
+    return gd_claim(found, (source(**facts),), tasks, law or {})
 
 
 def text(card: Claim) -> str:
@@ -115,9 +117,20 @@ def test_what_was_assumed_is_said() -> None:
     assert "disjoint from the evaluation tasks" in card.methods
 
 
+def test_tasks_that_are_not_those_of_training_are_named() -> None:
+    assert not any("tasks were changed" in limit for limit in claim(measures()).limits)
+    asked = claim(measures(), law={"n_context": 20, "noise": 0.5})
+    assert "The tasks were changed from those of training, as asked: n_context = 20, noise = 0.5." in asked.limits
+    unknown = next(limit for limit in claim(measures(), law={"n_context": 20}, record={}).limits if "record" in limit)
+    assert unknown.endswith("the paper's law was used, changed to n_context = 20.")  # and no word of N = d_in
+    alone = measures() | {"loss_model": scalar(0.2, n=1)}
+    assert any("A single task" in limit for limit in claim(alone, "mine.npz").limits)
+    assert not any("A single task" in limit for limit in claim(measures(), "mine.npz").limits)
+
+
 def test_over_seeds_the_evidence_is_the_seeds() -> None:
     points = np.array([0.19, 0.2, 0.21])
     family = measures() | {"loss_model": scalar(0.2, replicate="seed", n=3, points=points)}
-    card = gd_claim(family, (source(), source(), source()), None)
+    card = gd_claim(family, (source(), source(), source()), None, {})
     assert card.evidence == "95 % intervals: t-interval over 3 seeds. 3 checkpoints."
     assert "seeds (t-interval)" in card.methods
