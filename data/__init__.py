@@ -6,32 +6,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .batch import Batch, Recipe
+    from .batch import Batch, Recipe, TokenBatch
+    from .corpus import Corpus, read_documents
     from .errors import CheckpointRefused, MesascopeError, TaskError, UsageError
     from .regression import LinearRegression, OtherDistributions
+    from .repeated import RepeatedTokens
     from .tasks import load_tasks
 
 _HOMES = {
     "Batch": "batch",
     "CheckpointRefused": "errors",
+    "Corpus": "corpus",
     "LinearRegression": "regression",
     "MesascopeError": "errors",
     "OtherDistributions": "regression",
     "Recipe": "batch",
+    "RepeatedTokens": "repeated",
     "TaskError": "errors",
+    "TokenBatch": "batch",
     "UsageError": "errors",
     "load_tasks": "tasks",
+    "read_documents": "corpus",
 }
 __all__ = [
     "Batch",
     "CheckpointRefused",
+    "Corpus",
     "LinearRegression",
     "MesascopeError",
     "OtherDistributions",
     "Recipe",
+    "RepeatedTokens",
     "TaskError",
+    "TokenBatch",
     "UsageError",
     "load_tasks",
+    "read_documents",
 ]
 
 

@@ -6,11 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+
+from .errors import TaskError
 
 
 def canonical_json(value: Any) -> str:
@@ -22,7 +25,7 @@ def canonical_json(value: Any) -> str:
 class Recipe:
     """Where inputs came from: enough to make them again and to notice when they changed.
 
-    `sha256` is the digest of the float64 bytes of inputs and targets, before any cast to the model's dtype.
+    `sha256` is the digest of the bytes of inputs and targets, before any cast to the model's dtype.
     """
 
     family: str
@@ -63,6 +66,17 @@ class Batch:
         return Batch(self.inputs.to(device, dtype), self.targets.to(device, dtype), self.recipe)
 
 
+@dataclass(frozen=True, eq=False)
+class TokenBatch:
+    """Sequences of token ids, and the recipe that makes them again."""
+
+    tokens: Int[Tensor, "sequence pos"]
+    recipe: Recipe
+
+    def __len__(self) -> int:
+        return self.tokens.shape[0]
+
+
 def tensors_sha256(*tensors: Tensor) -> str:
     """SHA-256 over shapes and bytes, in the order given."""
     digest = hashlib.sha256()
@@ -70,6 +84,15 @@ def tensors_sha256(*tensors: Tensor) -> str:
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def file_sha256(path: str | Path) -> str:
+    """Digest of a file of inputs: part of a run's identity, since the path alone is not."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def named_seed(seed: int, *names: str | int) -> int:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..data.batch import Batch, Recipe
+from ..data.batch import Batch, Recipe, file_sha256
 from ..data.errors import UsageError
 from ..models.regressors import TransformerRegressor
 from ..models.subject import NotApplicable, Regressor, Source, Subject
@@ -26,7 +26,7 @@ from .gd_claim import gd_claim
 from .gd_comparison import Comparison, GivenSettings, build_twins, compare, other_behaviours
 from .gd_seeds import between_seeds
 from .gd_shifts import CURVES, families_along, losses_along, rollout_losses
-from .gd_tasks import EVALUATION_TASKS, Splits, file_sha256, file_splits, generated_splits, recorded_law
+from .gd_tasks import EVALUATION_TASKS, Splits, file_splits, generated_splits, recorded_law
 from .gd_twins import TwinShape
 from .gd_weight_measures import weight_findings
 from .measure import Claim, Measure, missing

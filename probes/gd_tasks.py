@@ -7,14 +7,12 @@ it helped to choose. Nulls fit nothing; on a file they use its first tasks.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from ..data.batch import Batch, named_seed
+from ..data.batch import Batch, file_sha256, named_seed
 from ..data.errors import TaskError
 from ..data.regression import LinearRegression
 from ..data.tasks import load_tasks
@@ -87,14 +85,6 @@ def file_splits(subject: Regressor, path: str, limit: int | None) -> Splits:
         first, second = _halves(tasks)
         folds = (Fold(second, first), Fold(first, second))
     return Splits(folds, tasks[:NULL_TASKS], tasks, None)
-
-
-def file_sha256(path: str) -> str:
-    """Digest of a file of tasks: part of a run's identity, since the path alone is not."""
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise TaskError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,98 @@
+"""A run of random tokens said several times: what only matching by content can foresee, and the same without it.
+
+Olsson et al. 2022 (arXiv 2209.11895) score induction heads on such sequences. The tokens of a run differ from each
+other, so that every match is one that was meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from .batch import Recipe, TokenBatch, generator, tensors_sha256
+from .errors import TaskError
+
+
+@dataclass(frozen=True)
+class RepeatedTokens:
+    """[BOS] + r + r + …, with r drawn evenly from the vocabulary without BOS, no token twice.
+
+    period:   tokens of r
+    d_vocab:  tokens known to the model
+    repeats:  how often r is said
+    bos:      the token that begins the sequence; None: none does
+    """
+
+    period: int
+    d_vocab: int
+    repeats: int = 2
+    bos: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.period < 1 or self.repeats < 2:
+            raise TaskError(f"period = {self.period}, repeats = {self.repeats}: expected at least 1 and 2")
+        if self._usable < max(self.period, self.repeats):
+            raise TaskError(
+                f"period = {self.period}, repeats = {self.repeats}: the vocabulary has {self._usable} tokens to draw"
+                " from; expected no more than that"
+            )
+
+    @property
+    def _usable(self) -> int:
+        return self.d_vocab - (self.bos is not None)
+
+    @property
+    def first(self) -> int:
+        """Where the first run begins."""
+        return int(self.bos is not None)
+
+    @property
+    def length(self) -> int:
+        """Tokens of a sequence."""
+        return self.first + self.repeats * self.period
+
+    def draw(self, n: int, seed: int) -> TokenBatch:
+        """`n` sequences. The first ones are the same whatever `n` is."""
+        runs = torch.stack([self._run(seed, index) for index in range(n)])
+        return self._batch("repeated tokens", runs.repeat(1, self.repeats), seed)
+
+    def control(self, n: int, seed: int) -> TokenBatch:
+        """The same sequences without the repetition: after the same first run others, of different tokens again.
+
+        No token stands twice where the vocabulary is large enough; otherwise none stands where the run before it, or
+        any other, has it.
+        """
+        rows = []
+        for index in range(n):
+            runs, rng = [self._run(seed, index)], generator(seed, "unrepeated tokens", self.period, index)
+            while len(runs) < self.repeats:
+                runs.append(self._fresh(runs, rng))
+            rows.append(torch.cat(runs))
+        return self._batch("unrepeated tokens", torch.stack(rows), seed)
+
+    def _run(self, seed: int, index: int) -> Int[Tensor, " period"]:
+        """Ranks among the usable tokens."""
+        return torch.randperm(self._usable, generator=generator(seed, "repeated tokens", self.period, index))[
+            : self.period
+        ]
+
+    def _fresh(self, runs: list[Tensor], rng: torch.Generator) -> Int[Tensor, " period"]:
+        if self._usable >= self.repeats * self.period:
+            left = torch.ones(self._usable, dtype=torch.bool)
+            left[torch.cat(runs)] = False
+            others = left.nonzero().flatten()
+            return others[torch.randperm(len(others), generator=rng)[: self.period]]
+        while True:  # a third of all permutations has no token in its old place, a twentieth none in two
+            run = torch.randperm(self._usable, generator=rng)[: self.period]
+            if not any((run == other).any() for other in runs):
+                return run
+
+    def _batch(self, family: str, ranks: Int[Tensor, "sequence pos"], seed: int) -> TokenBatch:
+        tokens = ranks
+        if self.bos is not None:
+            tokens = ranks + (ranks >= self.bos)  # every token but BOS has a rank
+            tokens = torch.cat([torch.full((len(ranks), 1), self.bos), tokens], dim=1)
+        return TokenBatch(tokens, Recipe(family, asdict(self), seed, len(tokens), tensors_sha256(tokens)))
