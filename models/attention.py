@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 _BLOCK = 128  # queries at a time: their scores are small beside q and k, and large enough for the matrix product
+_NUMBERS = 2**23  # scores at a time, in all sequences and heads: 32 MiB in float32
+_KERNEL = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+_KERNEL_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def linear_attention(
@@ -52,15 +57,37 @@ def masked_scores(
     Query head h uses key-value head h // (heads / kv heads). The queries are those from position `first` on.
     """
     grouped = q.unflatten(1, (k.shape[1], -1))
-    scores = (scale * (grouped @ k[:, :, None].mT)).flatten(1, 2)
-    if soft_cap is not None:
-        scores = soft_cap * (scores / soft_cap).tanh()
+    scores = soft_capped((grouped @ k[:, :, None].mT).mul_(scale).flatten(1, 2), soft_cap)
     positions = torch.arange(k.shape[-2], device=q.device)
     back = positions[first : first + q.shape[-2], None] - positions
-    hidden = back < 0 if causal else torch.zeros_like(back, dtype=torch.bool)
-    if window is not None:
-        hidden = hidden | (back.abs() >= window)
-    return scores.masked_fill(hidden, -torch.inf)
+    return scores.masked_fill_(hidden(back, causal, window), -torch.inf)
+
+
+def soft_capped(scores: Float[Tensor, "*batch"], cap: float | None) -> Float[Tensor, "*batch"]:
+    """cap * tanh(scores / cap), where there is a cap."""
+    return scores if cap is None else cap * (scores / cap).tanh()
+
+
+def hidden(back: Int[Tensor, "*batch"], causal: bool, window: int | None) -> Bool[Tensor, "*batch"]:
+    """Whether a query does not see the key that stands `back` positions before it."""
+    unseen = back < 0 if causal else torch.zeros_like(back, dtype=torch.bool)
+    return unseen if window is None else unseen | (back.abs() >= window)
+
+
+def in_float32(x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """In float32 at least: scores and their sums in less would not be what kernels of half precision compute."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def blocks_of(queries: int, causal: bool = True, row: int = 0) -> Iterator[tuple[int, int, int]]:
+    """Blocks of queries, (first, last, keys): queries first to last - 1 see no key from `keys` on.
+
+    row:  numbers that one query's scores take in all sequences and heads; long ones make blocks of fewer queries
+    """
+    size = max(1, min(_BLOCK, _NUMBERS // max(row, 1)))
+    for first in range(0, queries, size):
+        last = min(first + size, queries)
+        yield first, last, last if causal else queries
 
 
 def log_normaliser(
@@ -72,11 +99,34 @@ def log_normaliser(
     window: int | None = None,
 ) -> Float[Tensor, "batch head pos"]:
     """log of the softmax's denominator at every query, by blocks of queries: no pattern of the whole is formed."""
-    kind = torch.promote_types(q.dtype, torch.float32)
-    blocks = []
-    for first in range(0, q.shape[2], _BLOCK):
-        last = first + _BLOCK
-        keys = k[:, :, :last] if causal else k  # later ones are hidden anyway
-        scores = masked_scores(q[:, :, first:last].to(kind), keys.to(kind), scale, causal, soft_cap, window, first)
-        blocks.append(scores.logsumexp(dim=-1))
-    return torch.cat(blocks, dim=-1)
+    n = q.shape[2]
+    q, k = in_float32(q), in_float32(k)
+    found = q.new_empty(q.shape[:3])
+    for first, last, keys in blocks_of(n, causal, row=q.shape[0] * q.shape[1] * n):
+        scores = masked_scores(q[:, :, first:last], k[:, :, :keys], scale, causal, soft_cap, window, first)
+        found[:, :, first:last] = scores.logsumexp(dim=-1)
+    return found
+
+
+def flash_attention(
+    q: Float[Tensor, "batch head pos d_head"],
+    k: Float[Tensor, "batch kv_head pos d_head"],
+    v: Float[Tensor, "batch kv_head pos d_value"],
+    scale: float,
+    causal: bool = True,
+    soft_cap: float | None = None,
+    window: int | None = None,
+) -> tuple[Float[Tensor, "batch head pos d_value"], Float[Tensor, "batch head pos"]] | None:
+    """softmax(scale * q k^T) v and the log-normaliser from one call of torch's kernel for CPUs.
+
+    It is the kernel that `scaled_dot_product_attention` takes, asked for what it throws away otherwise. None where it
+    cannot serve: on other devices, with caps, windows shorter than the context, values of another width than keys,
+    other dtypes than float64, float32, bfloat16 and float16, or where this torch does not have it.
+    """
+    plain = soft_cap is None and (window is None or q.shape[2] <= window)
+    straight = q.shape[-1] == v.shape[-1] and q.stride(-1) == k.stride(-1) == v.stride(-1) == 1
+    if _KERNEL is None or q.device.type != "cpu" or q.dtype not in _KERNEL_DTYPES or not (plain and straight):
+        return None
+    group = q.shape[1] // k.shape[1]
+    k, v = (x if group == 1 else x.repeat_interleave(group, dim=1) for x in (k, v))
+    return _KERNEL(q, k, v, is_causal=causal, scale=scale)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .attention import masked_scores
+from ..data.errors import TaskError
+from .attention import blocks_of, hidden, in_float32, log_normaliser, masked_scores, soft_capped
 from .weights import AttentionWeights
 
 Site = Literal[
@@ -101,13 +102,72 @@ class AttentionScores:
     soft_cap: float | None = None
     window: int | None = None
 
+    @classmethod
+    def of(
+        cls,
+        q: Float[Tensor, "batch head pos d_head"],
+        k: Float[Tensor, "batch kv_head pos d_head"],
+        scale: float | None = None,
+        causal: bool = True,
+        soft_cap: float | None = None,
+        window: int | None = None,
+        normaliser: Float[Tensor, "batch head pos"] | None = None,
+    ) -> AttentionScores:
+        """From q and k as the scores read them (after rotary positions), the normaliser computed unless it is known.
+
+        scale:  1 / sqrt(d_head) by default
+        """
+        scale = q.shape[-1] ** -0.5 if scale is None else scale
+        if normaliser is None:
+            normaliser = log_normaliser(q, k, scale, causal, soft_cap, window)
+        return cls(q, k, scale, normaliser, causal, soft_cap, window)
+
     def scores(self) -> Float[Tensor, "batch head pos pos"]:
         """What the softmax is taken of, -inf where a query does not see a key."""
-        return masked_scores(self.q, self.k, self.scale, self.causal, self.soft_cap, self.window)
+        return masked_scores(
+            in_float32(self.q), in_float32(self.k), self.scale, self.causal, self.soft_cap, self.window
+        )
 
     def pattern(self) -> Float[Tensor, "batch head pos pos"]:
         """The whole pattern, for contexts short enough."""
         return (self.scores() - self.log_normaliser[..., None]).exp()
+
+    def blocks(self) -> Iterator[tuple[int, Float[Tensor, "batch head query key"]]]:
+        """The pattern by blocks of queries, each with its first query; keys that none of them sees are left out."""
+        batch, heads, n, _ = self.q.shape
+        k = in_float32(self.k)
+        for first, last, keys in blocks_of(n, self.causal, row=batch * heads * n):
+            q = in_float32(self.q[:, :, first:last])
+            scores = masked_scores(q, k[:, :, :keys], self.scale, self.causal, self.soft_cap, self.window, first)
+            yield first, scores.sub_(self.log_normaliser[:, :, first:last, None]).exp_()
+
+    def at_offset(self, offset: int) -> Float[Tensor, "batch head query"]:
+        """pattern[i, i - offset] of the queries i = offset, …, from q and k of those places alone.
+
+        Shared heads take no more memory than they have; beyond a window it is 0.
+        """
+        n = self.q.shape[2]
+        if not 0 <= offset < n:
+            raise TaskError(f"offset {offset}: expected 0 to {n - 1}, there are {n} tokens")
+        normaliser = self.log_normaliser[:, :, offset:]
+        if self.window is not None and offset >= self.window:
+            return torch.zeros_like(normaliser)
+        return self._attention(self.q[:, :, offset:], self.k[:, :, None, : n - offset], normaliser)
+
+    def to_key(self, key: int) -> Float[Tensor, "batch head pos"]:
+        """pattern[i, key] of every query i; 0 where it does not see the key."""
+        n = self.q.shape[2]
+        if not 0 <= key < n:
+            raise TaskError(f"key {key}: expected 0 to {n - 1}, there are {n} tokens")
+        paid = self._attention(self.q, self.k[:, :, None, key : key + 1], self.log_normaliser)
+        back = torch.arange(n, device=self.q.device) - key
+        return paid.masked_fill(hidden(back, self.causal, self.window), 0)
+
+    def _attention(self, q: Tensor, k: Tensor, normaliser: Tensor) -> Tensor:
+        """Of queries [batch head query d_head] to one key each, [batch kv_head 1 query or 1 d_head]."""
+        grouped = in_float32(q).unflatten(1, (k.shape[1], -1))
+        scores = soft_capped(self.scale * torch.linalg.vecdot(grouped, in_float32(k)).flatten(1, 2), self.soft_cap)
+        return (scores - normaliser).exp()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from .anatomy import Block
-from .attention import log_normaliser, masked_scores
+from .attention import flash_attention, masked_scores
 from .subject import AttentionScores, Site
 from .taps import Taps
 
@@ -60,19 +60,19 @@ def attend(
         raise RuntimeError("this model belongs to a subject; call the subject's run or logits")
     layer, scale = now.layers[module], query.shape[-1] ** -0.5 if scaling is None else scaling
     kind = (scale, now.causal, softcap, sliding_window)
-    now.taps.attention(
-        layer,
-        lambda: AttentionScores(
-            query, key, scale, log_normaliser(query, key, *kind), now.causal, softcap, sliding_window
-        ),
-    )
     group = query.shape[1] // key.shape[1]
     kwargs.pop("is_causal", None)  # what some families repeat of the module's own
+    flash = None
+    if now.taps.wants("attention") and attention_mask is None and not now.taps.wants("pattern"):
+        flash = flash_attention(query, key, value, *kind)
+    now.taps.attention(layer, lambda: AttentionScores.of(query, key, *kind, None if flash is None else flash[1]))
     if now.taps.wants("pattern"):
         pattern = now.taps("pattern", layer, _softmax(masked_scores(query, key, *kind)).to(query.dtype))
         z = pattern @ value.repeat_interleave(group, dim=1)
     elif softcap is not None:
         z = _capped(query, key, value.repeat_interleave(group, dim=1), kind)
+    elif flash is not None:
+        z, _ = flash
     else:
         sdpa, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scale, is_causal=now.causal, **kwargs

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from mesascope.data.errors import UsageError
+from mesascope.models.attention import flash_attention
 from mesascope.models.in_memory import from_module
 from mesascope.models.subject import NotApplicable, Site
 from torch import Tensor
@@ -156,6 +157,34 @@ def test_no_pattern_is_formed_unless_it_is_watched(tiny: Tiny, monkeypatch: pyte
     subject.run(tokens(), watch=dict.fromkeys(sites, keep))
     with pytest.raises(AssertionError, match="whole context"):
         subject.run(tokens(), watch={"pattern": keep})
+
+
+@each_family
+def test_the_normaliser_comes_from_one_call_of_the_kernel_or_from_blocks(
+    family: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mesascope.models.watched as watched
+
+    calls: list[bool] = []
+
+    def count(*args: Any) -> Any:
+        found = flash_attention(*args)
+        calls.append(found is not None)
+        return found
+
+    subject = from_module(tiny(family))
+    plain = subject.run(tokens()).output
+    monkeypatch.setattr(watched, "flash_attention", count)
+    by_kernel = subject.run(tokens(), watch={"attention": keep})
+    served = [False] * 3 if family == "gemma2" else [True] * 3  # capped scores
+    assert [one for one in calls if one] == [one for one in served if one]
+    assert torch.equal(by_kernel.output, plain)
+    monkeypatch.setattr(watched, "flash_attention", lambda *args: None)
+    by_blocks = subject.run(tokens(), watch={"attention": keep})
+    assert torch.equal(by_blocks.output, plain)
+    for one, other in zip(by_kernel.values["attention"], by_blocks.values["attention"], strict=True):
+        torch.testing.assert_close(one.log_normaliser, other.log_normaliser, rtol=0, atol=5e-6)
+        assert difference(one.pattern(), other.pattern()) < 1e-6
 
 
 def test_windows_and_caps_are_handed_on(tiny: Tiny) -> None:
