@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .hugging_face import HuggingFaceModel
     from .in_memory import from_module
     from .language_model import LanguageModel, LanguageModelShape
+    from .norms import Norm
     from .opening import load, load_all
     from .regression_transformer import RegressionConfig, RegressionTransformer, initialise
     from .regressors import TokenLayout, from_predictor, from_transformer
@@ -31,6 +32,7 @@ _HOMES = {
     "HuggingFaceModel": "hugging_face",
     "LanguageModel": "language_model",
     "LanguageModelShape": "language_model",
+    "Norm": "norms",
     "NotApplicable": "subject",
     "RegressionConfig": "regression_transformer",
     "RegressionTransformer": "regression_transformer",
@@ -64,6 +66,7 @@ __all__ = [
     "HuggingFaceModel",
     "LanguageModel",
     "LanguageModelShape",
+    "Norm",
     "NotApplicable",
     "RegressionConfig",
     "RegressionTransformer",

@@ -25,6 +25,7 @@ from ..data.errors import CheckpointRefused
 from .attention import log_normaliser, masked_scores
 from .config import check_shapes, read_config
 from .language_model import LanguageModel, LanguageModelShape
+from .norms import Norm
 from .rotary import Rotary
 from .subject import AttentionScores, Edit, Reduce, Site, Source, Trace
 from .taps import Taps
@@ -158,13 +159,13 @@ class AttentionOnlyTransformer(nn.Module):
             h = h + added
         for layer in range(self.config.n_layers):
             h = tap("resid_pre", layer, h)
-            h = h + tap("attn_out", layer, self._attention(self.norm(h, "ln1", layer), layer, tap))
+            h = h + tap("attn_out", layer, self._attention(self.norm("ln1", layer)(h), layer, tap))
             if self.config.d_mlp is not None:
                 h = tap("resid_mid", layer, h)
-                h = h + tap("mlp_out", layer, self._mlp(self.norm(h, "ln2", layer), layer))
+                h = h + tap("mlp_out", layer, self._mlp(self.norm("ln2", layer)(h), layer))
             h = tap("resid_post", layer, h)
         h = tap("final", 0, h)
-        return tap("final_norm", 0, self.norm(h, "ln_final"))
+        return tap("final_norm", 0, self.norm("ln_final")(h))
 
     def _positions(self, n: int) -> Float[Tensor, "pos d_model"] | None:
         """What is added to the embeddings."""
@@ -197,23 +198,24 @@ class AttentionOnlyTransformer(nn.Module):
         W_in, b_in, W_out, b_out = (self.get_parameter(name)[layer] for name in ("W_in", "b_in", "W_out", "b_out"))
         return _ACTIVATIONS[self.config.activation](x @ W_in + b_in) @ W_out + b_out
 
-    def norm(self, h: Float[Tensor, "*batch d_model"], name: str, layer: int | None = None) -> Tensor:
-        """The layer norm ln1, ln2 or ln_final, where there are any."""
+    def norm(self, name: str, layer: int | None = None) -> Norm:
+        """ln1, ln2 or ln_final."""
         if self.config.norm == "none":
-            return h
+            return Norm()
         scale, offset = (self.get_parameter(f"{name}_{part}") for part in ("scale", "offset"))
         if layer is not None:
             scale, offset = scale[layer], offset[layer]
-        return nn.functional.layer_norm(h, (self.config.d_model,), scale, offset, self.config.norm_eps)
+        return Norm("layer", scale, offset, self.config.norm_eps)
 
 
 class AttentionOnlyModel(LanguageModel):
     """An `AttentionOnlyTransformer` under examination."""
 
-    def __init__(self, module: AttentionOnlyTransformer, source: Source) -> None:
+    def __init__(self, module: AttentionOnlyTransformer, source: Source, tokenizer: Any | None = None) -> None:
         config = module.config
         self.module = module
         self.source = source
+        self.tokenizer = tokenizer
         self.shape = LanguageModelShape(
             n_layers=config.n_layers,
             n_heads=config.n_heads,
@@ -269,15 +271,22 @@ class AttentionOnlyModel(LanguageModel):
         state = self.module.states(tokens.to(self.device), taps)
         return Trace(self.module.unembed(state) if logits else state, taps.values)
 
-    @torch.no_grad()
     def attention_input(
         self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
     ) -> Float[Tensor, "batch pos d_model"]:
-        if folded and self.config.norm == "layer":
-            return nn.functional.layer_norm(resid_pre, (self.config.d_model,), eps=self.config.norm_eps)
-        return self.module.norm(resid_pre, "ln1", layer)
+        norm = self.module.norm("ln1", layer)
+        return norm.plain()(resid_pre) if folded else norm(resid_pre)
 
-    @torch.no_grad()
+    @property
+    def final_norm(self) -> Norm:
+        return self.module.norm("ln_final")
+
+    def embedding(self) -> Float[Tensor, "d_vocab d_model"]:
+        return self.module.W_E.detach()
+
+    def unembedding(self) -> Float[Tensor, "d_model d_vocab"]:
+        return self.module.W_U.detach()
+
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
         return self.module.unembed(state)
 

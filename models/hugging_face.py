@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from ..data.errors import UsageError
 from .anatomy import FAMILIES, Anatomy, Block, find_anatomy
 from .language_model import LanguageModel, LanguageModelShape
+from .norms import Norm, norm_of
 from .rotary import Rotary
 from .subject import Edit, NotApplicable, Reduce, Site, Source, Trace
 from .taps import Taps
@@ -38,7 +39,6 @@ class HuggingFaceModel(LanguageModel):
         self.anatomy = find_anatomy(module.config.model_type, module.base_model)
         self.blocks = _blocks(module, self.anatomy)
         self.shape = _shape(module, self.blocks)
-        self.bos = _bos(module, tokenizer)
 
     @property
     def _base(self) -> nn.Module:
@@ -65,10 +65,12 @@ class HuggingFaceModel(LanguageModel):
         found = AttentionWeights(**cast(Any, parts), rotary=self._rotary())
         if not folded:
             return found
-        scales, offsets = zip(*(_affine(cast(nn.Module, block.norm)) for block in self.blocks), strict=True)
-        return found.with_norm_folded(torch.stack(scales), None if offsets[0] is None else torch.stack(offsets))
+        norms = [norm_of(cast(nn.Module, block.norm)) for block in self.blocks]
+        scales, offsets = ([getattr(norm, part) for norm in norms] for part in ("scale", "offset"))
+        return found.with_norm_folded(
+            torch.stack(scales).to(self.dtype), None if offsets[0] is None else torch.stack(offsets)
+        )
 
-    @torch.no_grad()
     def attention_input(
         self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
     ) -> Float[Tensor, "batch pos d_model"]:
@@ -76,7 +78,29 @@ class HuggingFaceModel(LanguageModel):
         norm = self.blocks[layer].norm
         if norm is None:
             return resid_pre
-        return _plain(norm, resid_pre) if folded else norm(resid_pre)
+        return norm_of(norm).plain()(resid_pre) if folded else norm(resid_pre)
+
+    @property
+    def final_norm(self) -> Norm:
+        path = self.anatomy.final_norm
+        return Norm() if path is None else norm_of(self._base.get_submodule(path))
+
+    @torch.no_grad()
+    def embedding(self) -> Float[Tensor, "d_vocab d_model"]:
+        embed = cast(nn.Embedding, self._base.get_submodule(self.anatomy.embed))
+        if type(embed) is nn.Embedding:
+            return embed.weight
+        return embed(torch.arange(embed.num_embeddings, device=self.device))  # a factor of its own (Gemma)
+
+    def unembedding(self) -> Float[Tensor, "d_model d_vocab"] | NotApplicable:
+        if self.no_head is not None:
+            return NotApplicable(f"{self.source.name} has no logits: {self.no_head}")
+        head = _head(self.module)
+        if not isinstance(head, nn.Linear):
+            return NotApplicable(
+                f"{self.source.name} predicts tokens by a {type(head).__name__}, which is more than one matrix"
+            )
+        return head.weight.detach().mT
 
     @torch.no_grad()
     def run(
@@ -93,12 +117,15 @@ class HuggingFaceModel(LanguageModel):
         state = watched_pass(self._base, self.blocks, tokens.to(self.device), taps, self.shape.causal)
         return Trace(self.unembed(state) if logits else state, taps.values)
 
-    @torch.no_grad()
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
         self._require_head()
         logits = _head(self.module)(state)
         cap = getattr(self.module.config, "final_logit_softcapping", None)
         return logits if cap is None else cap * (logits / cap).tanh()
+
+    def _ids(self, text: str) -> list[int]:
+        # verbose: a warning that documents are longer than a context, which windows take care of
+        return list(cast(Any, self.tokenizer).encode(text, add_special_tokens=False, verbose=False))
 
     def _require_head(self) -> None:
         if self.no_head is not None:
@@ -184,24 +211,3 @@ def _bos(module: PreTrainedModel, tokenizer: Any | None) -> int | None:
     """The tokenizer's, where there is one: it knows what its sequences began with."""
     bos = module.config.bos_token_id if tokenizer is None else tokenizer.bos_token_id
     return bos[0] if isinstance(bos, list) else bos
-
-
-def _affine(norm: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """A norm's scale and offset. Gemma stores what is added to a scale of one."""
-    weight, bias = norm.get_parameter("weight").detach(), getattr(norm, "bias", None)
-    return (1 + weight if _around_one(norm) else weight), bias
-
-
-def _plain(norm: nn.Module, x: Tensor) -> Tensor:
-    """The norm without its scale and offset."""
-    neutral = {name: torch.zeros_like(value) for name, value in norm.named_parameters()}
-    if not _around_one(norm):
-        neutral["weight"] = torch.ones_like(neutral["weight"])
-    return torch.func.functional_call(norm, neutral, (x,))
-
-
-def _around_one(norm: nn.Module) -> bool:
-    """Whether a weight of zeros means a scale of one."""
-    zeros = {name: torch.zeros_like(value) for name, value in norm.named_parameters()}
-    probe = torch.arange(1.0, len(zeros["weight"]) + 1, device=zeros["weight"].device, dtype=zeros["weight"].dtype)
-    return bool(torch.func.functional_call(norm, zeros, (probe,)).any())

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..data.errors import TaskError
+from .norms import Norm
 from .subject import Edit, NotApplicable, Reduce, Site, Subject, Trace
 from .weights import AttentionWeights
 
@@ -41,13 +42,34 @@ class LanguageModelShape:
 class LanguageModel(Subject):
     """A transformer from token ids to next-token logits (or, when bidirectional, to logits of masked tokens).
 
-    tokenizer:  None where only token ids can go in
-    bos:        the token that begins a sequence, None where there is none
+    tokenizer:  what `encode(text, add_special_tokens=False)` is asked of (transformers' kind, or tokenizers');
+                None where only token ids can go in
     """
 
     shape: LanguageModelShape
     tokenizer: Any | None = None
-    bos: int | None = None
+
+    @property
+    def bos(self) -> int | None:
+        """The token that begins a sequence, as recorded in `source.facts`; None where there is none."""
+        return self.source.facts.get("bos")
+
+    @property
+    @abstractmethod
+    def final_norm(self) -> Norm:
+        """The norm between the last block and the unembedding; of kind "none" where nothing stands there."""
+
+    @abstractmethod
+    def embedding(self) -> Float[Tensor, "d_vocab d_model"]:
+        """Each token's row as it enters the stream, before positions: Gemma's factor is in it, BERT's norm of the sum
+        with the positions is not.
+        """
+
+    @abstractmethod
+    def unembedding(self) -> Float[Tensor, "d_model d_vocab"] | NotApplicable:
+        """What `unembed` multiplies a state by, before any bias and any cap on the logits; or why there is no such
+        matrix.
+        """
 
     @abstractmethod
     def weights(self, folded: bool = False) -> AttentionWeights | NotApplicable:
@@ -74,11 +96,28 @@ class LanguageModel(Subject):
     def attention_input(
         self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
     ) -> Float[Tensor, "batch pos d_model"]:
-        """What a layer's projections read: q = attention_input(resid_pre) @ W_Q + b_Q, with weights folded or not."""
+        """What a layer's projections read: q = attention_input(resid_pre) @ W_Q + b_Q, with weights folded or not;
+        differentiable.
+        """
 
     @abstractmethod
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
-        """Logits of states after the final norm."""
+        """Logits of states after the final norm, bias and cap included; differentiable."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, with no token put before or after it.
+
+        TaskError where the model came without a tokenizer, and for text that gives no token.
+        """
+        if self.tokenizer is None:
+            raise TaskError(f"{self.source.name}: came without a tokenizer, so text cannot go in; give token ids")
+        if not (ids := self._ids(text)):
+            raise TaskError(f"{text!r:.60}: {self.source.name}'s tokenizer gives no token for it")
+        return ids
+
+    def _ids(self, text: str) -> list[int]:
+        encoded = cast(Any, self.tokenizer).encode(text, add_special_tokens=False)
+        return list(getattr(encoded, "ids", encoded))
 
     def logits(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
         return self.run(tokens, logits=True).output

@@ -1,0 +1,104 @@
+"""Norms before a projection or the unembedding: what they make of a state, and of a part of it.
+
+    layer:  norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * scale + offset      (Ba et al. 2016, arXiv 1607.06450)
+    rms:    norm(x) = x / sqrt(mean(x^2) + eps) * scale                        (Zhang & Sennrich 2019, arXiv 1910.07467)
+    none:   norm(x) = x
+
+Means and variances are over the dimensions of one state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..data.errors import CheckpointRefused
+
+NormKind = Literal["layer", "rms", "none"]
+_TOLERANCE = 0.02  # of the largest value: bfloat16 keeps two digits
+
+
+@dataclass(frozen=True)
+class Norm:
+    """One norm of a model, differentiable. States keep their dtype; halves are computed with in float32.
+
+    scale, offset:  None: a scale of one, an offset of zero
+    eps:            added to the variance, or to the mean square
+    """
+
+    kind: NormKind = "none"
+    scale: Float[Tensor, "d_model"] | None = None
+    offset: Float[Tensor, "d_model"] | None = None
+    eps: float = 0.0
+
+    def __call__(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        if self.kind == "none":
+            return x
+        if self.kind == "layer":
+            affine = (None if part is None else part.to(x.dtype) for part in (self.scale, self.offset))
+            return nn.functional.layer_norm(x, x.shape[-1:], *affine, eps=self.eps)
+        return self.linear(x, x) if self.offset is None else self.linear(x, x) + self.offset.to(x.dtype)
+
+    def plain(self) -> Norm:
+        """The norm without its scale and offset."""
+        return replace(self, scale=None, offset=None)
+
+    def spread(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch"]:
+        """What the norm divides a state by: the root of its variance or mean square, eps included; one without norm.
+
+        In float32 at least.
+        """
+        wide = _wide(x)
+        if self.kind == "none":
+            return torch.ones_like(wide[..., 0])
+        centred = wide - wide.mean(dim=-1, keepdim=True) if self.kind == "layer" else wide
+        return (centred.pow(2).mean(dim=-1) + self.eps).sqrt()
+
+    def linear(
+        self, write: Float[Tensor, "*parts d_model"], at: Float[Tensor, "*batch d_model"]
+    ) -> Float[Tensor, "*out d_model"]:
+        """What `write`, a part of the state `at`, becomes under the norm with the statistics of `at` frozen.
+
+        The offset is left out, so norm(at) is the sum of linear(part, at) over the parts of `at`, plus the offset.
+        `write` and `at` are broadcast.
+        """
+        if self.kind == "none":
+            return write.expand(torch.broadcast_shapes(write.shape, at.shape))
+        wide = _wide(write)
+        if self.kind == "layer":
+            wide = wide - wide.mean(dim=-1, keepdim=True)
+        divided = wide * self.spread(at)[..., None].reciprocal()
+        return (divided if self.scale is None else divided * self.scale).to(write.dtype)
+
+
+def norm_of(module: nn.Module) -> Norm:
+    """A module's norm in our words, compared with what the module does; one that does something else is refused."""
+    weight, offset = module.get_parameter("weight").detach(), getattr(module, "bias", None)
+    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    if eps is not None:
+        steps = torch.arange(1.0, len(weight) + 1, device=weight.device, dtype=weight.dtype) / len(weight)
+        probe = torch.stack([steps, steps * eps**0.5])  # of a size at which eps matters, too
+        scale = 1 + _wide(weight) if _around_one(module, probe) else weight
+        for kind in get_args(NormKind)[:2]:
+            norm = Norm(kind, scale, None if offset is None else offset.detach(), float(eps))
+            if _near(norm(probe), module(probe)):
+                return norm
+    raise CheckpointRefused(f"a {type(module).__name__} is neither a layer norm nor an RMS norm")
+
+
+def _around_one(norm: nn.Module, x: Tensor) -> bool:
+    """Whether a weight of zeros means a scale of one: Gemma stores what is added to it."""
+    zeros = {name: torch.zeros_like(value) for name, value in norm.named_parameters()}
+    return bool(torch.func.functional_call(norm, zeros, (x,)).any())
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _near(a: Tensor, b: Tensor) -> bool:
+    return bool((a - b).abs().max() <= _TOLERANCE * b.abs().max())
