@@ -45,11 +45,14 @@ class RunOptions:
     model_args: Mapping[str, Any] = field(default_factory=dict)
     probe_args: Mapping[str, Any] = field(default_factory=dict)
     tasks: str | None = None
+    text: str | None = None
+    tokens: str | None = None
     limit: int | None = None
+    compatibility_scores: bool | None = None
     seed: int = 0
     device: str = "cpu"
     dtype: str | None = None
-    batch_size: int = 2048
+    batch_size: int | None = None
     output_dir: str = "reports"
     figures: str = "paper"
     offline: bool = False
@@ -238,11 +241,14 @@ def _add_run(parser: Parser) -> None:
     add("--model-args", type=pairs, metavar="K=V,…", help="facts that are not in the weights; keys below")
     add("--probe-args", type=pairs, metavar="K=V,…", help="settings of the probes; keys in `mesascope list probes`")
     add("--tasks", metavar="FILE.npz", help="your own tasks: inputs [task, token, d+1], targets [task]")
-    add("--limit", type=whole("--limit", 1), metavar="N", help="the first N tasks, or N drawn tasks")
+    add("--text", metavar="FILE", help="your own text: .txt, .jsonl, or a folder of .txt; needs a tokenizer")
+    add("--tokens", metavar="FILE", help="your own token ids: .npy, .npz or .jsonl")
+    add("--limit", type=whole("--limit", 1), metavar="N", help="the first N tasks or tokens, or N drawn tasks")
+    add("--compatibility-scores", action="store_true", help="other definitions of induction scores as well")
     add("--seed", type=whole("--seed", 0), metavar="N", help=f"of everything drawn at random (default {default.seed})")
     add("--device", help=f"cpu, cuda, cuda:1, mps (default {default.device})")
     add("--dtype", type=one_of("--dtype", DTYPES), help=f"{' or '.join(DTYPES)} (default: the checkpoint's own)")
-    size = f"tasks in one forward pass (default {default.batch_size})"
+    size = "tasks or sequences in one forward pass (default: the probe's own)"
     add("--batch-size", type=whole("--batch-size", 1), metavar="N", help=size)
     add("-o", "--output-dir", metavar="DIR", help=f"where reports go (default ./{default.output_dir})")
     figures = f"none, png, or paper: pdf, svg and png (default {default.figures})"

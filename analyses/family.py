@@ -23,20 +23,20 @@ from .aggregation import along_steps, mean_over
 from .inert import slug
 from .provenance import family_key, key, provenance
 from .report import Report
-from .running import check_arguments, reusable, run, source_record, timing
+from .running import checked_batch_size, reusable, run, source_record, timing
 
 SMALL = 100_000
 """Values of one array up to which every seed's is kept: weights are, values a task are not."""
 
 
 def run_family(
-    subjects: Sequence[Subject], probe: Probe, seed: int = 0, batch_size: int = 2048, progress: Progress = silent
+    subjects: Sequence[Subject], probe: Probe, seed: int = 0, batch_size: int | None = None, progress: Progress = silent
 ) -> tuple[list[Report], Report] | NotApplicable:
     """Measure several checkpoints: their own reports, sorted by step and seed, and the report over them.
 
     A probe that does not apply to one of them answers why.
     """
-    check_arguments(seed, batch_size)
+    batch_size = checked_batch_size(probe, seed, batch_size)
     subjects = in_order(subjects)
     for subject in subjects:
         if (refusal := probe.applies(subject)) is not None:
@@ -92,6 +92,7 @@ def over(
         provenance=provenance(subjects, probe, seed, batch_size),
         recipes=_recipes(members),
         claim=probe.claim(by_step[last], tuple(subject.source for subject, _ in groups[last])),
+        heads=groups[last][0][1].heads if len(groups[last]) == 1 else {},
         measures=measures,
         arrays=_arrays([member for _, member in groups[last]]),
         sample=groups[last][0][1].sample if len(groups[last]) == 1 else None,
@@ -102,13 +103,14 @@ def over(
 
 
 def finished_family(
-    out: str | Path, subjects: Sequence[Subject], probe: Probe, seed: int = 0, batch_size: int = 2048
+    out: str | Path, subjects: Sequence[Subject], probe: Probe, seed: int = 0, batch_size: int | None = None
 ) -> Path | None:
     """The folder of a finished report over exactly these checkpoints below `out`, if there is one to reuse."""
     subjects = in_order(subjects)
     if any(subject.source.weights_sha256 is None for subject in subjects):
         return None
     label = "+".join(dict.fromkeys(subject.source.name for subject in subjects))
+    batch_size = checked_batch_size(probe, seed, batch_size)
     keys = [key(subject, probe, seed, batch_size) for subject in subjects]
     return reusable(Path(out, slug(label), slug(probe.name), family_key(keys)))
 

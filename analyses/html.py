@@ -19,7 +19,7 @@ from ..probes.measure import Measure
 from .figures import figures_of
 from .marks import last_step
 from .records import dumps
-from .report import Report, source_label
+from .report import Report, by_verdict, source_label
 from .tidy import against, short
 
 MOST_IMAGES = 3_500_000  # bytes before base64: the page stays under 5 MB
@@ -40,6 +40,7 @@ def page(report: Report, images: Sequence[Path]) -> str:
         figures=shown,
         left_out=left_out,
         groups=_groups(scalars),
+        heads=by_verdict(report),
         absent=[_absent(name, measure) for name, measure in scalars.items() if measure.status != "ok"],
         at_step=_last_step(report),
         curves=[_cells(name, measure) for name, measure in report.measures.items() if measure.axes],

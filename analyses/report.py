@@ -18,6 +18,8 @@ from .inert import slug
 from .records import claim_from, loads, measure_from, measure_record, plain
 
 FORMAT = "mesascope-report-1"
+MOST_HEADS = 40
+"""Heads of one verdict up to which people read their names; all stand in report.json."""
 Record = Mapping[str, Any]
 
 
@@ -31,6 +33,7 @@ class Report:
     provenance:  the command, the code, the environment
     recipes:     the inputs, by the split they served
     claim:       the card that heads the report
+    heads:       a verdict for each head, where the probe gives one: {"L1H0": "induction", …}
     measures:    the numbers, by metric name
     arrays:      raw values behind them, by name
     seed:        of everything that was drawn
@@ -51,13 +54,14 @@ class Report:
     arrays: Mapping[str, np.ndarray]
     seed: int
     key: str
+    heads: Record = field(default_factory=dict)
     members: tuple[Record, ...] = ()
     sample: Record | None = None
     timing: Record = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # what is in memory is what would be read back
-        for name in ("settings", "provenance", "recipes", "sample", "timing"):
+        for name in ("settings", "provenance", "recipes", "heads", "sample", "timing"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         for name in ("sources", "members"):
             object.__setattr__(self, name, tuple(plain(getattr(self, name))))
@@ -90,6 +94,7 @@ class Report:
             "probe_version": self.probe_version,
             "key": self.key,
             "claim": {name: plain(text) for name, text in asdict(self.claim).items()},
+            "heads": self.heads,
             "seed": self.seed,
             "settings": self.settings,
             "sources": list(self.sources),
@@ -163,12 +168,21 @@ class Report:
 _PROVENANCE = {"command", "python", "verification", "device", "dtype", "batch_size", "code_sha256", "environment"}
 _ENVIRONMENT = {"commit", "dirty", "packages", "threads"}
 _SOURCE = {"name", "revision", "path", "weights_sha256", "layout", "seed", "step", "facts", "record", "notes"}
-_AS_THEY_ARE = ("probe", "probe_version", "settings", "provenance", "recipes", "seed", "key", "sample")
+_AS_THEY_ARE = ("probe", "probe_version", "settings", "provenance", "recipes", "heads", "seed", "key", "sample")
 
 
 def source_label(source: Record) -> str:
     """The checkpoint with its revision; the same as `models.Source.label`."""
     return f"{source['name']}-{source['revision']}" if source["revision"] else source["name"]
+
+
+def by_verdict(report: Report) -> dict[str, list[str]]:
+    """The heads under each verdict, those of the commonest verdict last and only counted where they are many."""
+    found: dict[str, list[str]] = {}
+    for head, verdict in report.heads.items():
+        found.setdefault(verdict, []).append(head)
+    ordered = sorted(found.items(), key=lambda item: len(item[1]))
+    return {verdict: heads if len(heads) <= MOST_HEADS else [f"{len(heads)} heads"] for verdict, heads in ordered}
 
 
 def _check(report: Report, record: Record) -> None:
@@ -177,6 +191,8 @@ def _check(report: Report, record: Record) -> None:
         raise ValueError(f"key {report.key!r} is not one")
     if report.label != record["label"]:
         raise ValueError(f"label {record['label']!r} does not name its checkpoints")
+    if not all(isinstance(word, str) for word in (*report.heads, *report.heads.values())):
+        raise ValueError("heads are not verdicts by name")
     whole = {"seed": report.seed, "provenance.batch_size": report.provenance["batch_size"]}
     for name, value in whole.items():
         if type(value) is not int:

@@ -23,11 +23,13 @@ from .arguments import RunOptions
 from .family import finished_family, in_order, over
 from .progress import part, progress_bar
 from .report import Report
-from .running import finished, probe_named, run
+from .running import checked_batch_size, finished, probe_named, run
 from .showing import print_card, print_report, report_summary, title
 from .terminal import complain, print_json, print_table, printable
 
 DEVICES = ("cpu", "cuda", "mps")
+SETTING_FLAGS = ("tasks", "text", "tokens", "limit", "compatibility_scores")
+"""Flags that are settings of the probes that have them."""
 PYTHON_AND_TORCH = 400_000_000
 """Bytes of a process that has everything imported, measured."""
 
@@ -86,7 +88,7 @@ def run_command(options: RunOptions) -> int:
 
 def chosen_probes(options: RunOptions) -> list[Probe]:
     """The probes that were named, or all, each with those of the given settings that it has."""
-    flags = {name: value for name in ("tasks", "limit") if (value := getattr(options, name)) is not None}
+    flags = {name: value for name in SETTING_FLAGS if (value := getattr(options, name)) is not None}
     given = {**options.probe_args, **flags}
     defaults = {name: probe_named(name) for name in dict.fromkeys(options.probe or registered())}
     # a setting that no probe has is left in, to be refused by name
@@ -179,29 +181,27 @@ def carried_out(job: Job, options: RunOptions) -> list[tuple[Report, Path, bool]
     Each report is saved as soon as it is there, so an interrupted run goes on where it was.
     """
     begun = time.perf_counter()
-    jobs = len(job.subjects)
+    jobs, drawn = len(job.subjects), _draw(job, options)
     done: list[tuple[Report, Path, bool]] = []
     with progress_bar(options.quiet) as progress:
         for index, subject in enumerate(job.subjects):
-            there = None if options.force else finished(options.output_dir, subject, job.probe, *_draw(options))
+            there = None if options.force else finished(options.output_dir, subject, job.probe, *drawn)
             watched = part(progress, index, jobs, subject.source.label)
             done.append(_found_or_made(there, options, watched, lambda p, s=subject: _measured(s, job, options, p)))
         if jobs > 1:
             members = [report for report, _, _ in done]
-            there = (
-                None if options.force else finished_family(options.output_dir, job.subjects, job.probe, *_draw(options))
-            )
+            there = None if options.force else finished_family(options.output_dir, job.subjects, job.probe, *drawn)
 
             def over_all(progress: Progress) -> Report:
                 progress("over all checkpoints", 1.0)
-                return over(job.subjects, members, job.probe, *_draw(options), begun)
+                return over(job.subjects, members, job.probe, *drawn, begun)
 
             done.append(_found_or_made(there, options, progress, over_all))
     return done
 
 
-def _draw(options: RunOptions) -> tuple[int, int]:
-    return options.seed, options.batch_size
+def _draw(job: Job, options: RunOptions) -> tuple[int, int]:
+    return options.seed, checked_batch_size(job.probe, options.seed, options.batch_size)
 
 
 def _found_or_made(
@@ -218,7 +218,7 @@ def _found_or_made(
 
 
 def _measured(subject: Subject, job: Job, options: RunOptions, progress: Progress) -> Report:
-    answer = run(subject, job.probe, *_draw(options), progress)
+    answer = run(subject, job.probe, *_draw(job, options), progress)
     if isinstance(answer, NotApplicable):
         raise UsageError(f"{job.probe.name} on {subject.source.label}: not applicable, because {answer.reason}")
     return answer
@@ -235,7 +235,7 @@ def _dry_run(jobs: Sequence[Job], options: RunOptions, outcome: Outcome) -> int:
 
 
 def _prospect(job: Job, subject: Subject, options: RunOptions) -> dict[str, Any]:
-    there = None if options.force else finished(options.output_dir, subject, job.probe, *_draw(options))
+    there = None if options.force else finished(options.output_dir, subject, job.probe, *_draw(job, options))
     needed = job.probe.memory(subject)
     return {
         "probe": job.probe.name,

@@ -20,14 +20,14 @@ from .report import Report, read_json
 
 
 def run(
-    subject: Subject, probe: Probe, seed: int = 0, batch_size: int = 2048, progress: Progress = silent
+    subject: Subject, probe: Probe, seed: int = 0, batch_size: int | None = None, progress: Progress = silent
 ) -> Report | NotApplicable:
     """Measure one checkpoint. A probe that does not apply answers why, which is no error.
 
     seed:        of everything that is drawn
-    batch_size:  tasks in one forward pass
+    batch_size:  tasks or sequences in one forward pass; None: the probe's own number
     """
-    check_arguments(seed, batch_size)
+    batch_size = checked_batch_size(probe, seed, batch_size)
     if (refusal := probe.applies(subject)) is not None:
         return refusal
     begun = time.perf_counter()
@@ -40,6 +40,7 @@ def run(
         provenance=provenance((subject,), probe, seed, batch_size),
         recipes={split: recipe.as_dict() for split, recipe in findings.recipes.items()},
         claim=probe.claim(findings.measures, (subject.source,)),
+        heads=probe.heads(findings.measures),
         measures=findings.measures,
         arrays=findings.arrays,
         seed=seed,
@@ -48,11 +49,13 @@ def run(
     )
 
 
-def check_arguments(seed: int, batch_size: int) -> None:
+def checked_batch_size(probe: Probe, seed: int, batch_size: int | None) -> int:
+    """The batch size that is meant. UsageError for a seed or a size that cannot be."""
     if seed < 0:
         raise UsageError(f"seed = {seed}: expected 0 or more")
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size = {batch_size}: expected at least 1")
+    return probe.batch_size if batch_size is None else batch_size
 
 
 def source_record(source: Source) -> dict[str, Any]:
@@ -65,13 +68,16 @@ def timing(begun: float) -> dict[str, Any]:
     return {"wall_seconds": round(time.perf_counter() - begun, 3), "finished": finished}
 
 
-def finished(out: str | Path, subject: Subject, probe: Probe, seed: int = 0, batch_size: int = 2048) -> Path | None:
+def finished(
+    out: str | Path, subject: Subject, probe: Probe, seed: int = 0, batch_size: int | None = None
+) -> Path | None:
     """The folder of a finished report of exactly this run below `out`, if there is one to reuse.
 
     None also where nothing must be reused: with changed sources, and for a subject that hides its weights.
     """
     if subject.source.weights_sha256 is None:
         return None
+    batch_size = checked_batch_size(probe, seed, batch_size)
     folder = Path(slug(subject.source.label), slug(probe.name), key(subject, probe, seed, batch_size))
     return reusable(Path(out) / folder)
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..data.errors import UsageError
 from ..probes import Measure
 from .records import plain
-from .report import Report
+from .report import Report, by_verdict
 from .terminal import number, print_claim, print_table, printable, show, width
 
 ROOMY = 130
@@ -54,6 +54,9 @@ def print_card(report: Report) -> None:
 def print_report(report: Report, folder: Path) -> None:
     """The claim card, every measure, and where it all came from."""
     print_card(report)
+    if report.heads:
+        rows = [{"verdict": verdict, "heads": ", ".join(heads)} for verdict, heads in by_verdict(report).items()]
+        print_table("heads", rows)
     scalars = {name: m for name, m in report.measures.items() if m.status == "ok" and not m.axes}
     nulls = list(dict.fromkeys(null for measure in scalars.values() for null in measure.nulls))
     numbers = [_scalar_row(name, measure, nulls) for name, measure in scalars.items()]
@@ -112,6 +115,7 @@ def report_summary(report: Report, folder: Path) -> dict[str, Any]:
         "key": report.key,
         "folder": str(folder),
         "claim": plain(report.claim),
+        "heads": report.heads,
         "measures": {name: _summary(measure) for name, measure in report.measures.items() if not measure.axes},
     }
 

@@ -45,6 +45,8 @@ class Probe(ABC):
 
     name: ClassVar[str]
     version: ClassVar[str]
+    batch_size: ClassVar[int] = 2048
+    """Tasks or sequences in one forward pass, where nobody asks for another number."""
 
     @abstractmethod
     def applies(self, subject: Subject) -> NotApplicable | None:
@@ -57,6 +59,10 @@ class Probe(ABC):
     @abstractmethod
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
         """Read the measures, of one checkpoint or aggregated over several, as sentences."""
+
+    def heads(self, measures: Mapping[str, Measure]) -> dict[str, str]:
+        """A verdict for each head, {"L1H0": "induction", …}, read off one checkpoint's measures; by default none."""
+        return {}
 
     def settings(self) -> dict[str, Any]:
         return asdict(self)

@@ -56,7 +56,7 @@ def stream(
 
 def together(watches: Sequence[Mapping[Site, Reduce]]) -> dict[Site, Reduce]:
     """Several reductions of one pass as one: each site goes to all who asked for it, in their order."""
-    sites = dict.fromkeys(site for watch in watches for site in watch)
+    sites: dict[Site, None] = dict.fromkeys(site for watch in watches for site in watch)
     return {site: _all([watch[site] for watch in watches if site in watch]) for site in sites}
 
 

@@ -67,6 +67,10 @@ class MeanAnswer(Probe):
         progress("done", 1.0)
         return Findings(measures, arrays, {"evaluation": tasks.recipe})
 
+    def heads(self, measures: Mapping[str, Measure]) -> dict[str, str]:
+        values = measures["by_head"].values
+        return {f"L{i}H{j}": "loud" if values[i, j] > 1.5 else "none" for i, j in np.ndindex(values.shape)}
+
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
         answer = measures["answer"].estimate
         return Claim(

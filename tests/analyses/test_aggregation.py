@@ -75,6 +75,13 @@ def test_other_shapes_have_no_mean() -> None:
     assert mean_over("seed", [made([1.0]), made([1.0, 2.0])]).status == "not applicable"
 
 
+def test_heads_of_different_seeds_have_no_mean() -> None:
+    by_head = made(np.ones((2, 3)))
+    mean = mean_over("seed", [by_head, by_head])
+    assert mean.status == "not applicable"
+    assert "heads have no order" in mean.message
+
+
 def test_steps_become_the_leading_axis() -> None:
     first, last = made([1.0, 2.0], n_null=3), made([3.0, np.nan], "late", points=np.ones((4, 2)))
     found = along_steps((10, 20), [replace(first, points=np.ones((4, 2))), last])

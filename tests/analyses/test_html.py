@@ -148,7 +148,8 @@ def test_the_claim_comes_first_and_everything_is_said(mean_answer: Any, make_sub
     places = [
         text.index(words)
         for words in (
-            report.claim.found, report.claim.limits[0], "Measures", "0.1201", "Undefined: nothing to divide by",
+            report.claim.found, report.claim.limits[0], "L0H0, L0H1, L1H0", "Measures", "0.1201",
+            "Undefined: nothing to divide by",
             "by_head", report.claim.methods, "How to make it again",
             report.sources[0]["weights_sha256"], "n_tasks", "environment.packages.torch",
         )

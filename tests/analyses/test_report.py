@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from mesascope.analyses import saving
 from mesascope.analyses.inert import slug
-from mesascope.analyses.report import Report
+from mesascope.analyses.report import Report, by_verdict
 from mesascope.analyses.running import run
 from mesascope.analyses.saving import files_of, same_files
 from mesascope.data.errors import UsageError
@@ -69,7 +69,7 @@ def test_a_loaded_report_is_the_saved_one(report: Report, tmp_path: Path) -> Non
 def test_loading_needs_no_torch(report: Report, tmp_path: Path) -> None:
     folder = report.save(tmp_path)
     code = (
-        "import sys; from mesascope.analyses.report import Report;"
+        "import sys; from mesascope.analyses.report import Report, by_verdict;"
         f" Report.load({str(folder)!r}).to_frame(); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -346,3 +346,11 @@ def test_plot_draws_on_the_given_axes(report: Report) -> None:
     ax = Figure().subplots()
     report.plot(ax=ax)
     assert ax.has_data()
+
+
+def test_many_heads_of_one_verdict_are_only_counted(report: Report) -> None:
+    names = {f"L{layer}H{head}": "none" for layer in range(5) for head in range(12)}
+    assert by_verdict(replace(report, heads=names | {"L9H1": "induction"})) == {
+        "induction": ["L9H1"],
+        "none": ["60 heads"],
+    }

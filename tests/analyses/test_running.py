@@ -31,6 +31,14 @@ def test_a_report_holds_what_the_probe_found(mean_answer: Any, make_subject: Any
     assert report.sources[0]["weights_sha256"] == subject.source.weights_sha256
     assert report.provenance["batch_size"] == 7
     assert report.claim.found.startswith("The mean answer is")
+    assert report.heads == {"L0H0": "none", "L0H1": "none", "L1H0": "none", "L1H1": "loud"}
+
+
+def test_the_batch_size_is_the_probe_s_own_unless_another_is_asked_for(mean_answer: Any, make_subject: Any) -> None:
+    reports = [run(make_subject(), mean_answer(), batch_size=size) for size in (None, mean_answer.batch_size, 7)]
+    assert all(isinstance(report, Report) for report in reports)
+    assert reports[0].key == reports[1].key != reports[2].key
+    assert reports[0].provenance["batch_size"] == mean_answer.batch_size
 
 
 def test_a_probe_that_does_not_apply_says_why(mean_answer: Any, make_subject: Any) -> None:
