@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -117,7 +118,7 @@ class AttentionScores:
 
         scale:  1 / sqrt(d_head) by default
         """
-        scale = q.shape[-1] ** -0.5 if scale is None else scale
+        scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
         if normaliser is None:
             normaliser = log_normaliser(q, k, scale, causal, soft_cap, window)
         return cls(q, k, scale, normaliser, causal, soft_cap, window)

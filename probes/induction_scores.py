@@ -1,0 +1,220 @@
+"""Induction heads and their neighbours, as scores of attention (Olsson et al. 2022, arXiv 2209.11895).
+
+The formulas read attention patterns, or `AttentionScores` (q, k and the log-normaliser), of which no pattern is formed.
+They need no model and no loader of ours. On sequences [BOS] r r …, r of S different tokens, T tokens in all:
+
+    prefix matching   attention to the tokens that follow earlier occurrences of the current one, mean over the queries
+                      of the second r and later ones. Two repeats after BOS: mean over i = S+1 … 2S of A[i, i-S+1]
+    duplicate token   attention to the earlier occurrences themselves, over the same queries: A[i, i-S]
+    previous token    mean over i >= 1 of A[i, i-1]
+    current token     mean over i >= 1 of A[i, i]          (query 0 sees nothing but itself: it has no choice)
+    first token       mean over i >= 1 of A[i, 0]
+
+A head that does one of these alone scores 1, whatever T and S are; on two repeats, attention spread evenly over what is
+seen scores about ln(2) / S in the first two. Definitions of other libraries: `compatibility_scores`. All are
+[batch head], one a sequence, in float64. `matching_attention` finds matches by the tokens' identity, in any text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+
+from ..data.errors import TaskError
+from ..models.attention import blocks_of
+from ..models.subject import AttentionScores
+
+Attention = Float[Tensor, "batch head pos pos"] | AttentionScores
+"""One layer's attention: its pattern [query, key], or q, k and the log-normaliser."""
+
+
+def prefix_matching_score(attention: Attention, period: int) -> Float64[Tensor, "batch head"]:
+    """Attention to what followed earlier occurrences of the current token, on [BOS] r r …, r of `period` tokens.
+
+    With more than two repeats a query's attention to all of its earlier followers is summed. On sequences that do not
+    repeat it is the same read-out without anything to match: a control. TaskError when the length is neither a multiple
+    of the period nor one more, or holds no repeat.
+    """
+    return _over_repeats(attention, period, after=1)
+
+
+def duplicate_token_score(attention: Attention, period: int) -> Float64[Tensor, "batch head"]:
+    """Attention to earlier occurrences of the current token, on [BOS] r r …; summed and refused as prefix matching."""
+    return _over_repeats(attention, period, after=0)
+
+
+def previous_token_score(attention: Attention) -> Float64[Tensor, "batch head"]:
+    """Mean attention to the token before the current one."""
+    _needs_two(attention)
+    return _mean(_at_offset(attention, 1))
+
+
+def current_token_score(attention: Attention) -> Float64[Tensor, "batch head"]:
+    """Mean attention to the current token itself; query 0, which sees no other, is left out."""
+    _needs_two(attention)
+    return _mean(_at_offset(attention, 0)[..., 1:])
+
+
+def first_token_score(attention: Attention) -> Float64[Tensor, "batch head"]:
+    """Mean attention to the sequence's first token; query 0, which sees no other, is left out."""
+    _needs_two(attention)
+    paid = attention.to_key(0) if isinstance(attention, AttentionScores) else attention[..., 0]
+    return _mean(paid[..., 1:])
+
+
+def attention_by_offset(attention: Attention, first: int = 0) -> Float64[Tensor, "batch head offset"]:
+    """Mean of A[i, i - offset] over the queries i from `first` on that have such a key: offsets 0 … T-1."""
+    n = length(attention)
+    if not 0 <= first < n:
+        raise TaskError(f"first query {first}: expected 0 to {n - 1}, there are {n} tokens")
+    total, queries = _zeros(attention, n), torch.arange(n)
+    for start, block in blocks(attention):
+        late = block[:, :, max(first - start, 0) :]
+        if late.shape[2]:
+            _add_by_offset(total, late, max(first, start))
+    return total / (n - queries.clamp(min=first)).to(total)
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Attention to matches, at each query, and what the same offsets get where they are no match.
+
+    attention:  summed over the query's matches; 0 where it has none
+    control:    for each match at an offset o, the mean of A[i, i-o] over the sequence's queries i that have no match at
+                o, summed over the query's matches. NaN where an offset has no such query. Key 0, which follows nothing
+                and draws attention for being first, is never read
+    matches:    how many matches the query has
+    """
+
+    attention: Float64[Tensor, "batch head query"]
+    control: Float64[Tensor, "batch head query"]
+    matches: Int[Tensor, "batch query"]
+
+    @property
+    def score(self) -> Float64[Tensor, "batch head"]:
+        """Mean attention over the queries that have a match; NaN in a sequence without any."""
+        return self._mean(self.attention, self.matches[:, None] > 0)
+
+    @property
+    def excess(self) -> Float64[Tensor, "batch head"]:
+        """Mean of attention - control over the queries that have a match and a control; NaN where none has."""
+        paired = (self.matches[:, None] > 0) & ~self.control.isnan()
+        return self._mean(self.attention - self.control, paired)
+
+    @staticmethod
+    def _mean(values: Tensor, counted: Tensor) -> Tensor:
+        return torch.where(counted, values, 0).sum(-1) / counted.sum(-1)
+
+
+def matching_attention(attention: Attention, tokens: Int[Tensor, "batch pos"], after: int = 1) -> Matching:
+    """Attention to the tokens `after` places behind earlier occurrences of the current token, in any text.
+
+    after:  1, what followed them (prefix matching), or 0, the occurrences themselves (duplicate tokens)
+
+    By blocks of queries: patterns of the whole are formed only where they are given.
+    """
+    n = length(attention)
+    total, unmatched = _zeros(attention, n), tokens.new_zeros(len(tokens), 1, n)
+    paid, counts = _zeros(attention, n), torch.zeros_like(tokens)
+    for first, block in blocks(attention):
+        last = first + block.shape[2]
+        matched = matches(tokens, after, first, last)
+        pattern = block[..., :last]
+        paid[:, :, first:last] = torch.where(matched[:, None], pattern, 0).sum(-1, dtype=torch.float64)
+        counts[:, first:last] = matched.sum(-1)
+        free = ~matched
+        free[..., 0] = False
+        _add_by_offset(total, torch.where(free[:, None], pattern, 0), first)
+        _add_by_offset(unmatched, free[:, None], first)
+    return Matching(paid, _control(tokens, after, total / unmatched), counts)
+
+
+def matches(tokens: Int[Tensor, "batch pos"], after: int, first: int, last: int) -> Bool[Tensor, "batch query key"]:
+    """Whether key j of queries first … last - 1 stands `after` places behind an earlier occurrence of x_i; j < last."""
+    queries = torch.arange(first, last, device=tokens.device)[:, None]
+    keys = torch.arange(last, device=tokens.device)
+    behind = tokens[:, (keys - after).clamp(min=0)]
+    same = tokens[:, first:last, None] == behind[:, None]
+    return same & (keys >= after) & (keys < queries + after)
+
+
+def length(attention: Attention) -> int:
+    """Tokens in the sequence."""
+    return (attention.q if isinstance(attention, AttentionScores) else attention).shape[2]
+
+
+def blocks(attention: Attention) -> Iterator[tuple[int, Float[Tensor, "batch head query key"]]]:
+    """The pattern by blocks of queries, each with its first query."""
+    if isinstance(attention, AttentionScores):
+        yield from attention.blocks()
+        return
+    batch, heads, n, _ = attention.shape
+    for first, last, _ in blocks_of(n, row=batch * heads * n):
+        yield first, attention[:, :, first:last]
+
+
+def _over_repeats(attention: Attention, period: int, after: int) -> Float64[Tensor, "batch head"]:
+    """Attention to `after` places behind every earlier occurrence, mean over the queries from the second repeat on."""
+    n = length(attention)
+    start = n % max(period, 1)
+    if period < 2 or start > 1 or n - start < 2 * period:
+        raise TaskError(
+            f"period {period} and {n} tokens: expected a period of at least 2 and a length of two or more periods,"
+            " or one token more (BOS)"
+        )
+    total = _zeros(attention, 1)[..., 0]
+    for back in range(period, n - start, period):  # queries from start + back on have an occurrence so far back
+        total += _at_offset(attention, back - after)[..., start + after :].sum(-1, dtype=torch.float64)
+    return total / (n - start - period)
+
+
+def _control(
+    tokens: Int[Tensor, "batch pos"], after: int, unmatched: Float64[Tensor, "batch head offset"]
+) -> Float64[Tensor, "batch head query"]:
+    """For every query the attention that its matches' offsets get where they are no match, summed."""
+    batch, heads, n = unmatched.shape
+    control = torch.zeros_like(unmatched)
+    for first, last, keys in blocks_of(n, row=2 * batch * heads * n):  # twice as wide: float64
+        back = torch.arange(first, last, device=tokens.device)[:, None] - torch.arange(keys, device=tokens.device)
+        expected = unmatched[:, :, back.clamp(min=0)]
+        matched = matches(tokens, after, first, last)
+        control[:, :, first:last] = torch.where(matched[:, None], expected, 0).sum(-1)
+    return control
+
+
+def _at_offset(attention: Attention, offset: int) -> Float[Tensor, "batch head query"]:
+    if isinstance(attention, AttentionScores):
+        return attention.at_offset(offset)
+    return attention.diagonal(-offset, -2, -1)
+
+
+def _add_by_offset(
+    total: Tensor, block: Float[Tensor, "batch head query key"] | Bool[Tensor, "batch head query key"], first: int
+) -> None:
+    """Add the sums along a block's diagonals, offset by offset; its queries are those from `first` on."""
+    last = first + block.shape[2]
+    turned = block[..., :last].flip(-1)  # row r, column c: offset first + r - (last - 1) + c
+    # one more column than rows are apart: read with rows one shorter, each row starts one column later than the last
+    skewed = torch.nn.functional.pad(turned, (0, last - first)).flatten(-2)[
+        ..., : (last - first) * (2 * last - first - 1)
+    ]
+    sums = skewed.unflatten(-1, (last - first, 2 * last - first - 1)).sum(-2, dtype=total.dtype)
+    total[..., :last] += sums[..., last - first - 1 :]
+
+
+def _zeros(attention: Attention, n: int) -> Float64[Tensor, "batch head number"]:
+    like = attention.q if isinstance(attention, AttentionScores) else attention
+    return torch.zeros(*like.shape[:2], n, dtype=torch.float64, device=like.device)
+
+
+def _mean(paid: Float[Tensor, "batch head query"]) -> Float64[Tensor, "batch head"]:
+    return paid.mean(-1, dtype=torch.float64)
+
+
+def _needs_two(attention: Attention) -> None:
+    if length(attention) < 2:
+        raise TaskError(f"{length(attention)} token: expected at least two, one alone sees nothing but itself")
