@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .catalogue import shipped
     from .checkpoint import save_checkpoint
     from .constructed import gd_transformer, gdpp_products, gdpp_transformer, with_start_weights
+    from .constructed_induction import PlantedHead, induction_circuit, near_misses, planted_model
+    from .constructed_norms import planted_norms
     from .hugging_face import HuggingFaceModel
     from .in_memory import from_module
     from .language_model import LanguageModel, LanguageModelShape
@@ -34,6 +36,7 @@ _HOMES = {
     "LanguageModelShape": "language_model",
     "Norm": "norms",
     "NotApplicable": "subject",
+    "PlantedHead": "constructed_induction",
     "RegressionConfig": "regression_transformer",
     "RegressionTransformer": "regression_transformer",
     "Regressor": "subject",
@@ -49,9 +52,13 @@ _HOMES = {
     "gd_transformer": "constructed",
     "gdpp_products": "constructed",
     "gdpp_transformer": "constructed",
+    "induction_circuit": "constructed_induction",
     "initialise": "regression_transformer",
     "load": "opening",
     "load_all": "opening",
+    "near_misses": "constructed_induction",
+    "planted_model": "constructed_induction",
+    "planted_norms": "constructed_norms",
     "save_checkpoint": "checkpoint",
     "shipped": "catalogue",
     "with_start_weights": "constructed",
@@ -68,6 +75,7 @@ __all__ = [
     "LanguageModelShape",
     "Norm",
     "NotApplicable",
+    "PlantedHead",
     "RegressionConfig",
     "RegressionTransformer",
     "Regressor",
@@ -83,9 +91,13 @@ __all__ = [
     "gd_transformer",
     "gdpp_products",
     "gdpp_transformer",
+    "induction_circuit",
     "initialise",
     "load",
     "load_all",
+    "near_misses",
+    "planted_model",
+    "planted_norms",
     "save_checkpoint",
     "shipped",
     "with_start_weights",
