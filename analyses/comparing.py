@@ -20,7 +20,8 @@ COLUMNS = (
 )  # fmt: skip
 RESAMPLES = 2_000
 _CHUNK = 100
-BOOTSTRAP = "paired bootstrap over {} tasks"
+BOOTSTRAP = "paired bootstrap over {} {}s"
+OF_ONE_CHECKPOINT = {"task", "sequence", "document"}  # inputs, which two reports may share
 WELCH = "Welch t over {} and {} {}s"
 INTERVALS = "from the two intervals, as if independent"
 NONE = "none"
@@ -30,9 +31,9 @@ Interval = tuple[np.ndarray, np.ndarray]
 def compare(reports: Sequence[Report]) -> pd.DataFrame:
     """Each report beside the first, a row a number: both estimates, b - a, its 95 % interval and how that was found.
 
-    Reports that measured the same evaluation tasks and hold a value for each of them are compared task by task
-    (paired bootstrap). Reports over seeds are compared by Welch's t. Otherwise the difference's interval comes from
-    the two intervals as if they were independent and symmetric, which for the same tasks is too wide.
+    Reports that measured the same evaluation inputs (tasks, sequences) and hold a value for each of them are compared
+    one by one (paired bootstrap). Reports over seeds are compared by Welch's t. Otherwise the difference's interval
+    comes from the two intervals as if they were independent and symmetric, which for the same inputs is too wide.
     """
     if len(reports) < 2:
         raise UsageError(f"{len(reports)} report to compare: at least 2 are needed")
@@ -59,7 +60,7 @@ def _rows(a: Report, name_a: str, b: Report, name_b: str) -> Iterator[dict[str, 
         if (one.axes, one.values.shape, dict(one.coords)) != (other.axes, other.values.shape, dict(other.coords)):
             continue  # not the same cells: nothing to subtract
         (low, high), method = (paired[metric], BOOTSTRAP) if metric in paired else _unpaired(one, other)
-        method = method.format(one.n, other.n, one.replicate)
+        method = method.format(*((one.n, one.replicate) if method == BOOTSTRAP else (one.n, other.n, one.replicate)))
         for cell in np.ndindex(one.values.shape):
             difference = other.values[cell] - one.values[cell]
             yield {
@@ -78,32 +79,44 @@ def _rows(a: Report, name_a: str, b: Report, name_b: str) -> Iterator[dict[str, 
             }
 
 
-# -- the same tasks ----------------------------------------------------------------------------------------------------
+# -- the same inputs --------------------------------------------------------------------------------------------------
 
 
 def _paired_intervals(a: Report, b: Report) -> Mapping[str, Interval]:
-    """Intervals of the differences of those means whose values both reports hold for every one of the same tasks."""
+    """Intervals of the differences of those means whose values both reports hold for every one of the same inputs."""
     recipes = [report.recipes.get("evaluation", {}).get("sha256") for report in (a, b)]
     if recipes[0] is None or recipes[0] != recipes[1]:
         return {}
-    both = [name for name in a.measures if _is_mean(a, name) and _is_mean(b, name)]
+    both = [
+        name
+        for name in a.measures
+        if _is_mean(a, name) and _is_mean(b, name) and a.arrays[name].shape == b.arrays[name].shape
+    ]
     if not both:
         return {}
-    differences = np.stack([b.arrays[name] - a.arrays[name] for name in both], axis=1)
-    low, high = np.quantile(_bootstrap_means(differences), (0.025, 0.975), axis=0)
-    return {name: (np.asarray(low[index]), np.asarray(high[index])) for index, name in enumerate(both)}
+    differences = [b.arrays[name] - a.arrays[name] for name in both]
+    means = _bootstrap_means(np.concatenate([array.reshape(len(array), -1) for array in differences], axis=1))
+    ends = np.cumsum([array[0].size for array in differences])[:-1]
+    parts = zip(*(np.split(bound, ends) for bound in np.quantile(means, (0.025, 0.975), axis=0)), strict=True)
+    shapes = [array.shape[1:] for array in differences]
+    return {
+        name: (low.reshape(shape), high.reshape(shape))
+        for name, shape, (low, high) in zip(both, shapes, parts, strict=True)
+    }
 
 
 def _is_mean(report: Report, name: str) -> bool:
-    """Whether a measure is the mean of the array of its name. A sample of the tasks has another mean."""
+    """Whether a measure is the mean of the array of its name. A sample of the inputs has another mean."""
     measure, array = report.measures.get(name), report.arrays.get(name)
-    if measure is None or array is None or measure.axes or array.ndim != 1 or measure.replicate != "task":
+    if measure is None or array is None or measure.replicate not in OF_ONE_CHECKPOINT:
         return False
-    return len(array) == measure.n and bool(np.isclose(array.mean(), measure.estimate, rtol=1e-9, atol=1e-12))
+    if array.shape != (measure.n, *measure.values.shape):
+        return False
+    return bool(np.isclose(array.mean(axis=0), measure.values, rtol=1e-9, atol=1e-12, equal_nan=True).all())
 
 
 def _bootstrap_means(samples: np.ndarray) -> np.ndarray:
-    """Means over resampled tasks [resample, metric]; the same draws for every metric and every call."""
+    """Means over resampled inputs [resample, cell]; the same draws for every metric and every call."""
     n = len(samples)
     rng = np.random.default_rng(0)
     means = []

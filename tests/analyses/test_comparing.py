@@ -33,6 +33,26 @@ def test_the_same_tasks_are_compared_task_by_task(mean_answer: Any, make_subject
     assert compare([a, b]).equals(compare([a, b]))
 
 
+def test_heads_are_compared_sequence_by_sequence(mean_answer: Any, make_subject: Any, rng: np.random.Generator) -> None:
+    scores = rng.normal(size=(2, 64, 2, 3)) + np.arange(3)
+    scores[1] += 0.2 * scores[0]
+    reports = []
+    for name, values in zip("ab", scores, strict=True):
+        made = run(make_subject(1.0, name), mean_answer())
+        mean, wide = values.mean(axis=0), np.full((2, 3), 9.0)
+        score = Measure(mean, "u", (mean - wide, mean + wide), "sequence", 64, axes=("layer", "head"), no_nulls="none")
+        reports.append(
+            replace(made, measures={"score": score, "loss": made.measures["loss"]}, arrays={"score": values})
+        )
+    table = compare(reports)
+    table = table[table.metric == "score"]
+    assert set(table.method) == {"paired bootstrap over 64 sequences"}
+    for cell in table.itertuples():
+        a, b = scores[:, :, int(cell.layer), int(cell.head)]
+        np.testing.assert_allclose(cell.difference, (b - a).mean(), rtol=1e-12)
+        np.testing.assert_allclose((cell.ci_low, cell.ci_high), stats.ttest_rel(b, a).confidence_interval(), atol=0.05)
+
+
 @pytest.mark.parametrize("change", ["other tasks", "a sample"])
 def test_unpaired_reports_are_compared_by_their_intervals(
     mean_answer: Any, make_subject: Any, tmp_path: Any, change: str
