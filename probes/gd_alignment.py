@@ -21,7 +21,7 @@ from ..data.batch import Batch, Recipe, file_sha256
 from ..data.errors import UsageError
 from ..models.regressors import TransformerRegressor
 from ..models.subject import NotApplicable, Regressor, Source, Subject
-from .gd_behaviour import LOSS, behaviour_findings, setting_measures
+from .gd_behaviour import behaviour_findings, setting_measures
 from .gd_claim import gd_claim
 from .gd_comparison import Comparison, GivenSettings, build_twins, compare, other_behaviours
 from .gd_seeds import between_seeds
@@ -31,7 +31,7 @@ from .gd_twins import TwinShape
 from .gd_weight_measures import weight_findings
 from .measure import Claim, Measure, missing
 from .probe import Findings, Probe, Progress, silent
-from .sensitivity import half_squared_error
+from .sensitivity import LOSS, half_squared_error
 from .task_measures import PerTask, task_measures
 
 ROLLOUT_TASKS = 2_000

@@ -13,10 +13,9 @@ from .gd_tasks import Splits
 from .gd_twins import TwinShape, gd_twin
 from .measure import Measure, missing
 from .rivals import ridge_filter, rivals
-from .sensitivity import Behaviour, agreement, behaviour, cosine, half_squared_error, prediction_difference
+from .sensitivity import LOSS, Behaviour, agreement, behaviour, cosine, half_squared_error, prediction_difference
 from .task_measures import PerTask, task_measures
 
-LOSS = "half squared label"
 UNITS = {
     "cosine": "cosine",
     "norm_ratio": "ratio",

@@ -10,10 +10,10 @@ from ..data.batch import Batch
 from ..models.regressors import TransformerRegressor
 from ..models.subject import NotApplicable, Regressor
 from .gd_comparison import model_behaviour
-from .gd_weight_measures import DISTANCE, LOSS, path_losses
+from .gd_weight_measures import DISTANCE, path_losses
 from .gd_weights import PATH, align, barrier, live_entries, products, tensor_distance
 from .measure import Measure, Status, missing
-from .sensitivity import agreement
+from .sensitivity import LOSS, agreement
 from .statistics import t_interval
 
 PATH_TASKS = 2_000

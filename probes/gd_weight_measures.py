@@ -30,11 +30,10 @@ from .gd_weights import (
     tensor_distance,
 )
 from .measure import Measure, Status, missing
-from .sensitivity import half_squared_error, predictions
+from .sensitivity import LOSS, half_squared_error, predictions
 from .statistics import bootstrap_means, percentile_interval
 from .task_measures import PerTask, task_measures
 
-LOSS = "half squared label"
 DISTANCE = "relative Frobenius distance"
 WRONG_RATE = 0.5
 NO_INTERVAL = "a function of the weights alone: nothing was resampled"

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+LOSS = "half squared label"  # the unit of half_squared_error
 EPSILON = 1e-8  # the authors add it to each norm, so that a zero sensitivity has cosine 0
 
 
