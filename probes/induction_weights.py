@@ -23,25 +23,28 @@ _BLOCK = 2048  # tokens of the vocabulary at a time
 _ROUNDING = 1e-10
 
 
-def folded_unembedding(W_U: Float[Tensor, "d_model d_vocab"], final_norm: Norm) -> Float[Tensor, "d_model d_vocab"]:
-    """W_U with the final norm's scale in it, centred where a layer norm centres; logits are up to one number a state.
-
-    That number, the mean over the vocabulary, is taken out: it moves no probability.
-    """
-    scaled = in_float32(W_U) if final_norm.scale is None else final_norm.scale[:, None] * in_float32(W_U)
+def folded_output(
+    W_O: Float[Tensor, "*heads d_head d_model"], final_norm: Norm
+) -> Float[Tensor, "*heads d_head d_model"]:
+    """W_O as the unembedding reads it, the final norm's division apart: centred where it centres, and scaled."""
+    written = in_float32(W_O)
     if final_norm.kind == "layer":
-        scaled = scaled - scaled.mean(dim=0)
-    return scaled - scaled.mean(dim=1, keepdim=True)
+        written = written - written.mean(dim=-1, keepdim=True)
+    return written if final_norm.scale is None else written * final_norm.scale
 
 
 def vocabulary_product(
     W_U: Float[Tensor, "d_model d_vocab"], W_E: Float[Tensor, "d_vocab d_model"]
 ) -> Float[Tensor, "d_model d_model"]:
-    """W_U W_E, accumulated in float64 over blocks of the vocabulary."""
+    """W_U W_E in float64, accumulated over blocks of the vocabulary.
+
+    The mean over the vocabulary is taken out of W_U first: it adds the same to all logits and moves no probability.
+    """
     total = W_U.new_zeros(len(W_U), W_E.shape[1], dtype=torch.float64)
+    embedded = W_E.sum(dim=0, dtype=torch.float64)
     for first in range(0, len(W_E), _BLOCK):
         total += W_U[:, first : first + _BLOCK].double() @ W_E[first : first + _BLOCK].double()
-    return total
+    return total - torch.outer(W_U.mean(dim=1, dtype=torch.float64), embedded)
 
 
 def eigenvalue_score(matrices: Float[Tensor, "*heads d d"]) -> Float[Tensor, "*heads"]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mesascope.models.norms import Norm
+from mesascope.models.norms import Norm, NormKind
 from mesascope.probes.induction_weights import (
     composition_scores,
-    folded_unembedding,
+    folded_output,
     ov_copying_score,
     ov_top1_share,
     rotated_composition_scores,
@@ -36,8 +36,9 @@ def heads() -> dict[str, Tensor]:
 
 
 def full_circuit(heads: dict[str, Tensor], head: int) -> np.ndarray:
-    """W_E W_V W_O W_U multiplied out, vocabulary squared."""
-    return (heads["W_E"] @ heads["W_V"][head] @ heads["W_O"][head] @ heads["W_U"]).numpy()
+    """W_E W_V W_O W_U multiplied out, vocabulary squared; logits with their mean taken out."""
+    logits = (heads["W_E"] @ heads["W_V"][head] @ heads["W_O"][head] @ heads["W_U"]).numpy()
+    return logits - logits.mean(axis=1, keepdims=True)
 
 
 def test_a_head_that_copies_scores_one_and_one_that_anti_copies_minus_one() -> None:
@@ -46,8 +47,13 @@ def test_a_head_that_copies_scores_one_and_one_that_anti_copies_minus_one() -> N
     product = vocabulary_product(W_E, W_E)
     assert ov_copying_score(W_V, W_O, product).item() == pytest.approx(1.0, abs=1e-12)
     assert ov_copying_score(W_V, -W_O, product).item() == pytest.approx(-1.0, abs=1e-12)
-    shifted = ov_copying_score(W_V, W_O, vocabulary_product(W_E.roll(1, dims=0), W_E))
-    assert abs(shifted.item()) < 0.9  # the next token instead of the token itself
+
+
+def test_a_head_that_writes_the_next_token_does_not_copy() -> None:
+    """The eigenvalues of a cyclic shift are the roots of unity; 1 goes with the mean over the vocabulary."""
+    every = torch.eye(D_MODEL, dtype=torch.float64)
+    score = ov_copying_score(every[None], every[None], vocabulary_product(every.roll(1, dims=0), every))
+    assert score.item() == pytest.approx(-1 / (D_MODEL - 1), abs=1e-9)
 
 
 def test_the_score_is_that_of_the_whole_circuit(heads: dict[str, Tensor]) -> None:
@@ -93,15 +99,19 @@ def test_a_tie_is_not_the_largest() -> None:
     assert ov_top1_share(torch.ones(2, D_MODEL), torch.tensor([0, 1]), *zeros, torch.ones(D_MODEL, 5)).item() == 0.0
 
 
-def test_folding_the_final_norm_keeps_probabilities() -> None:
-    state, W_U = normal(6, D_MODEL, seed=7), normal(D_MODEL, D_VOCAB, seed=8)
-    for kind in ("layer", "rms", "none"):
-        norm = Norm(kind, None if kind == "none" else 1 + 0.3 * normal(D_MODEL, seed=9), None, 1e-6)
-        folded = folded_unembedding(W_U, norm)
-        mine = (norm.plain()(state) @ folded).log_softmax(dim=-1)
-        assert torch.allclose(mine, (norm(state) @ W_U).log_softmax(dim=-1))
-        assert torch.allclose(folded.mean(dim=1), torch.zeros(D_MODEL, dtype=torch.float64))
-    assert torch.allclose(folded_unembedding(W_U, Norm("layer")).sum(dim=0), torch.zeros(D_VOCAB, dtype=torch.float64))
+@pytest.mark.parametrize("kind", ["layer", "rms", "none"])
+def test_folding_the_final_norm_gives_its_linear_part(heads: dict[str, Tensor], kind: NormKind) -> None:
+    norm = Norm(kind, None if kind == "none" else 1 + 0.3 * normal(D_MODEL, seed=9), None, 1e-6)
+    z, state = normal(6, D_HEAD, seed=7), normal(6, D_MODEL, seed=8)
+    mine = z @ folded_output(heads["W_O"], norm)[0] / norm.spread(state)[:, None]
+    assert torch.allclose(mine, norm.linear(z @ heads["W_O"][0], state))
+
+
+def test_the_same_added_to_every_logit_changes_no_score(heads: dict[str, Tensor]) -> None:
+    before = ov_copying_score(heads["W_V"], heads["W_O"], vocabulary_product(heads["W_U"], heads["W_E"]))
+    moved = heads["W_U"] + 3 * normal(D_MODEL, 1, seed=30)
+    after = ov_copying_score(heads["W_V"], heads["W_O"], vocabulary_product(moved, heads["W_E"]))
+    assert torch.allclose(before, after)
 
 
 @pytest.mark.parametrize("kind", ["Q", "K", "V"])
