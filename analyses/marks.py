@@ -80,20 +80,22 @@ def evidence(measures: Iterable[Measure]) -> str:
 
 def last_step(measures: Mapping[str, Measure]) -> dict[str, Measure]:
     """The measures of the last of several steps; measures without steps as they are."""
-    return {name: at_step(m, -1) if m.axes[:1] == ("step",) else m for name, m in measures.items()}
+    return {name: part(m, -1) if m.axes[:1] == ("step",) else m for name, m in measures.items()}
 
 
-def at_step(measure: Measure, index: int) -> Measure:
-    """One step of a measure whose leading axis is "step"."""
+def part(measure: Measure, *cell: int) -> Measure:
+    """A measure at one place along its leading axes: a step, or a layer and a head."""
     low, high = measure.interval
+    gone, axes = measure.axes[: len(cell)], measure.axes[len(cell) :]
+    at = (slice(None), *cell)
     return replace(
         measure,
-        values=np.asarray(measure.values[index]),
-        interval=(np.asarray(low[index]), np.asarray(high[index])),
-        axes=measure.axes[1:],
-        coords={axis: labels for axis, labels in measure.coords.items() if axis != "step"},
-        nulls={name: held for name, samples in measure.nulls.items() if len(held := _numbers(samples[:, index]))},
-        points=None if measure.points is None else measure.points[:, index],
+        values=np.asarray(measure.values[cell]),
+        interval=(np.asarray(low[cell]), np.asarray(high[cell])),
+        axes=axes,
+        coords={axis: labels for axis, labels in measure.coords.items() if axis not in gone},
+        nulls={name: held for name, samples in measure.nulls.items() if len(held := _numbers(samples[at]))},
+        points=None if measure.points is None else measure.points[at],
     )
 
 
