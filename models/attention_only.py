@@ -22,12 +22,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..data.errors import CheckpointRefused
-from .attention import log_normaliser, masked_scores
+from .attention import masked_scores
 from .config import check_shapes, read_config
 from .language_model import LanguageModel, LanguageModelShape
 from .norms import Norm
 from .rotary import Rotary
-from .subject import AttentionScores, Edit, Reduce, Site, Source, Trace
+from .subject import Edit, Reduce, Site, Source, Trace
 from .taps import Taps
 from .weights import AttentionWeights
 
@@ -181,10 +181,10 @@ class AttentionOnlyTransformer(nn.Module):
             positions = torch.arange(x.shape[1], device=x.device)
             q, k = rotary.rotate(q, positions), rotary.rotate(k, positions)
         scale, causal = self.config.scale, self.config.causal
-        tap.attention(layer, lambda: AttentionScores(q, k, scale, log_normaliser(q, k, scale, causal), causal))
+        z = tap.attention(layer, q, k, v, (scale, causal, None, None))
         if tap.wants("pattern"):
             z = tap("pattern", layer, masked_scores(q, k, scale, causal).softmax(dim=-1)) @ v
-        else:
+        elif z is None:
             z = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale)
         z = tap("z", layer, z)
         out = einsum(z, self.W_O[layer], "batch head pos d_head, head d_head d_model -> batch pos d_model")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, get_args
 
+from jaxtyping import Float
 from torch import Tensor
 
 from ..data.errors import UsageError, nearest
+from .attention import flash_attention
 from .subject import AttentionScores, Edit, Reduce, Site
 
 
@@ -34,10 +36,25 @@ class Taps:
             self.values[site].append(self._watch[site](activation, layer))
         return activation
 
-    def attention(self, layer: int, make: Callable[[], AttentionScores]) -> None:
-        """Hand over attention as scored, made only when somebody watches it."""
-        if "attention" in self._watch:
-            self.values["attention"].append(self._watch["attention"](make(), layer))
+    def attention(
+        self,
+        layer: int,
+        q: Float[Tensor, "batch head pos d_head"],
+        k: Float[Tensor, "batch kv_head pos d_head"],
+        v: Float[Tensor, "batch kv_head pos d_value"],
+        kind: tuple[float, bool, float | None, int | None],
+    ) -> Float[Tensor, "batch head pos d_value"] | None:
+        """Hand over attention as scored, and give z where one call of a kernel gives both.
+
+        kind:  scale, whether causal, soft cap and window
+
+        Nothing is done, and None given, when nobody watches attention.
+        """
+        if "attention" not in self._watch:
+            return None
+        z, normaliser = (None if self.wants("pattern") else flash_attention(q, k, v, *kind)) or (None, None)
+        self.values["attention"].append(self._watch["attention"](AttentionScores.of(q, k, *kind, normaliser), layer))
+        return z
 
     def _edited(self, site: Site, layer: int, activation: Tensor) -> Tensor:
         edited = self._edit[site](activation, layer)

@@ -21,9 +21,10 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from ..data.errors import UsageError
 from .anatomy import Block
-from .attention import flash_attention, masked_scores
-from .subject import AttentionScores, Site
+from .attention import blocks_of, hidden, masked_scores
+from .subject import Site
 from .taps import Taps
 
 IMPLEMENTATION = "mesascope"
@@ -62,23 +63,34 @@ def attend(
     kind = (scale, now.causal, softcap, sliding_window)
     group = query.shape[1] // key.shape[1]
     kwargs.pop("is_causal", None)  # what some families repeat of the module's own
-    flash = None
-    if now.taps.wants("attention") and attention_mask is None and not now.taps.wants("pattern"):
-        flash = flash_attention(query, key, value, *kind)
-    now.taps.attention(layer, lambda: AttentionScores.of(query, key, *kind, None if flash is None else flash[1]))
+    if attention_mask is not None and (now.taps.wants("attention") or now.taps.wants("pattern")):
+        _check_mask(attention_mask, now.causal, sliding_window)
+    z = now.taps.attention(layer, query, key, value, kind)
     if now.taps.wants("pattern"):
         pattern = now.taps("pattern", layer, _softmax(masked_scores(query, key, *kind)).to(query.dtype))
         z = pattern @ value.repeat_interleave(group, dim=1)
     elif softcap is not None:
         z = _capped(query, key, value.repeat_interleave(group, dim=1), kind)
-    elif flash is not None:
-        z, _ = flash
-    else:
+    elif z is None or attention_mask is not None or kwargs.get("position_bias") is not None:
         sdpa, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scale, is_causal=now.causal, **kwargs
         )
         z = sdpa.transpose(1, 2)
     return now.taps("z", layer, z).transpose(1, 2).contiguous(), None
+
+
+def _check_mask(mask: Tensor, causal: bool, window: int | None) -> None:
+    """Refuse to show attention whose mask hides other keys than those that we know to be hidden."""
+    n = mask.shape[-1]
+    for first, last, _ in blocks_of(n):
+        back = torch.arange(first, last, device=mask.device)[:, None] - torch.arange(n, device=mask.device)
+        part = mask[..., first:last, :]
+        seen = part if part.dtype == torch.bool else part >= 0  # an additive mask
+        if not (seen != hidden(back, causal, window)).all():
+            raise UsageError(
+                "attention cannot be watched in this model: its mask hides other keys than causality"
+                f"{'' if window is None else f' and a window of {window}'} would; watch z or the stream"
+            )
 
 
 def _softmax(scores: Tensor) -> Tensor:

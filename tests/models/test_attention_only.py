@@ -215,8 +215,8 @@ def test_attention_as_scored_is_the_pattern(make: Make, settings: dict[str, Any]
 
 def test_only_what_is_asked_for_is_made(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
-    for maker in ("masked_scores", "log_normaliser"):
-        monkeypatch.setattr(f"mesascope.models.attention_only.{maker}", None)
+    for maker in ("attention_only.masked_scores", "subject.log_normaliser", "taps.flash_attention"):
+        monkeypatch.setattr(f"mesascope.models.{maker}", None)
     model.run(some_tokens(), watch={"q": keep, "z": keep, "resid_post": keep}, logits=True)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from mesascope.data.errors import UsageError
+from mesascope.models import taps
 from mesascope.models.attention import flash_attention
 from mesascope.models.in_memory import from_module
 from mesascope.models.subject import NotApplicable, Site
@@ -163,8 +164,6 @@ def test_no_pattern_is_formed_unless_it_is_watched(tiny: Tiny, monkeypatch: pyte
 def test_the_normaliser_comes_from_one_call_of_the_kernel_or_from_blocks(
     family: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mesascope.models.watched as watched
-
     calls: list[bool] = []
 
     def count(*args: Any) -> Any:
@@ -174,17 +173,40 @@ def test_the_normaliser_comes_from_one_call_of_the_kernel_or_from_blocks(
 
     subject = from_module(tiny(family))
     plain = subject.run(tokens()).output
-    monkeypatch.setattr(watched, "flash_attention", count)
+    monkeypatch.setattr(taps, "flash_attention", count)
     by_kernel = subject.run(tokens(), watch={"attention": keep})
     served = [False] * 3 if family == "gemma2" else [True] * 3  # capped scores
     assert [one for one in calls if one] == [one for one in served if one]
     assert torch.equal(by_kernel.output, plain)
-    monkeypatch.setattr(watched, "flash_attention", lambda *args: None)
+    monkeypatch.setattr(taps, "flash_attention", lambda *args: None)
     by_blocks = subject.run(tokens(), watch={"attention": keep})
     assert torch.equal(by_blocks.output, plain)
     for one, other in zip(by_kernel.values["attention"], by_blocks.values["attention"], strict=True):
         torch.testing.assert_close(one.log_normaliser, other.log_normaliser, rtol=0, atol=5e-6)
         assert difference(one.pattern(), other.pattern()) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
+def test_a_mask_that_hides_other_keys_is_refused(dtype: torch.dtype, tiny: Tiny) -> None:
+    """Blocks of eight, which see nothing before them, are no window."""
+    subject = from_module(tiny("llama"))
+    place = torch.arange(17)
+    seen = (place[:, None] >= place) & (place[:, None] // 8 == place // 8)
+    mask = (seen if dtype == torch.bool else torch.where(seen, 0.0, -torch.inf))[None, None]
+    for block in subject.blocks:
+        attention = block.part(block.anatomy.attention)
+        attention.register_forward_pre_hook(
+            lambda module, args, kwargs: (args, {**kwargs, "attention_mask": mask}), with_kwargs=True
+        )
+    subject.run(tokens(), watch={"z": keep})
+    for site in ("attention", "pattern"):
+        with pytest.raises(UsageError, match="its mask hides other keys than causality would"):
+            subject.run(tokens(), watch={site: keep})
+    place = torch.arange(17)
+    mask[...] = (
+        (place[:, None] >= place) if dtype == torch.bool else torch.where(place[:, None] >= place, 0, -torch.inf)
+    )
+    subject.run(tokens(), watch={"attention": keep, "pattern": keep})
 
 
 def test_windows_and_caps_are_handed_on(tiny: Tiny) -> None:
