@@ -9,18 +9,23 @@ if TYPE_CHECKING:
     from .batch import Batch, Recipe, TokenBatch
     from .corpus import Corpus, read_documents
     from .errors import CheckpointRefused, MesascopeError, TaskError, UsageError
+    from .grammar import Documents, Grammar
     from .regression import LinearRegression, OtherDistributions
     from .repeated import RepeatedTokens
+    from .segments import RepeatedSegments
     from .tasks import load_tasks
 
 _HOMES = {
     "Batch": "batch",
     "CheckpointRefused": "errors",
     "Corpus": "corpus",
+    "Documents": "grammar",
+    "Grammar": "grammar",
     "LinearRegression": "regression",
     "MesascopeError": "errors",
     "OtherDistributions": "regression",
     "Recipe": "batch",
+    "RepeatedSegments": "segments",
     "RepeatedTokens": "repeated",
     "TaskError": "errors",
     "TokenBatch": "batch",
@@ -32,10 +37,13 @@ __all__ = [
     "Batch",
     "CheckpointRefused",
     "Corpus",
+    "Documents",
+    "Grammar",
     "LinearRegression",
     "MesascopeError",
     "OtherDistributions",
     "Recipe",
+    "RepeatedSegments",
     "RepeatedTokens",
     "TaskError",
     "TokenBatch",
