@@ -80,22 +80,22 @@ def evidence(measures: Iterable[Measure]) -> str:
 
 def last_step(measures: Mapping[str, Measure]) -> dict[str, Measure]:
     """The measures of the last of several steps; measures without steps as they are."""
-    return {name: part(m, -1) if m.axes[:1] == ("step",) else m for name, m in measures.items()}
+    return {name: part(m, step=-1) if m.axes[:1] == ("step",) else m for name, m in measures.items()}
 
 
-def part(measure: Measure, *cell: int) -> Measure:
-    """A measure at one place along its leading axes: a step, or a layer and a head."""
+def part(measure: Measure, **at: int) -> Measure:
+    """A measure at one place along some of its axes: `part(measure, layer=3, head=5)`."""
+    cell = tuple(at.get(axis, slice(None)) for axis in measure.axes)
+    samples = (slice(None), *cell)
     low, high = measure.interval
-    gone, axes = measure.axes[: len(cell)], measure.axes[len(cell) :]
-    at = (slice(None), *cell)
     return replace(
         measure,
         values=np.asarray(measure.values[cell]),
         interval=(np.asarray(low[cell]), np.asarray(high[cell])),
-        axes=axes,
-        coords={axis: labels for axis, labels in measure.coords.items() if axis not in gone},
-        nulls={name: held for name, samples in measure.nulls.items() if len(held := _numbers(samples[at]))},
-        points=None if measure.points is None else measure.points[at],
+        axes=tuple(axis for axis in measure.axes if axis not in at),
+        coords={axis: labels for axis, labels in measure.coords.items() if axis not in at},
+        nulls={name: held for name, null in measure.nulls.items() if len(held := _numbers(null[samples]))},
+        points=None if measure.points is None else measure.points[samples],
     )
 
 
