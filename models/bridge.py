@@ -20,6 +20,7 @@ from .hugging_face import HuggingFaceModel
 from .in_memory import IN_MEMORY, twin_subject
 from .regressors import weights_sha256
 from .subject import Source
+from .tokenizing import begins_with, digest_of, knows_words
 
 _WRAPPER = "._original_component"
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "silu": "silu", "swish": "silu"}
@@ -32,7 +33,8 @@ def from_bridge(
 ) -> HuggingFaceModel | AttentionOnlyModel:
     """A caller's `TransformerBridge` as a subject: one over a transformers model, or one from `boot_native`.
 
-    Its tokenizer is not taken over: from a directory without tokenizer files it boots with one that knows no word.
+    tokenizer:  the bridge's own, unless another is given; one that knows no word, with which a bridge boots from a
+                directory without tokenizer files, is left out
     """
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -42,15 +44,18 @@ def from_bridge(
         raise CheckpointRefused(
             f"{name}: its weights were processed by enable_compatibility_mode; pass a bridge as it was booted"
         )
+    if tokenizer is None and bridge.tokenizer is not None and knows_words(bridge.tokenizer):
+        tokenizer = bridge.tokenizer
     original: Any = bridge.original_model
     state, buffers = _unwrapped(original.state_dict()), _unwrapped(dict(original.named_buffers()))
     if not hasattr(original, "base_model_prefix"):
-        return _from_native(bridge.cfg, state, name)
+        return _from_native(bridge.cfg, state, name, tokenizer)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         expected = set(type(original)(original.config).state_dict())
     kept = {key: tensor for key, tensor in state.items() if key in expected}  # the rest are views that the bridge made
-    note = "read from a TransformerBridge"
-    return twin_subject(type(original), original.config, kept, buffers, tokenizer, name, (note,))
+    subject = twin_subject(type(original), original.config, kept, buffers, tokenizer, name, layout="bridge")
+    subject.packages += ("transformer-lens",)
+    return subject
 
 
 def known_steps(model: str) -> list[int]:
@@ -72,7 +77,7 @@ def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.replace(_WRAPPER, ""): tensor for name, tensor in tensors.items()}
 
 
-def _from_native(cfg: Any, state: Mapping[str, Tensor], name: str) -> AttentionOnlyModel:
+def _from_native(cfg: Any, state: Mapping[str, Tensor], name: str, tokenizer: Any | None) -> AttentionOnlyModel:
     config = _native_config(cfg, name)
     try:
         parameters = _native_parameters(config, {key: tensor.detach() for key, tensor in state.items()})
@@ -82,10 +87,16 @@ def _from_native(cfg: Any, state: Mapping[str, Tensor], name: str) -> AttentionO
         name,
         layout="bridge-native",
         weights_sha256=weights_sha256(parameters),
-        facts=config.as_dict(),
-        notes=(IN_MEMORY, "read from a TransformerBridge"),
+        facts={
+            **config.as_dict(),
+            "bos": begins_with(tokenizer, None, config.d_vocab),
+            "tokenizer_sha256": None if tokenizer is None else digest_of(tokenizer),
+        },
+        notes=(IN_MEMORY,),
     )
-    return AttentionOnlyModel(AttentionOnlyTransformer(config, parameters), source)
+    subject = AttentionOnlyModel(AttentionOnlyTransformer(config, parameters), source, tokenizer)
+    subject.packages += ("transformer-lens",)
+    return subject
 
 
 def _native_config(cfg: Any, name: str) -> AttentionOnlyConfig:

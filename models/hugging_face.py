@@ -17,6 +17,7 @@ from .norms import Norm, norm_of
 from .rotary import Rotary
 from .subject import Edit, NotApplicable, Reduce, Site, Source, Trace
 from .taps import Taps
+from .tokenizing import begins_with
 from .watched import IMPLEMENTATION, watched_pass
 from .weights import AttentionWeights
 
@@ -26,6 +27,8 @@ class HuggingFaceModel(LanguageModel):
 
     no_head:  why there are no logits, None where there are
     """
+
+    packages = ("transformers", "tokenizers", "huggingface-hub")
 
     def __init__(
         self, module: PreTrainedModel, source: Source, tokenizer: Any | None = None, no_head: str | None = None
@@ -123,10 +126,6 @@ class HuggingFaceModel(LanguageModel):
         cap = getattr(self.module.config, "final_logit_softcapping", None)
         return logits if cap is None else cap * (logits / cap).tanh()
 
-    def _ids(self, text: str) -> list[int]:
-        # verbose: a warning that documents are longer than a context, which windows take care of
-        return list(cast(Any, self.tokenizer).encode(text, add_special_tokens=False, verbose=False))
-
     def _require_head(self) -> None:
         if self.no_head is not None:
             raise UsageError(f"{self.source.name}: no logits, {self.no_head}")
@@ -158,13 +157,15 @@ def untested(config: Any) -> tuple[str, ...]:
     return (f"model_type {config.model_type!r} is not among those tested ({', '.join(FAMILIES)})",)
 
 
-def facts_of(module: PreTrainedModel, tokenizer: Any | None) -> dict[str, Any]:
+def facts_of(module: PreTrainedModel, tokenizer: Any | None, tokenizer_sha256: str | None) -> dict[str, Any]:
     """What the weights do not say, as used. `bos` is the token that sequences begin with, None where there is none."""
+    embedding = cast(nn.Embedding, module.get_input_embeddings())
     return {
         "model_type": module.config.model_type,
         "architecture": type(module).__name__,
         "dtype": str(module.dtype).removeprefix("torch."),
-        "bos": _bos(module, tokenizer),
+        "bos": begins_with(tokenizer, module.config, embedding.num_embeddings),
+        "tokenizer_sha256": tokenizer_sha256,
     }
 
 
@@ -205,9 +206,3 @@ def _shape(module: PreTrainedModel, blocks: list[Block]) -> LanguageModelShape:
         causal=bool(getattr(block.part(block.anatomy.attention), "is_causal", True)),
         positions="rotary" if rotary else "learned",
     )
-
-
-def _bos(module: PreTrainedModel, tokenizer: Any | None) -> int | None:
-    """The tokenizer's, where there is one: it knows what its sequences began with."""
-    bos = module.config.bos_token_id if tokenizer is None else tokenizer.bos_token_id
-    return bos[0] if isinstance(bos, list) else bos

@@ -14,17 +14,22 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..data.errors import CheckpointRefused
+from ..data.errors import CheckpointRefused, UsageError
 from .hugging_face import HuggingFaceModel, facts_of, identifying, untested
 from .regressors import weights_sha256
 from .subject import Source
+from .tokenizing import digest_of, knows_words
 from .unfamiliar import check_unfamiliar
 
 IN_MEMORY = "an in-memory model: the report can be verified only when it is passed again"
+NO_TOKENIZER = "it came without a tokenizer: only token ids go in"
 
 
 def from_module(module: PreTrainedModel, tokenizer: Any | None = None, name: str = "in-memory") -> HuggingFaceModel:
-    """A transformers model of the caller's as a subject. Its weights are shared, not copied."""
+    """A transformers model of the caller's as a subject. Its weights are shared, not copied.
+
+    tokenizer:  one of transformers or tokenizers; without one, only token ids go in
+    """
     return twin_subject(type(module), module.config, module.state_dict(), dict(module.named_buffers()), tokenizer, name)
 
 
@@ -35,20 +40,20 @@ def twin_subject(
     buffers: Mapping[str, Tensor],
     tokenizer: Any | None,
     name: str,
-    notes: tuple[str, ...] = (),
+    layout: str = "in-memory",
 ) -> HuggingFaceModel:
     """A subject over tensors that somebody else holds."""
     twin = _twin(kind, config, state, buffers)
+    if tokenizer is not None and not knows_words(tokenizer):
+        raise UsageError(
+            f"{name}: a {type(tokenizer).__name__} without a single word; leave it out, and give token ids"
+        )
     source = Source(
         name,
-        layout="hugging-face",
+        layout=layout,
         weights_sha256=weights_sha256(identifying(twin, twin.state_dict())),
-        facts=facts_of(twin, tokenizer),
-        notes=(
-            "an in-memory model: the report can be verified only when it is passed again",
-            *untested(config),
-            *notes,
-        ),
+        facts=facts_of(twin, tokenizer, None if tokenizer is None else digest_of(tokenizer)),
+        notes=(IN_MEMORY, *untested(config), *((NO_TOKENIZER,) if tokenizer is None else ())),
     )
     subject = HuggingFaceModel(twin, source, tokenizer)
     check_unfamiliar(subject)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from ..data.errors import TaskError
 from .norms import Norm
 from .subject import Edit, NotApplicable, Reduce, Site, Subject, Trace
+from .tokenizing import ids_of
 from .weights import AttentionWeights
 
 Positions = Literal["learned", "sinusoidal", "rotary", "none", "other"]
@@ -42,8 +43,7 @@ class LanguageModelShape:
 class LanguageModel(Subject):
     """A transformer from token ids to next-token logits (or, when bidirectional, to logits of masked tokens).
 
-    tokenizer:  what `encode(text, add_special_tokens=False)` is asked of (transformers' kind, or tokenizers');
-                None where only token ids can go in
+    tokenizer:  of transformers' kind or of tokenizers'; None where only token ids can go in
     """
 
     shape: LanguageModelShape
@@ -111,13 +111,9 @@ class LanguageModel(Subject):
         """
         if self.tokenizer is None:
             raise TaskError(f"{self.source.name}: came without a tokenizer, so text cannot go in; give token ids")
-        if not (ids := self._ids(text)):
+        if not (ids := ids_of(self.tokenizer, text)):
             raise TaskError(f"{text!r:.60}: {self.source.name}'s tokenizer gives no token for it")
         return ids
-
-    def _ids(self, text: str) -> list[int]:
-        encoded = cast(Any, self.tokenizer).encode(text, add_special_tokens=False)
-        return list(getattr(encoded, "ids", encoded))
 
     def logits(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
         return self.run(tokens, logits=True).output

@@ -25,13 +25,14 @@ from transformers.utils import logging
 
 from ..data.errors import CheckpointRefused, UsageError, nearest
 from .hugging_face import HuggingFaceModel, facts_of, identifying, untested
+from .in_memory import NO_TOKENIZER
 from .regressors import weights_sha256
 from .safe_files import read_tensors
 from .shards import Directory, bound_layers, inside, read_directory
 from .subject import Source
+from .tokenizing import BESIDE, VOCABULARIES, digest_of_files, knows_words
 from .unfamiliar import check_unfamiliar
 
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 # buffers that older versions stored beside the parameters, and that are worked out today
 _BUFFERS = re.compile(
     r"(?:.*\.)?(?:attn\.(?:masked_)?bias|attention\.(?:masked_)?bias|rotary_emb\.inv_freq|position_ids|token_type_ids)"
@@ -54,6 +55,7 @@ def open_directory(
     *,
     name: str | None = None,
     revision: str | None = None,
+    commit: str | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> HuggingFaceModel:
@@ -78,14 +80,15 @@ def open_directory(
             tokenizer = _tokenizer(folder)
     notes = (*match.notes, *untested(config))
     if tokenizer is None:
-        notes += ("no tokenizer in the directory: only token ids go in",)
+        notes += (NO_TOKENIZER,)
     source = Source(
         name or folder.name,
         layout="hugging-face",
         revision=revision,
         path=None if name else str(path),
+        commit=commit,
         weights_sha256=digest.result(),
-        facts=facts_of(module, tokenizer),
+        facts=facts_of(module, tokenizer, None if tokenizer is None else digest_of_files(folder)),
         notes=notes,
     )
     module.to(device=torch.device(device), dtype=dtype or own)  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -104,7 +107,8 @@ def open_hub(
 ) -> HuggingFaceModel:
     """A hub model from the local cache; nothing is fetched. A bare number is a training step: "1000" for "step1000"."""
     revision = f"step{revision}" if revision is not None and revision.isdecimal() else revision
-    return open_directory(_cached(model, revision), name=model, revision=revision, device=device, dtype=dtype)
+    snapshot = _cached(model, revision)
+    return open_directory(snapshot, name=model, revision=revision, commit=snapshot.name, device=device, dtype=dtype)
 
 
 def cached_revisions(model: str) -> list[str]:
@@ -257,16 +261,19 @@ def _fill(kind: type[PreTrainedModel], config: Any, match: _Match, dtype: torch.
 
 def _tokenizer(folder: Path) -> Any | None:
     """The directory's own tokenizer, None where there is none."""
-    present = [name for name in TOKENIZERS if (folder / name).exists()]
-    for name in (*present, "tokenizer_config.json", "special_tokens_map.json", "merges.txt", "added_tokens.json"):
+    present = [name for name in VOCABULARIES if (folder / name).exists()]
+    for name in (*present, *BESIDE):
         if (folder / name).is_symlink():
             inside(folder, name)
     if not present:
         return None
     try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise CheckpointRefused(f"{present[0]}: the tokenizer cannot be read ({_one_line(error)})") from error
+    if not knows_words(tokenizer):
+        raise CheckpointRefused(f"{present[0]}: a tokenizer without a single word; without its files, token ids go in")
+    return tokenizer
 
 
 @contextmanager

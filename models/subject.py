@@ -54,7 +54,9 @@ class Source:
     weights_sha256:  digest of the tensors alone (names, dtypes, shapes, bytes): the same weights in another container
                      have the same digest. None when a predictor hides its weights
     layout:          how names in the file were mapped to roles
+    commit:          the snapshot in the hub cache that a hub id's revision meant
     facts:           what the weights do not say (number of tied layers, clip, …), as used
+    options:         what opens a foreign layout again, beside its name: model_args, and a declared layout's declaration
     record:          the training recipe's record, where the file carries one
     notes:           what could not be checked, in words
     """
@@ -66,7 +68,9 @@ class Source:
     weights_sha256: str | None = None
     seed: int | None = None
     step: int | None = None
+    commit: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -180,9 +184,13 @@ class Trace:
 
 
 class Subject(ABC):
-    """A trained transformer, and where its weights came from."""
+    """A trained transformer, and where its weights came from.
+
+    packages:  beside ours and torch, whose versions decide what it computes
+    """
 
     source: Source
+    packages: tuple[str, ...] = ()
 
     @property
     @abstractmethod

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from mesascope.data.errors import CheckpointRefused, UsageError
+from mesascope.data.errors import CheckpointRefused, TaskError, UsageError
 from mesascope.models.bridge import from_bridge, known_steps
 from torch import Tensor
 
@@ -147,3 +148,28 @@ def test_training_steps_are_known_without_the_hub() -> None:
     steps = known_steps("EleutherAI/pythia-70m")
     assert (len(steps), steps[0], steps[-1]) == (154, 0, 143_000)
     assert known_steps("gpt2") == []
+
+
+def test_the_bridges_tokenizer_is_taken_over(tiny: Tiny, tokenizer: Any) -> None:
+    subject = from_bridge(boot(tiny("llama"), tokenizer))
+    assert subject.encode("7") == [7]
+    assert subject.source.facts["tokenizer_sha256"]
+    assert "transformer-lens" in subject.packages
+    from tokenizers import Tokenizer, models
+
+    own = Tokenizer(models.WordLevel({"7": 3, "<s>": 4}, unk_token="<s>"))
+    assert from_bridge(boot(tiny("llama"), tokenizer), own).encode("7") == [3]
+    assert from_bridge(native(attn_only=True, normalization_type="LN"), own).encode("7") == [3]
+
+
+def test_a_tokenizer_that_the_bridge_made_up_is_left_out(tiny: Tiny, tmp_path: Path) -> None:
+    """From a directory without one, a bridge boots with a tokenizer that gives no token for any text."""
+    from transformer_lens.model_bridge import TransformerBridge
+
+    tiny("gpt2").save_pretrained(tmp_path)
+    bridge = TransformerBridge.boot_transformers(str(tmp_path), device="cpu", dtype=torch.float32)
+    assert bridge.tokenizer is not None
+    subject = from_bridge(bridge)
+    assert subject.tokenizer is None
+    with pytest.raises(TaskError, match="came without a tokenizer"):
+        subject.encode("hello")
