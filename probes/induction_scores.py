@@ -118,19 +118,20 @@ def matching_attention(attention: Attention, tokens: Int[Tensor, "batch pos"], a
     By blocks of queries: patterns of the whole are formed only where they are given.
     """
     n = length(attention)
-    total, unmatched = _zeros(attention, n), tokens.new_zeros(len(tokens), 1, n)
-    paid, counts = _zeros(attention, n), torch.zeros_like(tokens)
+    paid, all_paid, matched_paid = (_zeros(attention, n) for _ in range(3))
+    counts, places = torch.zeros_like(tokens), torch.zeros_like(tokens)
     for first, block in blocks(attention):
-        last = first + block.shape[2]
-        matched = matches(tokens, after, first, last)
-        pattern = block[..., :last]
-        paid[:, :, first:last] = torch.where(matched[:, None], pattern, 0).sum(-1, dtype=torch.float64)
-        counts[:, first:last] = matched.sum(-1)
-        free = ~matched
-        free[..., 0] = False
-        _add_by_offset(total, torch.where(free[:, None], pattern, 0), first)
-        _add_by_offset(unmatched, free[:, None], first)
-    return Matching(paid, _control(tokens, after, total / unmatched), counts)
+        sequence, query, key = _places(tokens, after, first, first + block.shape[2])
+        values = block[sequence, :, query - first, key].double()
+        later = (key > 0)[:, None]
+        _add_at(paid, sequence, query, values)
+        _add_at(matched_paid, sequence, query - key, values * later)
+        _add_at(counts[:, None], sequence, query, torch.ones_like(later, dtype=counts.dtype))
+        _add_at(places[:, None], sequence, query - key, later.to(counts))
+        _add_by_offset(all_paid, block, first, from_key=1)
+    free = torch.arange(n - 1, -1, -1, device=tokens.device) - places  # queries with a key there that is not key 0
+    control = (all_paid - matched_paid) / free[:, None]
+    return Matching(paid, _at_matches(tokens, after, control), counts)
 
 
 def matches(tokens: Int[Tensor, "batch pos"], after: int, first: int, last: int) -> Bool[Tensor, "batch query key"]:
@@ -172,18 +173,26 @@ def _over_repeats(attention: Attention, period: int, after: int) -> Float64[Tens
     return total / (n - start - period)
 
 
-def _control(
-    tokens: Int[Tensor, "batch pos"], after: int, unmatched: Float64[Tensor, "batch head offset"]
+def _places(tokens: Int[Tensor, "batch pos"], after: int, first: int, last: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sequence, query and key of every match of queries first … last - 1."""
+    sequence, query, key = matches(tokens, after, first, last).nonzero(as_tuple=True)
+    return sequence, query + first, key
+
+
+def _at_matches(
+    tokens: Int[Tensor, "batch pos"], after: int, by_offset: Float64[Tensor, "batch head offset"]
 ) -> Float64[Tensor, "batch head query"]:
-    """For every query the attention that its matches' offsets get where they are no match, summed."""
-    batch, heads, n = unmatched.shape
-    control = torch.zeros_like(unmatched)
-    for first, last, keys in blocks_of(n, row=2 * batch * heads * n):  # twice as wide: float64
-        back = torch.arange(first, last, device=tokens.device)[:, None] - torch.arange(keys, device=tokens.device)
-        expected = unmatched[:, :, back.clamp(min=0)]
-        matched = matches(tokens, after, first, last)
-        control[:, :, first:last] = torch.where(matched[:, None], expected, 0).sum(-1)
-    return control
+    """Values of the offsets of a query's matches, summed."""
+    found, n = torch.zeros_like(by_offset), tokens.shape[1]
+    for first, last, _ in blocks_of(n, row=tokens.numel()):
+        sequence, query, key = _places(tokens, after, first, last)
+        _add_at(found, sequence, query, by_offset[sequence, :, query - key])
+    return found
+
+
+def _add_at(total: Tensor, sequence: Tensor, place: Tensor, values: Tensor) -> None:
+    """total[sequence, :, place] += values, [match head], where places may come more than once."""
+    total.mT.index_put_((sequence, place), values, accumulate=True)
 
 
 def _at_offset(attention: Attention, offset: int) -> Float[Tensor, "batch head query"]:
@@ -193,17 +202,20 @@ def _at_offset(attention: Attention, offset: int) -> Float[Tensor, "batch head q
 
 
 def _add_by_offset(
-    total: Tensor, block: Float[Tensor, "batch head query key"] | Bool[Tensor, "batch head query key"], first: int
+    total: Float64[Tensor, "batch head offset"],
+    block: Float[Tensor, "batch head query key"],
+    first: int,
+    from_key: int = 0,
 ) -> None:
     """Add the sums along a block's diagonals, offset by offset; its queries are those from `first` on."""
-    last = first + block.shape[2]
-    turned = block[..., :last].flip(-1)  # row r, column c: offset first + r - (last - 1) + c
-    # one more column than rows are apart: read with rows one shorter, each row starts one column later than the last
-    skewed = torch.nn.functional.pad(turned, (0, last - first)).flatten(-2)[
-        ..., : (last - first) * (2 * last - first - 1)
-    ]
-    sums = skewed.unflatten(-1, (last - first, 2 * last - first - 1)).sum(-2, dtype=total.dtype)
-    total[..., :last] += sums[..., last - first - 1 :]
+    n = block.shape[2]
+    last = first + n
+    width = n + last
+    flat = block.new_zeros(*block.shape[:2], n * (width + 1))
+    flat[..., : n * width].unflatten(-1, (n, width))[..., n + from_key :] = block[..., from_key:last]
+    # read with rows one longer, each row starts one column earlier than the last: offset o stands in column last - o
+    sums = flat.unflatten(-1, (n, width + 1)).sum(-2, dtype=torch.float64)
+    total[..., :last] += sums[..., 1 : last + 1].flip(-1)
 
 
 def _zeros(attention: Attention, n: int) -> Float64[Tensor, "batch head number"]:
