@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .comparing import compare
     from .family import run_family
-    from .recipes import RECIPES, TrainingRecipe
+    from .recipes import RECIPES, LanguageRecipe, TrainingRecipe
     from .report import Report
     from .running import run
     from .training import train
     from .verifying import Verification, verify
 
 _HOMES = {
+    "LanguageRecipe": "recipes",
     "RECIPES": "recipes",
     "Report": "report",
     "TrainingRecipe": "recipes",
@@ -27,6 +28,7 @@ _HOMES = {
 }
 __all__ = [
     "RECIPES",
+    "LanguageRecipe",
     "Report",
     "TrainingRecipe",
     "Verification",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.errors import UsageError
-from ..models.catalogue import HAIKU, LAYOUTS, MODEL_ARGS, find, read_header, shipped
+from ..models.catalogue import HAIKU, LANGUAGE_FORMAT, LAYOUTS, MODEL_ARGS, find, read_header, shipped
 from ..probes import registered
 
 Row = dict[str, Any]
@@ -75,15 +75,16 @@ def _checkpoints() -> list[Row]:
     found: list[Row] = []
     for name, path in shipped().items():
         header = read_header(path)
-        config = header.config
+        config, language = header.config, header.format == LANGUAGE_FORMAT
         found.append(
             {
                 "name": name,
                 "layers": config.get("n_layers", 1),
-                "tied": config.get("tied", True),
+                "tied": config.get("tied", not language),
                 "heads": config.get("n_heads", 1),
-                "attention": "softmax" if config.get("softmax") else "linear",
-                "d_in": config["d_in"],
+                "attention": "softmax" if language or config.get("softmax") else "linear",
+                "mlps": config.get("d_mlp") is not None,
+                "reads": f"{config['d_vocab']} tokens" if language else f"x of width {config['d_in']}",
                 "seeds": sorted({member.seed for member in header.members}),
                 "steps": sorted({member.step for member in header.members}),
             }

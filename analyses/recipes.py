@@ -1,34 +1,39 @@
 """Training recipes: everything that decides a training's weights, as plain values, so that listing them needs no torch.
 
-The settings are those of von Oswald et al. 2023 (arXiv 2212.07677), read in their notebooks where text and code
-disagree: clip at 0.001 (the text says 10), Adam's b2 0.98 (the text says default parameters).
+The settings of the regressions are those of von Oswald et al. 2023 (arXiv 2212.07677), read in their notebooks where
+text and code disagree: clip at 0.001 (the text says 10), Adam's b2 0.98 (the text says default parameters).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..data.errors import UsageError
+from ..data.errors import UsageError, nearest
 
 if TYPE_CHECKING:
+    from ..data.grammar import Grammar
     from ..data.regression import LinearRegression
+    from ..data.segments import RepeatedSegments
+    from ..models.attention_only import AttentionOnlyConfig
     from ..models.regression_transformer import RegressionConfig
 
 
 @dataclass(frozen=True)
-class TrainingRecipe:
-    """A training of an in-context regression transformer, several seeds of it.
+class BaseRecipe(ABC):
+    """What the recipes of every kind of model have.
 
     name:              what its checkpoints are called
     summary:           what it trains, in a line
-    model:             settings of `models.RegressionConfig`; d_in and d_out are the tasks'
-    tasks:             settings of `data.LinearRegression`; every step draws fresh tasks
+    model:             settings of the model; the widths that the tasks decide are theirs
+    tasks:             settings of the tasks; every step draws fresh ones
     checkpoint_steps:  steps whose weights are kept, before that step's update; the last is the end of the training
-    init_scale:        variance scale of the initial weights (the authors': 0.002 / n_layers)
+    init_scale:        of the initial weights
     clip_norm:         bound on the global norm of each seed's gradient, applied before Adam
     learning_rate, b1, b2, eps:  Adam's, without weight decay or schedule
     """
@@ -71,36 +76,106 @@ class TrainingRecipe:
         return self.checkpoint_steps[-1]
 
     @cached_property
-    def family(self) -> LinearRegression:
+    @abstractmethod
+    def family(self) -> Any:
         """The tasks as a family."""
-        from ..data.regression import LinearRegression
-
-        return LinearRegression(**self.tasks)
 
     @cached_property
-    def config(self) -> RegressionConfig:
-        """The model's configuration. Heads are as wide as tokens unless the recipe says otherwise."""
-        from ..models.regression_transformer import RegressionConfig
+    @abstractmethod
+    def config(self) -> Any:
+        """The model's configuration."""
 
-        d_in, d_out = self.family.d_in, self.family.d_out
-        return RegressionConfig.from_dict({"d_in": d_in, "d_out": d_out, "d_head": d_in + d_out, **self.model})
+    @property
+    def vocabulary(self) -> dict[str, Any]:
+        """What a language model's file says of its tokens: which one sequences begin with, and what each one says."""
+        return {}
 
     def as_dict(self) -> dict[str, Any]:
         """Every setting that decides the weights, defaults of model and tasks included."""
-        full = {"model": self.config.as_dict(), "tasks": asdict(self.family)}
+        full = {"model": self.config.as_dict(), "tasks": {**self.tasks, **asdict(self.family)}}
         lists = {"seeds": list(self.seeds), "checkpoint_steps": list(self.checkpoint_steps)}
         settings = {**asdict(self), **full, **lists}
         del settings["summary"]
         return settings
 
 
-def _table(*recipes: TrainingRecipe) -> dict[str, TrainingRecipe]:
+@dataclass(frozen=True)
+class TrainingRecipe(BaseRecipe):
+    """A training of an in-context regression transformer, several seeds of it.
+
+    model:       settings of `models.RegressionConfig`
+    tasks:       settings of `data.LinearRegression`
+    init_scale:  variance scale of the initial weights (the authors': 0.002 / n_layers)
+    """
+
+    @cached_property
+    def family(self) -> LinearRegression:
+        from ..data.regression import LinearRegression
+
+        return LinearRegression(**self.tasks)
+
+    @cached_property
+    def config(self) -> RegressionConfig:
+        """Heads are as wide as tokens unless the recipe says otherwise."""
+        from ..models.regression_transformer import RegressionConfig
+
+        d_in, d_out = self.family.d_in, self.family.d_out
+        return RegressionConfig.from_dict({"d_in": d_in, "d_out": d_out, "d_head": d_in + d_out, **self.model})
+
+
+LANGUAGES: Mapping[str, str] = {
+    "grammar": "mesascope.data.grammar:Grammar",
+    "repeated-segments": "mesascope.data.segments:RepeatedSegments",
+}
+"""Families of training sequences by name, `"module:class"`."""
+
+
+@dataclass(frozen=True)
+class LanguageRecipe(BaseRecipe):
+    """A training of an `AttentionOnlyTransformer` on the next token of fresh sequences; the loss is in nats a token.
+
+    model:       settings of `models.AttentionOnlyConfig`
+    tasks:       the sequences: "family", a name in `LANGUAGES`, and its settings
+    init_scale:  standard deviation of the initial weights; biases start at 0, norms' scales at 1
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    batch_size: int = 32
+    init_scale: float = 0.1
+    learning_rate: float = 3e-3
+    clip_norm: float = 1.0
+
+    @cached_property
+    def family(self) -> RepeatedSegments | Grammar:
+        settings = dict(self.tasks)
+        name = settings.pop("family", None)
+        if name not in LANGUAGES:
+            raise UsageError(f"tasks: family {name!r} is not known; {nearest(str(name), LANGUAGES)}")
+        module, _, kind = LANGUAGES[name].removeprefix("mesascope").partition(":")
+        return getattr(import_module(f".{module}", __package__), kind)(**settings)
+
+    @cached_property
+    def config(self) -> AttentionOnlyConfig:
+        from ..models.attention_only import AttentionOnlyConfig
+
+        return AttentionOnlyConfig.from_dict(
+            {"d_vocab": self.family.d_vocab, "n_ctx": self.family.length, **self.model}
+        )
+
+    @property
+    def vocabulary(self) -> dict[str, Any]:
+        return {"bos": self.family.bos, "words": getattr(self.family, "words", None)}
+
+
+def _table(*recipes: BaseRecipe) -> dict[str, BaseRecipe]:
     return {recipe.name: recipe for recipe in recipes}
 
 
+_SMALL_ATTENTION = {"d_model": 64, "n_heads": 4, "d_head": 16, "positions": "rotary"}
+_ALONG_INDUCTION = (0, 500, 1000, 1300, 1400, 1450, 1500, 1600, 2000, 4000)
 _STEPS_5000 = (0, 100, 200, 300, 400, 500, 750, 1000, 1250, 1500, 2000, 2500, 3000, 4000, 5000)
 
-RECIPES: Mapping[str, TrainingRecipe] = _table(
+RECIPES: Mapping[str, BaseRecipe] = _table(
     TrainingRecipe(
         name="lsa-1layer",
         summary="one layer of linear self-attention on linear regression: one step of gradient descent?",
@@ -132,5 +207,27 @@ RECIPES: Mapping[str, TrainingRecipe] = _table(
         )
         for n_heads in (1, 2)
     ),
+    LanguageRecipe(
+        name="induction-2layer",
+        summary="two layers of attention on random segments that come back: induction heads",
+        model={"n_layers": 2, **_SMALL_ATTENTION},
+        tasks={"family": "repeated-segments"},
+        checkpoint_steps=_ALONG_INDUCTION,
+    ),
+    LanguageRecipe(
+        name="induction-1layer",
+        summary="the same with one layer, in which there can be no induction head",
+        model={"n_layers": 1, **_SMALL_ATTENTION},
+        tasks={"family": "repeated-segments"},
+        checkpoint_steps=_ALONG_INDUCTION,
+    ),
+    LanguageRecipe(
+        name="tiny-grammar",
+        summary="three layers with MLPs on text from a probabilistic grammar of English, whose entropy is known",
+        model={"n_layers": 3, "d_model": 64, "n_heads": 4, "d_head": 16, "d_mlp": 256},
+        tasks={"family": "grammar"},
+        checkpoint_steps=(0, 100, 300, 800, 2000, 5000),
+    ),
 )
-"""The recipes by name. The first two ship, in `data/checkpoints/` under the same names."""
+"""The recipes by name. Those in `SHIPPED` ship, in `data/checkpoints/` under the same names."""
+SHIPPED = ("lsa-1layer", "lsa-2layer-recurrent", "induction-2layer", "induction-1layer")

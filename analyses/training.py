@@ -20,13 +20,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data.errors import MesascopeError, UsageError
-from ..data.stream import draw_step
 from ..models.catalogue import read_header
 from ..models.checkpoint import save_checkpoint
-from ..models.merged import predict_seeds
 from ..probes.probe import Progress, silent
-from .recipes import TrainingRecipe
-from .training_run import TrainingRun, changes, readable_errors, unflatten
+from .objectives import losses_and_gradient, unflatten
+from .recipes import BaseRecipe
+from .training_run import TrainingRun, changes, readable_errors
 
 SAVE_EVERY = 250  # steps between two writes of the .partial file
 REPORT_EVERY = 20  # steps between two reports of progress
@@ -34,7 +33,7 @@ Record = dict[str, Any]
 
 
 def train(
-    recipe: TrainingRecipe,
+    recipe: BaseRecipe,
     path: str | Path,
     seeds: Sequence[int] | None = None,
     device: str = "cpu",
@@ -74,7 +73,7 @@ def train(
     return path
 
 
-def _advance(recipe: TrainingRecipe, run: TrainingRun, partial: Path, record: Record, progress: Progress) -> None:
+def _advance(recipe: BaseRecipe, run: TrainingRun, partial: Path, record: Record, progress: Progress) -> None:
     """Run to the last step, or to an interruption; either way the state is in `partial` then."""
     with _deferred_interruption() as interruption:
         while len(run.kept) < len(recipe.checkpoint_steps) and not interruption.signal:
@@ -93,16 +92,9 @@ def _advance(recipe: TrainingRecipe, run: TrainingRun, partial: Path, record: Re
         raise KeyboardInterrupt  # whoever handles the signal let it pass, but the training has stopped
 
 
-def step(recipe: TrainingRecipe, run: TrainingRun) -> None:
+def step(recipe: BaseRecipe, run: TrainingRun) -> None:
     """Draw every seed's tasks, keep the weights where the recipe says so, and update them unless this is the end."""
-    inputs, targets = draw_step(recipe.family, recipe.batch_size, recipe.seeds, run.step)
-    config, device = recipe.config, run.weights.device
-    with torch.enable_grad():
-        weights = run.weights.detach().requires_grad_()
-        predictions = predict_seeds(config, unflatten(config, weights), inputs.to(device))
-        losses = 0.5 * (predictions - targets.to(device)).square().sum(dim=2).mean(dim=1)
-        (gradient,) = torch.autograd.grad(losses.sum(), weights)
-    losses = losses.detach()
+    losses, gradient = losses_and_gradient(recipe, run.weights, run.step)
     if not losses.isfinite().all():
         raise _diverged(recipe, run.step, losses)
     if run.step in recipe.checkpoint_steps:
@@ -111,7 +103,7 @@ def step(recipe: TrainingRecipe, run: TrainingRun) -> None:
         adam_step(run, gradient, recipe)
 
 
-def adam_step(run: TrainingRun, gradient: Float[Tensor, "seed parameter"], recipe: TrainingRecipe) -> None:
+def adam_step(run: TrainingRun, gradient: Float[Tensor, "seed parameter"], recipe: BaseRecipe) -> None:
     """One update of every seed, in place: its gradient is clipped to the global norm, then handed to Adam."""
     norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
     gradient = gradient * (recipe.clip_norm / norm).clamp(max=1.0)
@@ -123,7 +115,7 @@ def adam_step(run: TrainingRun, gradient: Float[Tensor, "seed parameter"], recip
     run.weights.addcdiv_(mean, deviation, value=-recipe.learning_rate)
 
 
-def _diverged(recipe: TrainingRecipe, step: int, losses: Float[Tensor, " seed"]) -> MesascopeError:
+def _diverged(recipe: BaseRecipe, step: int, losses: Float[Tensor, " seed"]) -> MesascopeError:
     row = int((~losses.isfinite()).nonzero()[0])
     return MesascopeError(
         f"training {recipe.name}: the loss of seed {recipe.seeds[row]} is {losses[row].item()} at step {step};"
@@ -131,7 +123,7 @@ def _diverged(recipe: TrainingRecipe, step: int, losses: Float[Tensor, " seed"])
     )
 
 
-def _write_family(path: Path, recipe: TrainingRecipe, run: TrainingRun, record: Record) -> None:
+def _write_family(path: Path, recipe: BaseRecipe, run: TrainingRun, record: Record) -> None:
     config = recipe.config
     tensors, losses = {}, {}
     for step, rows, step_losses in zip(recipe.checkpoint_steps, run.kept, run.losses, strict=True):
@@ -140,7 +132,7 @@ def _write_family(path: Path, recipe: TrainingRecipe, run: TrainingRun, record: 
             tensors |= {f"seed{seed}/step{step}/{name}": weight[i] for name, weight in named.items()}
             losses.setdefault(f"seed{seed}", []).append(float(f"{step_losses[i].item():.6g}"))
     with readable_errors(path):
-        save_checkpoint(path, config, tensors, {**record, "training_loss": losses})
+        save_checkpoint(path, config, tensors, {**record, "training_loss": losses}, **recipe.vocabulary)
 
 
 def _made_with(device: str) -> Record:

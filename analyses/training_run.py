@@ -15,11 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..data.batch import canonical_json, generator
+from ..data.batch import canonical_json
 from ..data.errors import UsageError
 from ..models.checkpoint import write_atomically
-from ..models.regression_transformer import RegressionConfig, initialise
-from .recipes import TrainingRecipe
+from .objectives import flatten, initial
+from .recipes import BaseRecipe
 
 FORMAT = "mesascope-training-1"
 
@@ -28,7 +28,7 @@ FORMAT = "mesascope-training-1"
 class TrainingRun:
     """Weights of every seed before update number `step`, Adam's moments, and what was kept at checkpoints so far.
 
-    Each seed's parameters lie in one row, in the order of `RegressionConfig.shapes`.
+    Each seed's parameters lie in one row, in the order of its configuration's `shapes`.
     """
 
     step: int
@@ -39,14 +39,9 @@ class TrainingRun:
     losses: list[Float[Tensor, " seed"]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, recipe: TrainingRecipe) -> TrainingRun:
+    def start(cls, recipe: BaseRecipe) -> TrainingRun:
         """Every seed's own initial weights."""
-        config = recipe.config
-        rows = []
-        for seed in recipe.seeds:
-            module = initialise(config, recipe.init_scale, generator(seed, "initial weights"))
-            rows.append(torch.cat([module.get_parameter(name).flatten() for name in config.shapes]).float())
-        weights = torch.stack(rows)
+        weights = torch.stack([flatten(recipe.config, initial(recipe, seed)) for seed in recipe.seeds])
         return cls(0, weights, torch.zeros_like(weights), torch.zeros_like(weights))
 
     def to(self, device: str) -> TrainingRun:
@@ -86,13 +81,6 @@ class TrainingRun:
             )
         run.kept, run.losses = list(tensors.get("kept", ())), list(tensors.get("losses", ()))
         return run
-
-
-def unflatten(config: RegressionConfig, rows: Float[Tensor, "seed parameter"]) -> dict[str, Float[Tensor, "seed ..."]]:
-    """Rows as named parameters with a leading seed dimension."""
-    shapes = {name: torch.Size(shape) for name, shape in config.shapes.items()}
-    parts = rows.split([shape.numel() for shape in shapes.values()], dim=1)
-    return {name: part.reshape(len(rows), *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
 def changes(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str = "") -> list[str]:

@@ -72,6 +72,8 @@ class Header:
     """What a checkpoint file says of itself, before any tensor is read.
 
     format:  of which of our transformers it holds the weights
+    bos:     the token that sequences begin with, and
+    words:   what the tokens say, as they are written there
     """
 
     path: Path
@@ -80,6 +82,8 @@ class Header:
     members: tuple[Member, ...]
     names: tuple[str, ...]
     format: str = FORMAT
+    bos: str | None = None
+    words: str | None = None
 
     def select(self, revision: str | None) -> tuple[Member, ...]:
         """Members that a revision names: "seed3", "step1000", "seed3-step1000", "all"; None: every seed's last step."""
@@ -124,7 +128,8 @@ def read_header(path: Path) -> Header:
     if prefixes and (strangers := sorted(set(raw) - set(prefixes))):
         raise CheckpointRefused(f"{path.name}: surplus tensor {strangers[0]!r} beside a family of checkpoints")
     members = tuple(sorted(Member(int(seed), int(step)) for seed, step in set(prefixes.values())))
-    return Header(path, config, record, members, tuple(sorted(raw)), metadata["format"])
+    said = (metadata["format"], metadata.get("bos"), metadata.get("words"))
+    return Header(path, config, record, members, tuple(sorted(raw)), *said)
 
 
 def _json_object(path: Path, metadata: Mapping[str, Any], key: str) -> dict[str, Any]:

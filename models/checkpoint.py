@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from .catalogue import FORMAT, LANGUAGE_FORMAT, Header, Member
 from .regression_transformer import RegressionConfig, RegressionTransformer
 from .regressors import TransformerRegressor, weights_sha256
 from .subject import Source
+from .word_level import read_words, word_level
 
 _DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
@@ -30,10 +34,20 @@ def save_checkpoint(
     config: RegressionConfig | AttentionOnlyConfig,
     parameters: Mapping[str, Tensor],
     record: Mapping[str, Any] | None = None,
+    bos: int | None = None,
+    words: Sequence[str] | None = None,
 ) -> None:
-    """Write one checkpoint (names W_Q, …) or a family (names seed0/step500/W_Q, …), complete or not at all."""
+    """Write one checkpoint (names W_Q, …) or a family (names seed0/step500/W_Q, …), complete or not at all.
+
+    bos:    the token that a language model's sequences begin with
+    words:  what its tokens say, by id, BOS among them: text can then go in, word by word
+    """
     kind = FORMAT if isinstance(config, RegressionConfig) else LANGUAGE_FORMAT
     metadata = {"format": kind, "config": canonical_json(config.as_dict()), "record": canonical_json(record or {})}
+    if bos is not None:
+        metadata["bos"] = str(bos)
+    if words is not None:
+        metadata["words"] = canonical_json(list(words))
     # clones: the format refuses tensors that share memory, and writes them as they lie there
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in parameters.items()
@@ -91,7 +105,25 @@ def open_member(
     )
     if isinstance(module, RegressionTransformer):
         return TransformerRegressor(module, source)
-    return AttentionOnlyModel(module, source)
+    bos, words = _vocabulary(header, module.config.d_vocab)
+    digest = None if header.words is None else hashlib.sha256(header.words.encode()).hexdigest()
+    source = replace(source, facts={**source.facts, "bos": bos, "tokenizer_sha256": digest})
+    return AttentionOnlyModel(module, source, None if words is None or bos is None else word_level(words, bos))
+
+
+def _vocabulary(header: Header, d_vocab: int) -> tuple[int | None, tuple[str, ...] | None]:
+    """The token that sequences begin with and what every token says, where the file tells."""
+    bos, words = header.bos, None
+    if bos is not None and not (re.fullmatch("0|[1-9][0-9]{0,9}", bos, re.ASCII) and int(bos) < d_vocab):
+        raise CheckpointRefused(f"{header.path.name}: bos = {bos!r:.40}, expected a token below {d_vocab}")
+    if header.words is not None:
+        try:
+            words = read_words(header.words, d_vocab)
+        except CheckpointRefused as error:
+            raise CheckpointRefused(f"{header.path.name}: {error}") from error
+        if bos is None:
+            raise CheckpointRefused(f"{header.path.name}: words without a bos, expected the one that begins sequences")
+    return None if bos is None else int(bos), words
 
 
 def _module(header: Header, parameters: Mapping[str, Tensor]) -> RegressionTransformer | AttentionOnlyTransformer:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from mesascope.analyses import cli, training
+from mesascope.analyses import cli, objectives, training
+from mesascope.analyses.objectives import unflatten
 from mesascope.analyses.recipes import RECIPES, TrainingRecipe
 from mesascope.analyses.training import adam_step, train
-from mesascope.analyses.training_run import TrainingRun, unflatten
+from mesascope.analyses.training_run import TrainingRun
 from mesascope.data.errors import CheckpointRefused, MesascopeError, UsageError
 from mesascope.data.regression import LinearRegression
 from mesascope.models.catalogue import read_header, shipped
@@ -186,7 +187,7 @@ def test_a_damaged_partial_is_refused(content: bytes, tmp_path: Path) -> None:
 
 def test_a_finished_training_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = train(TINY, tmp_path / "mine")
-    monkeypatch.setattr(training, "draw_step", None)
+    monkeypatch.setattr(objectives, "draw_step", None)
     assert train(TINY, path) == path
     with pytest.raises(TypeError):
         train(TINY, path, force=True)
@@ -205,7 +206,7 @@ def test_what_is_already_there_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(training, "draw_step", None)
+    monkeypatch.setattr(objectives, "draw_step", None)
     with pytest.raises(UsageError, match="cannot be written"):
         train(TINY, tmp_path / "file" / "mine")
 
