@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..data.errors import UsageError
+from ..data.errors import TaskError, UsageError
 
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 """Files one of which a directory must hold for text to go in."""
@@ -26,10 +26,13 @@ def knows_words(tokenizer: Any) -> bool:
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:
-    """A text's token ids, with none put before or after them."""
+    """A text's token ids, with none put before or after them. TaskError for what the tokenizer has no token for."""
     # transformers warns of documents longer than a context; they are cut into windows
     quiet = {"verbose": False} if hasattr(tokenizer, "special_tokens_map") else {}
-    encoded = tokenizer.encode(text, add_special_tokens=False, **quiet)
+    try:
+        encoded = tokenizer.encode(text, add_special_tokens=False, **quiet)
+    except Exception as error:  # that is all tokenizers raises
+        raise TaskError(f"{text!r:.60}: the tokenizer knows no token for a part of it ({error!s:.80})") from error
     return list(getattr(encoded, "ids", encoded))
 
 

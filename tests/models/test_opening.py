@@ -11,6 +11,7 @@ import pytest
 import torch
 from mesascope.data import CheckpointRefused, MesascopeError, UsageError
 from mesascope.models import (
+    LanguageModel,
     RegressionConfig,
     RegressionTransformer,
     from_transformer,
@@ -103,6 +104,9 @@ def test_every_shipped_checkpoint_opens_and_answers() -> None:
         for subject in load_all(name):
             assert subject.source.path is None
             assert subject.source.record
+            if isinstance(subject, LanguageModel):
+                assert subject.logits(torch.zeros(2, 5, dtype=torch.int64)).shape == (2, 5, subject.shape.d_vocab)
+                continue
             inputs = torch.zeros(2, 5, subject.d_in + subject.d_out, dtype=subject.dtype)
             assert subject.predict(inputs).shape == (2, subject.d_out)
 
