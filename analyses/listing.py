@@ -97,6 +97,13 @@ def _layouts() -> list[Row]:
     return [{"name": name, "what": what, "model_args": keys.get(name, [])} for name, what in LAYOUTS.items()]
 
 
+def _tasks() -> list[Row]:
+    """Tasks to examine models by, and what language models are trained on."""
+    from .recipes import LANGUAGES
+
+    return _described({**TASKS, **LANGUAGES})
+
+
 def _recipes() -> list[Row]:
     from .recipes import RECIPES
 
@@ -125,7 +132,7 @@ def _hub_revisions(model: str) -> list[Row]:
 _LISTS: dict[str, Callable[[], list[Row]]] = {
     "probes": lambda: _described(registered()),
     "checkpoints": _checkpoints,
-    "tasks": lambda: _described(TASKS),
+    "tasks": _tasks,
     "layouts": _layouts,
     "recipes": _recipes,
 }

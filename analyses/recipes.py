@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from importlib import import_module
 from itertools import pairwise
@@ -152,7 +152,11 @@ class LanguageRecipe(BaseRecipe):
         if name not in LANGUAGES:
             raise UsageError(f"tasks: family {name!r} is not known; {nearest(str(name), LANGUAGES)}")
         module, _, kind = LANGUAGES[name].removeprefix("mesascope").partition(":")
-        return getattr(import_module(f".{module}", __package__), kind)(**settings)
+        family = getattr(import_module(f".{module}", __package__), kind)
+        known = [field.name for field in fields(family)]
+        if strangers := sorted(set(settings) - set(known)):
+            raise UsageError(f"tasks: {strangers[0]!r} is no setting of {name}; {nearest(strangers[0], known)}")
+        return family(**settings)
 
     @cached_property
     def config(self) -> AttentionOnlyConfig:
@@ -226,7 +230,8 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
         summary="three layers with MLPs on text from a probabilistic grammar of English, whose entropy is known",
         model={"n_layers": 3, "d_model": 64, "n_heads": 4, "d_head": 16, "d_mlp": 256},
         tasks={"family": "grammar"},
-        checkpoint_steps=(0, 100, 300, 800, 2000, 5000),
+        checkpoint_steps=(0, 100, 300, 800, 2000, 4000),
+        learning_rate=1e-3,
     ),
 )
 """The recipes by name. Those in `SHIPPED` ship, in `data/checkpoints/` under the same names."""

@@ -119,7 +119,9 @@ class Documents:
 
 @dataclass(frozen=True)
 class Grammar:
-    """Documents of `length` tokens: BOS, which has the last id, then sentences, the last of them cut off.
+    """English sentences from a grammar whose every probability is known.
+
+    A document has `length` tokens: BOS, which has the last id, then sentences, the last of them cut off.
 
     seed:        decides which words of a class are the frequent ones (singular and plural share their rank)
     zipf:        the n-th most frequent word of a class has probability proportional to n^-zipf

@@ -22,7 +22,9 @@ from .errors import TaskError
 
 @dataclass(frozen=True)
 class RepeatedSegments:
-    """Sequences of `length` tokens: BOS, which has the last id, and words 0 to n_words - 1.
+    """Random words among which earlier stretches come back, at no fixed distance.
+
+    A sequence has `length` tokens: BOS, which has the last id, and words 0 to n_words - 1.
 
     n_words:   at least length - 1, so that a sequence cannot run out of fresh words
     shortest:  words in a span, at least

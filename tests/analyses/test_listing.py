@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from mesascope.analyses.listing import TASKS, describe, rows
+from mesascope.analyses.recipes import LANGUAGES, RECIPES
 from mesascope.data.errors import CheckpointRefused, UsageError
 from mesascope.data.regression import RegressionTasks
 from mesascope.models.catalogue import LAYOUTS, shipped
@@ -22,7 +23,7 @@ def test_every_family_of_tasks_is_listed() -> None:
     assert families == set(TASKS) - {"file"}
 
 
-@pytest.mark.parametrize("target", [*registered().values(), *TASKS.values()])
+@pytest.mark.parametrize("target", [*registered().values(), *TASKS.values(), *LANGUAGES.values()])
 def test_a_description_read_from_the_source_is_that_of_the_object(target: str) -> None:
     module, _, name = target.partition(":")
     thing = getattr(import_module(module), name)
@@ -44,6 +45,17 @@ def test_lists_name_what_there_is() -> None:
     assert {row["name"] for row in rows("probes")} == set(registered())
     assert {row["name"] for row in rows("layouts")} == set(LAYOUTS)
     assert {row["name"] for row in rows("checkpoints")} == set(shipped())
+    assert {row["name"] for row in rows("recipes")} == set(RECIPES)
+    assert {row["name"] for row in rows("tasks")} == {*TASKS, *LANGUAGES}
+
+
+def test_checkpoints_say_what_they_read() -> None:
+    found = {row["name"]: row for row in rows("checkpoints")}
+    assert found["lsa-1layer"]["reads"] == "x of width 10"
+    assert (found["lsa-1layer"]["attention"], found["lsa-1layer"]["tied"]) == ("linear", True)
+    assert found["induction-2layer"]["reads"] == "129 tokens"
+    assert (found["induction-2layer"]["attention"], found["induction-2layer"]["tied"]) == ("softmax", False)
+    assert (found["induction-2layer"]["layers"], found["induction-2layer"]["heads"]) == (2, 4)
 
 
 def test_revisions_are_of_a_model() -> None:
