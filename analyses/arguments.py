@@ -17,7 +17,9 @@ from ..models.catalogue import HAIKU, LAYOUTS, MODEL_ARGS
 LISTS = ("probes", "checkpoints", "tasks", "layouts", "recipes", "revisions")
 FIGURES = ("none", "png", "paper")
 FORMATS = ("pdf", "svg", "png")
-DTYPES = ("float32", "float64")
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+SETTING_FLAGS = ("tasks", "text", "tokens", "limit", "compatibility_scores")
+"""Flags that are settings of the probes that have them."""
 EXIT_CODES = """\
 exit codes:
   0  done (also: a probe does not apply)         1  some items failed, or verify found a difference
@@ -247,14 +249,14 @@ def _add_run(parser: Parser) -> None:
     add("--compatibility-scores", action="store_true", help="other definitions of induction scores as well")
     add("--seed", type=whole("--seed", 0), metavar="N", help=f"of everything drawn at random (default {default.seed})")
     add("--device", help=f"cpu, cuda, cuda:1, mps (default {default.device})")
-    add("--dtype", type=one_of("--dtype", DTYPES), help=f"{' or '.join(DTYPES)} (default: the checkpoint's own)")
+    add("--dtype", type=one_of("--dtype", DTYPES), help=f"{', '.join(DTYPES)} (default: the checkpoint's own)")
     size = "tasks or sequences in one forward pass (default: the probe's own)"
     add("--batch-size", type=whole("--batch-size", 1), metavar="N", help=size)
     add("-o", "--output-dir", metavar="DIR", help=f"where reports go (default ./{default.output_dir})")
     figures = f"none, png, or paper: pdf, svg and png (default {default.figures})"
     add("--figures", type=one_of("--figures", FIGURES), metavar="KIND", help=figures)
     add("--config", metavar="FILE", help="these options in TOML or JSON; the command line wins")
-    add("--offline", action="store_true", help="never look on a hub (nothing here does so far)")
+    add("--offline", action="store_true", help="nothing is ever fetched; this tells every library so")
     add("--force", action="store_true", help="measure again what has a report already")
     add("--dry-run", action="store_true", help="say what would run, what does not apply, and about how much memory")
     _add_verbosity(parser)

@@ -19,9 +19,11 @@ import numpy as np
 import torch
 
 from ..data.batch import canonical_json
-from ..models.catalogue import HAIKU, MODEL_ARGS, REMAKEABLE
+from ..models.catalogue import DECLARED, HAIKU, HUGGING_FACE, MODEL_ARGS, remakeable
+from ..models.language_model import LanguageModel
 from ..models.subject import Source, Subject
 from ..probes.probe import Findings, Probe
+from .arguments import SETTING_FLAGS
 from .records import measure_record, plain
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -35,18 +37,37 @@ NOT_ALONE = "the record alone does not open these weights: it can be verified on
 def provenance(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size: int) -> dict[str, Any]:
     """How the result was made. All that may differ from machine to machine stands under "environment"."""
     first = subjects[0]
-    loadable = all(subject.source.layout in REMAKEABLE for subject in subjects)
+    layouts = {subject.source.layout for subject in subjects}
+    loadable = all(remakeable(layout) for layout in layouts)
     return {
-        "command": command(subjects, probe, seed, batch_size) if loadable else None,
+        "command": command(subjects, probe, seed, batch_size) if loadable and DECLARED not in layouts else None,
         "python": python(subjects, probe, seed, batch_size),
         "verification": "mesascope verify makes it again from the recorded checkpoint" if loadable else NOT_ALONE,
         "device": first.device.type,
         "dtype": _dtype(first),
         "batch_size": batch_size,
+        **_of_language(first),
         "input_files": probe.fingerprint(),
         "code_sha256": code_sha256(type(probe)),
-        "environment": environment(first.device),
+        "environment": _with_packages(environment(first.device), subjects),
     }
+
+
+def _of_language(subject: Subject) -> dict[str, Any]:
+    """How a language model's sequences begin, who reads its texts, and what its attention is computed by."""
+    if not isinstance(subject, LanguageModel):
+        return {}
+    return {
+        "bos": subject.bos,
+        "tokenizer_sha256": subject.source.facts.get("tokenizer_sha256"),
+        "attention_implementation": subject.attention_implementation,
+    }
+
+
+def _with_packages(environment: dict[str, Any], subjects: Sequence[Subject]) -> dict[str, Any]:
+    """The versions that these subjects depend on, beside those that every result does."""
+    more = {name: _version(name) for subject in subjects for name in subject.packages}
+    return {**environment, "packages": {**environment["packages"], **more}}
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -119,7 +140,7 @@ def key(subject: Subject, probe: Probe, seed: int, batch_size: int, findings: Fi
     source = subject.source
     identity = {
         "weights": source.weights_sha256 or _findings_sha256(findings),
-        "layout": source.layout,
+        "layout": DECLARED if source.layout.endswith(".toml") else source.layout,  # what it says is in the facts
         "facts": source.facts,
         "record": source.record,
         "probe": [probe.name, probe.version, code_sha256(type(probe))],
@@ -160,15 +181,18 @@ def command(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size: in
     """The shell command that makes the result, whoever made it: without output folder, --force, -q and --json."""
     first, sources = subjects[0], [subject.source for subject in subjects]
     words = ["mesascope", "run", *dict.fromkeys(_model(source) for source in sources)]
-    if revisions := [source.revision for source in sources if source.revision]:
+    if revisions := [revision for source in sources if (revision := source.revision or source.commit)]:
         words += ["--revision", ",".join(dict.fromkeys(revisions))]
     words += ["--probe", probe.name]
-    if sources[0].layout == HAIKU:
-        words += ["--layout", HAIKU, "--model-args", _pairs(model_args(sources[0].facts))]
+    told = told_beside(vars(sources[0]))
+    if "layout" in told:
+        words += ["--layout", told["layout"]]
+    if told.get("model_args"):
+        words += ["--model-args", _pairs(told["model_args"])]
     changed = _changed_settings(probe)
-    for flag in ("tasks", "limit"):
-        if flag in changed:
-            words += [f"--{flag}", str(changed.pop(flag))]
+    for name in (name for name in SETTING_FLAGS if name in changed):
+        value, flag = changed.pop(name), f"--{name.replace('_', '-')}"
+        words += [flag] if value is True else [flag, str(value)]
     if changed:
         words += ["--probe-args", _pairs(changed)]
     words += ["--seed", str(seed), "--batch-size", str(batch_size), "--dtype", _dtype(first)]
@@ -198,11 +222,12 @@ def python(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size: int
 
 def _load(subject: Subject) -> str:
     source = subject.source
-    if source.layout not in REMAKEABLE:
+    if not remakeable(source.layout):
         return f"...  # {source.name!r}, to be opened as it was when this was made"
     words = [repr(_model(source))]
-    words += [f"revision={source.revision!r}"] if source.revision else []
-    words += [f"model_args={model_args(source.facts)!r}"] if source.layout == HAIKU else []
+    revision = source.revision or source.commit
+    words += [f"revision={revision!r}"] if revision else []
+    words += [f"{name}={value!r}" for name, value in told_beside(vars(source)).items() if value]
     words += [f"device={subject.device.type!r}"] if subject.device.type != "cpu" else []
     return f"models.load({', '.join(words)}, dtype=torch.{_dtype(subject)})"
 
@@ -211,9 +236,16 @@ def _model(source: Source) -> str:
     return source.path or source.name
 
 
-def model_args(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a foreign layout has to be told, from what was recorded."""
-    return {name: facts[name] for name in MODEL_ARGS if name in facts}
+def told_beside(source: Mapping[str, Any]) -> dict[str, Any]:
+    """What `models.load` has to be told beside a checkpoint's path, from its source's record."""
+    layout = source["layout"]
+    if layout in ("mesascope", HUGGING_FACE):
+        return {}
+    if layout == HAIKU:
+        facts = source["facts"]
+        return {"layout": HAIKU, "model_args": {name: facts[name] for name in MODEL_ARGS if name in facts}}
+    options = json.loads(canonical_json(source["options"]))  # in one order, whoever wrote them
+    return {"layout": options["declaration"] if layout == DECLARED else layout, "model_args": options["model_args"]}
 
 
 def _changed_settings(probe: Probe) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ..models.opening import load_all
 from ..models.subject import NotApplicable, Subject
 from ..probes import registered
 from ..probes.probe import Probe, Progress
-from .arguments import RunOptions
+from .arguments import SETTING_FLAGS, RunOptions
 from .family import finished_family, in_order, over
 from .progress import part, progress_bar
 from .report import Report
@@ -28,8 +28,6 @@ from .showing import print_card, print_report, report_summary, title
 from .terminal import complain, print_json, print_table, printable
 
 DEVICES = ("cpu", "cuda", "mps")
-SETTING_FLAGS = ("tasks", "text", "tokens", "limit", "compatibility_scores")
-"""Flags that are settings of the probes that have them."""
 PYTHON_AND_TORCH = 400_000_000
 """Bytes of a process that has everything imported, measured."""
 

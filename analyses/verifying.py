@@ -12,18 +12,24 @@ from typing import Any, Literal
 import torch
 
 from ..data.errors import CheckpointRefused, UsageError
-from ..models.catalogue import HAIKU, REMAKEABLE, read_header, shipped
+from ..models.catalogue import DECLARED, HAIKU, HUGGING_FACE, read_header, remakeable, shipped
 from ..models.opening import load_all
+from ..models.safe_files import PICKLED
 from ..models.subject import Subject
 from ..probes.probe import Progress, silent
 from .differences import Tolerance, compare_folders
 from .family import run_family
-from .provenance import model_args
+from .provenance import told_beside
 from .report import Record, Report, source_label
 from .running import probe_named, run
 
 Verdict = Literal["bit-identical", "within tolerance", "differs", "weights differ"]
-TOLERANCES = {"float32": Tolerance(1e-5, 1e-6), "float64": Tolerance(1e-9, 1e-12)}
+TOLERANCES = {
+    "bfloat16": Tolerance(5e-2, 1e-2),
+    "float16": Tolerance(1e-2, 1e-3),
+    "float32": Tolerance(1e-5, 1e-6),
+    "float64": Tolerance(1e-9, 1e-12),
+}
 """Between machines the order of additions differs, and with it the last digits."""
 _DEVICES = ("cpu", "cuda", "mps")
 _ALL = 10**12
@@ -131,21 +137,22 @@ def _given(report: Report, subject: Subject | Sequence[Subject]) -> list[Subject
 
 def _found(report: Report, weights: str | Path | None) -> list[Subject]:
     """Every recorded checkpoint, opened as it was and recognised by the digest of its weights."""
-    shelves: dict[str, dict[str | None, Subject]] = {}
+    shelves: dict[tuple[str, str | None], dict[str | None, Subject]] = {}
     subjects = []
     for source in report.sources:
-        if source["layout"] not in REMAKEABLE:
+        if not remakeable(source["layout"]):
             raise UsageError(
                 f"{source_label(source)}: the record alone does not open it (layout {source['layout']!r});"
                 " in Python, pass it again: analyses.verify(folder, subject=…)"
             )
-        places = _places(source, weights)
+        places = [(place, _pinned(source, place)) for place in _places(source, weights)]
         for place in places:
             if place not in shelves:
-                shelves[place] = _open(place, source, report)
+                shelves[place] = _open(*place, source, report)
         holding = [shelves[place] for place in places if source["weights_sha256"] in shelves[place]]
         if not holding:
-            raise WeightsDifferError(_why(source, places, shelves))
+            found = {place: shelves[place, revision] for place, revision in places}
+            raise WeightsDifferError(_why(source, found))
         subjects.append(_as_recorded(holding[0][source["weights_sha256"]], source))
     return subjects
 
@@ -153,47 +160,74 @@ def _found(report: Report, weights: str | Path | None) -> list[Subject]:
 def _places(source: Record, weights: str | Path | None) -> list[str]:
     """Where a checkpoint may be: where the user says, else where the record says, else among those that ship."""
     if weights is not None:
-        folder = Path(weights)
-        files = sorted(str(path) for path in folder.glob("*") if path.suffix in {".safetensors", ".npz"})
-        return files if folder.is_dir() else [str(weights)]
+        return _below(Path(weights), source["layout"] == HUGGING_FACE) or [str(weights)]
     place = source["path"] or source["name"]
-    if place in shipped() or Path(place).is_file():
+    if place in shipped() or Path(place).exists() or (source["layout"] == HUGGING_FACE and source["path"] is None):
         return [place]
+    if source["layout"] not in ("mesascope", HAIKU):
+        raise CheckpointRefused(f"{source_label(source)}: not at {place}; say where it is (--weights PATH)")
     return list(shipped())
 
 
-def _open(place: str, source: Record, report: Report) -> dict[str | None, Subject]:
+def _below(folder: Path, directories: bool) -> list[str]:
+    """Every checkpoint in a folder: weight files, or directories of their own."""
+    if directories:
+        return [] if (folder / "config.json").exists() else sorted(str(c.parent) for c in folder.glob("*/config.json"))
+    return sorted(str(path) for path in folder.glob("*") if path.suffix in {".safetensors", ".npz", *PICKLED})
+
+
+def _pinned(source: Record, place: str) -> str | None:
+    """The revision to ask a hub's cache for: the commit that the recorded one was, which no branch moves."""
+    of_a_hub = source["layout"] == HUGGING_FACE and not Path(place).exists()
+    return (source.get("commit") or source["revision"]) if of_a_hub else None
+
+
+def _open(place: str, revision: str | None, source: Record, report: Report) -> dict[str | None, Subject]:
     """Every checkpoint of a file by the digest of its weights."""
     device = report.provenance["device"]
     if device not in _DEVICES or (device == "cuda" and not torch.cuda.is_available()):
         raise UsageError(f"the report was made on the device {device!r}, which is not here")
     options: dict[str, Any] = {"device": device, "dtype": getattr(torch, report.provenance["dtype"])}
+    if source["layout"] == HUGGING_FACE:
+        return _by_digest(load_all(place, revision, **options))
+    if source["layout"] not in ("mesascope", HAIKU):
+        return _by_digest(load_all(place, **_told_again(source), **options))
     if Path(place).suffix == ".npz":
-        args = model_args(source["facts"])
-        return _by_digest(load_all(place, layout=HAIKU, model_args=args, **options))
+        return _by_digest(load_all(place, **told_beside({**source, "layout": HAIKU}), **options))
     path = shipped().get(place, Path(place))
     return _by_digest(load_all(place, "all" if read_header(path).members else None, **options))
+
+
+def _told_again(source: Record) -> dict[str, Any]:
+    """What the record says of a foreign layout: a declared one by what its file said, which may not be here."""
+    try:
+        return told_beside({**source, "layout": DECLARED if source["layout"].endswith(".toml") else source["layout"]})
+    except KeyError as error:
+        raise UsageError(
+            f"report.json: sources: options lack {error}, without which {source['layout']} opens nothing"
+        ) from error
 
 
 def _by_digest(subjects: Sequence[Subject]) -> dict[str | None, Subject]:
     return {subject.source.weights_sha256: subject for subject in subjects}
 
 
-def _why(source: Record, places: Sequence[str], shelves: dict[str, dict[str | None, Subject]]) -> str:
-    digests = [digest for place in places for digest in shelves[place]]
+def _why(source: Record, found: dict[str, dict[str | None, Subject]]) -> str:
+    places, digests = list(found), [digest for shelf in found.values() for digest in shelf]
     label, recorded = source_label(source), source["weights_sha256"]
-    if not Path(source["path"] or source["name"]).is_file() and places == list(shipped()):
+    if not Path(source["path"] or source["name"]).exists() and places == list(shipped()):
         raise CheckpointRefused(
             f"{label}: neither at {source['path'] or source['name']} nor among the shipped checkpoints;"
             " give the file as weights (--weights PATH)"
         )
-    found = f"found {digests[0]}" if len(digests) == 1 else f"none of the {len(digests)} found"
-    return f"{label}: weights_sha256: recorded {recorded}, {found} in {', '.join(places)}"
+    others = f"found {digests[0]}" if len(digests) == 1 else f"none of the {len(digests)} found"
+    return f"{label}: weights_sha256: recorded {recorded}, {others} in {', '.join(places)}"
 
 
 def _as_recorded(subject: Subject, source: Record) -> Subject:
     """Called what it was called: a copy may lie elsewhere. How it was read, and its record, stay the file's own."""
-    names = ("name", "path", "revision", "seed", "step")
-    recorded = {name: source[name] for name in names}
+    names = ["name", "path", "revision", "commit", "seed", "step"]
+    names += ["layout"] if subject.source.layout == DECLARED else []  # what its file said was read from the record
+    recorded = {name: source[name] for name in names if name in source}
     subject.source = replace(subject.source, **recorded, notes=tuple(source["notes"]))
     return subject

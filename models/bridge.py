@@ -22,6 +22,7 @@ from .regressors import weights_sha256
 from .subject import Source
 from .tokenizing import begins_with, digest_of, knows_words
 
+PACKAGE = ("transformer-lens",)
 _WRAPPER = "._original_component"
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "silu": "silu", "swish": "silu"}
 _NORMS = {None: "none", "LN": "layer", "LNPRE": "layer"}
@@ -54,7 +55,7 @@ def from_bridge(
         expected = set(type(original)(original.config).state_dict())
     kept = {key: tensor for key, tensor in state.items() if key in expected}  # the rest are views that the bridge made
     subject = twin_subject(type(original), original.config, kept, buffers, tokenizer, name, layout="bridge")
-    subject.packages += ("transformer-lens",)
+    subject.packages += PACKAGE
     return subject
 
 
@@ -95,7 +96,7 @@ def _from_native(cfg: Any, state: Mapping[str, Tensor], name: str, tokenizer: An
         notes=(IN_MEMORY,),
     )
     subject = AttentionOnlyModel(AttentionOnlyTransformer(config, parameters), source, tokenizer)
-    subject.packages += ("transformer-lens",)
+    subject.packages += PACKAGE
     return subject
 
 

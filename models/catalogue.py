@@ -24,14 +24,14 @@ FORMAT = "mesascope-regression-1"
 LANGUAGE_FORMAT = "mesascope-language-1"
 HAIKU = "von-oswald-haiku"
 TL_LEGACY = "tl-legacy"
+HUGGING_FACE = "hugging-face"
+DECLARED = "declared"
 LAYOUTS = {
     "mesascope": "one .safetensors with its configuration in the metadata, a single checkpoint or a family",
     TL_LEGACY: "a state dict (.safetensors, .pt) in the names of TransformerLens before 3.0, with --model-config",
     HAIKU: "an .npz in the parameter names of von Oswald et al.'s code, with --model-args for what it does not say",
 }
 """How the names in a file can be mapped to roles; beside these, a .toml that declares it."""
-REMAKEABLE = ("mesascope", HAIKU)
-"""Layouts whose checkpoints a report's record alone is enough to open again."""
 MODEL_ARGS = {
     "n_layers": "how often attention is applied (default: the number of layers in the file, 1 when tied)",
     "tied": "true: one set of weights for every layer (default: as the names in the file say)",
@@ -173,6 +173,11 @@ def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("a key stands twice")
     return found
+
+
+def remakeable(layout: str) -> bool:
+    """Whether a report's record alone is enough to open its checkpoint again."""
+    return layout in (*LAYOUTS, HUGGING_FACE, DECLARED) or layout.endswith(".toml")
 
 
 def shipped() -> dict[str, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -46,6 +46,9 @@ class LanguageModel(Subject):
     tokenizer:  of transformers' kind or of tokenizers'; None where only token ids can go in
     """
 
+    attention_implementation: ClassVar[str] = (
+        "torch scaled_dot_product_attention; softmax in float32 at least where scores are capped or patterns watched"
+    )
     shape: LanguageModelShape
     tokenizer: Any | None = None
 

@@ -41,6 +41,7 @@ from torch import Tensor
 from ..data.errors import CheckpointRefused, UsageError, nearest
 from ..data.npz import read_npz
 from .attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
+from .catalogue import DECLARED
 from .checkpoint import refuse_unusable
 from .regressors import weights_sha256
 from .safe_files import read_tensors
@@ -75,6 +76,8 @@ _AXIS = re.compile(r"[a-z_]+|[()]")
 class Declaration:
     """A layout as its file says it.
 
+    name:       of its file, for messages
+    content:    its tables as they were read, the check apart: what reads the same names in the same way
     model:      facts that the weights do not say
     tensors:    role -> (name in the file, axes)
     prefix:     stripped from every name in the file
@@ -83,7 +86,8 @@ class Declaration:
     tolerance:  by how much they may be missed
     """
 
-    path: Path
+    name: str
+    content: Mapping[str, Any]
     tensors: Mapping[str, tuple[str, str]]
     model: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = ""
@@ -92,9 +96,16 @@ class Declaration:
     tolerance: float = 1e-4
 
 
-def open_declared(path: Path, layout: Path, facts: Mapping[str, Any], given_path: str) -> AttentionOnlyModel:
-    """Read a state dict by a declared layout. Every name in the file must be declared or ignored."""
-    declaration = read_declaration(layout)
+def open_declared(
+    path: Path, layout: str | Mapping[str, Any], facts: Mapping[str, Any], given_path: str
+) -> AttentionOnlyModel:
+    """Read a state dict by a declared layout: a `.toml`, or what one said. Every name in the file must be declared or
+    ignored.
+    """
+    if isinstance(layout, str):
+        declaration = read_declaration(Path(layout))
+    else:  # its samples, if there were any, are not at hand
+        declaration = declared({key: table for key, table in layout.items() if key != "check"}, DECLARED, Path())
     said = {**declaration.model, **facts}
     tensors = read_tensors(path)
     try:
@@ -112,10 +123,11 @@ def open_declared(path: Path, layout: Path, facts: Mapping[str, Any], given_path
         raise CheckpointRefused(f"{path.name}: {str(error).removeprefix(f'{path.name}: ')}") from error
     source = Source(
         path.stem,
-        layout=str(layout),
+        layout=layout if isinstance(layout, str) else DECLARED,
         path=given_path,
         weights_sha256=weights_sha256(parameters),
         facts=config.as_dict(),
+        options={"model_args": dict(facts), "declaration": declaration.content},
         notes=(*defaults_note(config, said), checked),
     )
     return AttentionOnlyModel(module, source)
@@ -129,48 +141,51 @@ def read_declaration(path: Path) -> Declaration:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not TOML ({error})") from error
-    _known(path, content, {"model": dict, "tensors": dict, "file": dict, "check": dict})
+    return declared(content, path.name, path.parent)
+
+
+def declared(content: Mapping[str, Any], name: str, folder: Path) -> Declaration:
+    """A layout from its tables; `folder` is where its samples lie."""
+    _known(name, content, {"model": dict, "tensors": dict, "file": dict, "check": dict})
     model, names, check = (content.get(key, {}) for key in ("model", "file", "check"))
-    _known(path, names, {"prefix": str, "ignore": list})
-    _known(path, check, {"samples": str, "tolerance": float})
+    _known(name, names, {"prefix": str, "ignore": list})
+    _known(name, check, {"samples": str, "tolerance": float})
     fields_known = {field.name for field in fields(AttentionOnlyConfig)}
     if unknown := sorted(set(model) - fields_known):
-        raise UsageError(f"{path.name}: [model] {unknown[0]!r} is not known; {nearest(unknown[0], fields_known)}")
-    samples = path.parent / check["samples"] if "samples" in check else None
-    tensors = {role: _declared(path, role, value) for role, value in content.get("tensors", {}).items()}
+        raise UsageError(f"{name}: [model] {unknown[0]!r} is not known; {nearest(unknown[0], fields_known)}")
+    samples = folder / check["samples"] if "samples" in check else None
+    tensors = {role: _declared(name, role, value) for role, value in content.get("tensors", {}).items()}
     ignore = tuple(str(pattern) for pattern in names.get("ignore", []))
-    return Declaration(
-        path, tensors, model, names.get("prefix", ""), ignore, samples, float(check.get("tolerance", 1e-4))
-    )
+    kept = {key: dict(table) for key, table in content.items() if key != "check"}
+    tolerance = float(check.get("tolerance", 1e-4))
+    return Declaration(name, kept, tensors, model, names.get("prefix", ""), ignore, samples, tolerance)
 
 
-def _known(path: Path, table: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+def _known(file: str, table: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
     for key, value in table.items():
         if key not in kinds:
-            raise UsageError(f"{path.name}: {key!r:.60} is not known; {nearest(key, kinds)}")
+            raise UsageError(f"{file}: {key!r:.60} is not known; {nearest(key, kinds)}")
         if not isinstance(value, (int, float) if kinds[key] is float else kinds[key]):
-            raise UsageError(f"{path.name}: {key} = {value!r:.60}, expected {kinds[key].__name__}")
+            raise UsageError(f"{file}: {key} = {value!r:.60}, expected {kinds[key].__name__}")
 
 
-def _declared(path: Path, role: str, value: Any) -> tuple[str, str]:
+def _declared(file: str, role: str, value: Any) -> tuple[str, str]:
     """(name, axes) of one role, with the axes checked against those that the role must have."""
     if role not in AXES:
-        raise UsageError(f"{path.name}: role {role!r:.40} is not known; {nearest(role, AXES)}")
+        raise UsageError(f"{file}: role {role!r:.40} is not known; {nearest(role, AXES)}")
     entry = {"name": value} if isinstance(value, str) else value
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or set(entry) - {"name", "axes"}:
-        raise UsageError(f"{path.name}: {role} = {value!r:.60}, expected a name or {{ name = …, axes = … }}")
+        raise UsageError(f"{file}: {role} = {value!r:.60}, expected a name or {{ name = …, axes = … }}")
     name = entry["name"]
     if ("{layer}" in name) is (role in _UNLAYERED):
-        raise UsageError(
-            f"{path.name}: {role} = {name!r:.60}, expected {'no' if role in _UNLAYERED else 'a'} {{layer}}"
-        )
+        raise UsageError(f"{file}: {role} = {name!r:.60}, expected {'no' if role in _UNLAYERED else 'a'} {{layer}}")
     expected = AXES[role].split()
     if "{head}" in name:
         expected.remove("head")
     axes = entry.get("axes", " ".join(expected))
     tokens = _AXIS.findall(axes) if isinstance(axes, str) else []
     if sorted(token for token in tokens if token not in "()") != sorted(expected):
-        raise UsageError(f"{path.name}: {role} has axes {axes!r:.60}, expected {', '.join(expected)} in some order")
+        raise UsageError(f"{file}: {role} has axes {axes!r:.60}, expected {', '.join(expected)} in some order")
     return name, axes
 
 
@@ -196,7 +211,7 @@ def _assigned(
                 else:
                     stacks.setdefault(part, {})[layer] = value
     if left:
-        raise CheckpointRefused(f"{min(left)!r:.80} is neither declared nor ignored by {declaration.path.name}")
+        raise CheckpointRefused(f"{min(left)!r:.80} is neither declared nor ignored by {declaration.name}")
     return single, stacks
 
 
@@ -277,7 +292,7 @@ def _checked(declaration: Declaration, module: AttentionOnlyTransformer) -> str:
     missed = float((ours - theirs).abs().max())
     if not missed <= declaration.tolerance:
         raise CheckpointRefused(
-            f"read by {declaration.path.name}, {what} of {declaration.samples.name} missed by {missed:.3g}"
+            f"read by {declaration.name}, {what} of {declaration.samples.name} missed by {missed:.3g}"
             f" (allowed: {declaration.tolerance:.3g}); an axis may be in the wrong place"
         )
     return f"the layout was checked: {what} of {declaration.samples.name} met within {missed:.1g}"

@@ -32,7 +32,7 @@ def load(
     model: str | Path,
     revision: str | None = None,
     *,
-    layout: str | None = None,
+    layout: str | Mapping[str, Any] | None = None,
     model_config: str | Path | Mapping[str, Any] | None = None,
     model_args: Mapping[str, Any] | None = None,
     device: str | torch.device = "cpu",
@@ -43,9 +43,9 @@ def load(
 
     In a family (several seeds and steps) `revision` chooses, e.g. "seed3-step1000"; without one, the first seed's last
     step is opened, and `source.revision` says which that is. Of a hub id it is a branch, a commit or a training step.
-    `layout` is a name (`mesascope list layouts`) or a `.toml` that declares one; `model_config`, a JSON file or a
-    mapping, and `model_args`, which win over it, are the facts that the weights do not say. `dtype` defaults to the
-    checkpoint's own.
+    `layout` is a name (`mesascope list layouts`), a `.toml` that declares one, or the tables of such a file;
+    `model_config`, a JSON file or a mapping, and `model_args`, which win over it, are the facts that the weights do not
+    say. `dtype` defaults to the checkpoint's own.
 
     Raises CheckpointRefused for anything missing, damaged or not understood, UsageError for a revision, layout or
     model argument that does not exist.
@@ -58,7 +58,7 @@ def load_all(
     model: str | Path,
     revision: str | None = None,
     *,
-    layout: str | None = None,
+    layout: str | Mapping[str, Any] | None = None,
     model_config: str | Path | Mapping[str, Any] | None = None,
     model_args: Mapping[str, Any] | None = None,
     device: str | torch.device = "cpu",
@@ -70,8 +70,8 @@ def load_all(
             raise UsageError(f"{model}: its own config.json says how it is read; expected no --layout, no --model-args")
         return [_open_pretrained(str(model), revision, device, dtype)]
     path = find(str(model))
-    layout = str(layout) if layout else _layout_by_ending(path)
-    if layout not in LAYOUTS and not layout.endswith(".toml"):
+    layout = layout or _layout_by_ending(path)
+    if isinstance(layout, str) and layout not in LAYOUTS and not layout.endswith(".toml"):
         raise UsageError(f"layout {layout!r} is neither a .toml nor known; {nearest(layout, LAYOUTS)}")
     if layout == "mesascope":
         if model_args or model_config:
@@ -122,12 +122,12 @@ def _layout_by_ending(path: Path) -> str:
     return HAIKU if path.suffix == ".npz" else "mesascope"
 
 
-def _open_foreign(path: Path, layout: str, facts: Mapping[str, Any], given: str) -> OfFile:
+def _open_foreign(path: Path, layout: str | Mapping[str, Any], facts: Mapping[str, Any], given: str) -> OfFile:
     if layout == HAIKU:
         return open_haiku(path, facts, given)
     if layout == TL_LEGACY:
         return open_tl_legacy(path, facts, given)
-    return open_declared(path, Path(layout), facts, given)
+    return open_declared(path, layout, facts, given)
 
 
 def _read_config(config: str | Path | Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 from transformers.utils import logging
 
 from ..data.errors import CheckpointRefused, UsageError, nearest
+from .catalogue import HUGGING_FACE
 from .hugging_face import HuggingFaceModel, facts_of, identifying, untested
 from .in_memory import NO_TOKENIZER
 from .regressors import weights_sha256
@@ -83,7 +84,7 @@ def open_directory(
         notes += (NO_TOKENIZER,)
     source = Source(
         name or folder.name,
-        layout="hugging-face",
+        layout=HUGGING_FACE,
         revision=revision,
         path=None if name else str(path),
         commit=commit,

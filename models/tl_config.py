@@ -62,6 +62,12 @@ def facts_said(given: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
+def meaningful(given: Mapping[str, Any]) -> dict[str, Any]:
+    """As much of a configuration as matters: what reads the same weights in the same way."""
+    known = {*_WORDS, *_NUMBERS, *_MUST_EQUAL, "use_attn_scale", "attn_only"}
+    return {name: value for name, value in given.items() if name in known}
+
+
 def _translated(name: str, value: str | None, words: Mapping[Any, Any]) -> Any:
     if value not in words:
         known = ", ".join("null" if word is None else word for word in words)

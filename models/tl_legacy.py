@@ -23,7 +23,7 @@ from .regressors import weights_sha256
 from .safe_files import read_tensors
 from .state_dicts import Stacks, defaults_note, sized, stacked
 from .subject import Source
-from .tl_config import facts_said
+from .tl_config import facts_said, meaningful
 
 _LAYER = "(?P<layer>0|[1-9][0-9]{0,4})"
 _SINGLE = {
@@ -63,10 +63,16 @@ def open_tl_legacy(path: Path, model_config: Mapping[str, Any], given_path: str)
     except CheckpointRefused as error:
         raise CheckpointRefused(f"{path.name}: {str(error).removeprefix(f'{path.name}: ')}") from error
     notes = (*defaults_note(config, said), "the layout was not checked numerically: the file holds no sample outputs")
-    digest, facts = weights_sha256(parameters), config.as_dict()
-    return AttentionOnlyModel(
-        module, Source(path.stem, TL_LEGACY, path=given_path, weights_sha256=digest, facts=facts, notes=notes)
+    source = Source(
+        path.stem,
+        TL_LEGACY,
+        path=given_path,
+        weights_sha256=weights_sha256(parameters),
+        facts=config.as_dict(),
+        options={"model_args": meaningful(model_config)},
+        notes=notes,
     )
+    return AttentionOnlyModel(module, source)
 
 
 def _sort(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Stacks, dict[str, list[Tensor]]]:
