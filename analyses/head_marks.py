@@ -174,31 +174,40 @@ def color_bar(axes: Sequence[Axes], label: str) -> None:
 
 def head_curves(measure: Measure, ax: Axes, panel: str, verdicts: Mapping[str, str]) -> pd.DataFrame:
     """A measure with the axes (step, layer, head): a curve a head with a verdict, and the range of all others."""
-    heads = [head for head in called(verdicts) if np.isfinite(measure.values[:, head[0], head[1]]).any()]
-    others = measure.values.copy()
-    for layer, head in heads:
-        others[:, layer, head] = np.nan
-    tables = [_range(others, measure, ax, panel)]
-    tables += [
-        marks.curve(marks.part(measure, layer=head[0], head=head[1]), look(head, verdicts), ax, panel=panel)
-        for head in heads
-    ]
+    chosen = {look(head, verdicts): {"layer": head[0], "head": head[1]} for head in called(verdicts)}
+    return called_curves(measure, ax, panel, chosen, "other heads")
+
+
+def called_curves(
+    measure: Measure, ax: Axes, panel: str, chosen: Mapping[Look, Mapping[str, int]], others: str
+) -> pd.DataFrame:
+    """A measure over steps, and heads or pairs of them: a curve for each that was chosen, and the range of all others.
+
+    chosen:  where each lies along the axes
+    others:  what the others are called
+    """
+    rest, tables = measure.values.copy(), []
+    for cell in chosen.values():
+        rest[tuple(cell.get(axis, slice(None)) for axis in measure.axes)] = np.nan
+    tables.append(_range(rest.reshape(len(rest), -1), measure, ax, panel, others))
+    curves = ((of, marks.part(measure, **cell)) for of, cell in chosen.items())
+    tables += [marks.curve(curve, of, ax, panel=panel) for of, curve in curves if marks.has_number(curve)]
     step_marks.step_axis(ax, measure.labels("step"))
     return marks.together(tables)
 
 
-def _range(others: np.ndarray, measure: Measure, ax: Axes, panel: str) -> pd.DataFrame:
-    held = np.atleast_1d(np.isfinite(others).any(axis=(1, 2)))
+def _range(rest: np.ndarray, measure: Measure, ax: Axes, panel: str, called: str) -> pd.DataFrame:
+    held = np.atleast_1d(np.isfinite(rest).any(axis=1))
     if not held.any():
         return marks.frame(())
     steps = [step for step, some in zip(measure.labels("step"), held, strict=True) if some]
-    low, middle, high = (of(others[held], axis=(1, 2)) for of in (np.nanmin, np.nanmedian, np.nanmax))
+    low, middle, high = (of(rest[held], axis=1) for of in (np.nanmin, np.nanmedian, np.nanmax))
     ax.fill_between(steps, low, high, color=GREY, alpha=0.35, lw=0)
     ax.plot(steps, middle, color=GREY, lw=0.7)
-    n = int(np.isfinite(others).any(axis=0).sum())
+    n = int(np.isfinite(rest).any(axis=0).sum())
     return marks.frame(
         {
-            "panel": panel, "series": "other heads", "kind": "lowest, median, highest", "at": at, "value": m,
+            "panel": panel, "series": called, "kind": "lowest, median, highest", "at": at, "value": m,
             "low": lo, "high": hi, "replicate": "head", "n": n,
         }
         for at, m, lo, hi in zip(steps, middle, low, high, strict=True)
@@ -206,4 +215,4 @@ def _range(others: np.ndarray, measure: Measure, ax: Axes, panel: str) -> pd.Dat
 
 
 def others_key() -> Artist:
-    return marks.band_key("other heads, lowest to highest", GREY)
+    return marks.band_key("others: lowest, median, highest", GREY)

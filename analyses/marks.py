@@ -180,6 +180,26 @@ def curve(measure: Measure, look: Look, ax: Axes, panel: str = "", every: int | 
     return frame(records)
 
 
+def null_bands(measure: Measure, ax: Axes, panel: str, series: str) -> pd.DataFrame:
+    """The mean and the 95 % range of each null along the measure's only axis, a grey line in a grey band."""
+    (axis,) = measure.axes
+    records = []
+    for name, null in null_looks(measure).items():
+        samples = measure.nulls[name]
+        held = np.atleast_1d(np.isfinite(samples).any(axis=0))
+        low, high = np.nanpercentile(samples[:, held], (2.5, 97.5), axis=0)
+        mean = np.nanmean(samples[:, held], axis=0)
+        at = [label for label, some in zip(measure.labels(axis), held, strict=True) if some]
+        ax.fill_between(at, low, high, color=null.color, alpha=0.35, lw=0)
+        ax.plot(at, mean, color=null.color, lw=0.7)
+        common = {"panel": panel, "series": series, "kind": f"null: {name}", "replicate": "null", "n": len(samples)}
+        records += [
+            common | {"at": a, "value": m, "low": lo, "high": hi}
+            for a, m, lo, hi in zip(at, mean, low, high, strict=True)
+        ]
+    return frame(records)
+
+
 # -- words, scales, legends --------------------------------------------------------------------------------------------
 
 

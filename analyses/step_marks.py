@@ -21,31 +21,10 @@ if TYPE_CHECKING:
 def over_steps(found: Mapping[Look, Measure], ax: Axes, panel: str) -> pd.DataFrame:
     """Measures with the only axis "step" as curves, over the nulls of the first."""
     look, first = next(iter(found.items()))
-    tables = [null_bands(first, ax, panel, look.label)]
+    tables = [marks.null_bands(first, ax, panel, look.label)]
     tables += [marks.curve(measure, series, ax, panel=panel) for series, measure in found.items()]
     step_axis(ax, first.labels("step"))
     return marks.together(tables)
-
-
-def null_bands(measure: Measure, ax: Axes, panel: str, series: str) -> pd.DataFrame:
-    """The 95 % range of each null, a grey band over all steps."""
-    records = []
-    for name, null in marks.null_looks(measure).items():
-        samples = measure.nulls[name]
-        held = np.atleast_1d(np.isfinite(samples).any(axis=0))
-        low, high = np.nanpercentile(samples[:, held], (2.5, 97.5), axis=0)
-        mean = np.nanmean(samples[:, held], axis=0)
-        steps = [step for step, some in zip(measure.labels("step"), held, strict=True) if some]
-        ax.fill_between(steps, low, high, color=null.color, alpha=0.35, lw=0)
-        ax.plot(steps, mean, color=null.color, lw=0.7)
-        records += [
-            {
-                "panel": panel, "series": series, "kind": f"null: {name}", "at": at, "value": m, "low": lo,
-                "high": hi, "replicate": "null", "n": len(samples),
-            }
-            for at, m, lo, hi in zip(steps, mean, low, high, strict=True)
-        ]  # fmt: skip
-    return marks.frame(records)
 
 
 def step_axis(ax: Axes, steps: Sequence[float]) -> None:

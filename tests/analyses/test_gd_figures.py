@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.path import Path
 from matplotlib.text import Text
-from matplotlib.transforms import Affine2D
 from mesascope.analyses import figures
 from mesascope.analyses.report import Report
 from mesascope.probes.measure import Claim, Measure, missing
 
 D = 10
 LOSS = "half squared label"
+Faults = Callable[[Figure], list[str]]
 
 
 @dataclass
@@ -181,41 +179,8 @@ def drawn(report: Report, name: str) -> tuple[Figure, pd.DataFrame]:
     return found
 
 
-def drawn_texts(figure: Figure) -> list[tuple[str, Path]]:
-    """Every text that reaches the canvas, with its outline in pixels, rotation included."""
-    canvas = FigureCanvasAgg(figure)
-    texts: list[Text] = []
-    with figures.settings(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Text, "draw", lambda self, renderer: texts.append(self) if self.get_visible() else None)
-        figure.draw(canvas.get_renderer())
-    return [(text.get_text(), outline(text)) for text in texts if text.get_text().strip()]
-
-
-def outline(text: Text) -> Path:
-    turn = text.get_rotation()
-    if turn % 90 == 0:
-        box = text.get_window_extent()
-        return Path(box.corners()[[0, 1, 3, 2, 0]])
-    assert text.get_rotation_mode() == "anchor"
-    anchor = text.get_transform().transform(text.get_position())
-    text.set_rotation(0)
-    corners = text.get_window_extent().corners()[[0, 1, 3, 2, 0]]
-    text.set_rotation(turn)
-    return Path(Affine2D().rotate_deg_around(*anchor, turn).transform(corners))
-
-
-def faults(figure: Figure) -> list[str]:
-    """Texts that leave the canvas or run into another."""
-    texts = drawn_texts(figure)
-    inside = figure.bbox.padded(0.5)
-    cut = [f"{text!r} leaves the canvas" for text, path in texts if not inside.contains(*path.get_extents().min)
-           or not inside.contains(*path.get_extents().max)]  # fmt: skip
-    clashes = [f"{a!r} on {b!r}" for (a, p), (b, q) in combinations(texts, 2) if p.intersects_path(q, filled=True)]
-    return cut + clashes
-
-
 @pytest.mark.parametrize("style", ["neurips", "acl"])  # the narrowest page, and the narrowest column
-def test_no_text_is_cut_off_too_small_or_on_another(report: Report, style: str) -> None:
+def test_no_text_is_cut_off_too_small_or_on_another(report: Report, style: str, faults: Faults) -> None:
     for name in NAMES:
         if (found := rendered(report, name, style)) is None:
             continue
@@ -225,7 +190,7 @@ def test_no_text_is_cut_off_too_small_or_on_another(report: Report, style: str) 
         assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
 
 
-def test_a_fault_in_a_figure_would_be_noticed() -> None:
+def test_a_fault_in_a_figure_would_be_noticed(faults: Faults) -> None:
     with figures.settings():
         figure = Figure((3, 2))
         figure.text(0.5, 0.5, "one")
@@ -310,7 +275,7 @@ def test_untied_layers_are_all_shown_and_tied_ones_once() -> None:
     assert "KQ, trained layer 2" in set(table["panel"])
 
 
-def test_what_has_no_number_is_said_in_words() -> None:
+def test_what_has_no_number_is_said_in_words(faults: Faults) -> None:
     made = MadeUp(n_layers=2, seeds=3)
     reason = "the diagonal of KQ averages to 1e-9: no scale aligns it"
     for name, measure in made.measures.items():
@@ -350,7 +315,7 @@ def test_an_interpolated_loss_beyond_all_others_leaves_them_room() -> None:
     assert np.isfinite(shown.iloc[1:]).all()
 
 
-def test_nothing_is_known_of_the_first_steps() -> None:
+def test_nothing_is_known_of_the_first_steps(faults: Faults) -> None:
     """Before training the gauge is undefined: those steps are gaps, not errors."""
     made = MadeUp(seeds=3, steps=(0, 10, 5000))
     for name in ("loss_interpolated", "weight_distance_gd", "cosine_gd"):
