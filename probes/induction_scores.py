@@ -50,13 +50,13 @@ def duplicate_token_score(attention: Attention, period: int) -> Float64[Tensor, 
 def previous_token_score(attention: Attention) -> Float64[Tensor, "batch head"]:
     """Mean attention to the token before the current one."""
     _needs_two(attention)
-    return _mean(_at_offset(attention, 1))
+    return _mean(at_offset(attention, 1))
 
 
 def current_token_score(attention: Attention) -> Float64[Tensor, "batch head"]:
     """Mean attention to the current token itself; query 0, which sees no other, is left out."""
     _needs_two(attention)
-    return _mean(_at_offset(attention, 0)[..., 1:])
+    return _mean(at_offset(attention, 0)[..., 1:])
 
 
 def first_token_score(attention: Attention) -> Float64[Tensor, "batch head"]:
@@ -158,6 +158,13 @@ def blocks(attention: Attention) -> Iterator[tuple[int, Float[Tensor, "batch hea
         yield first, attention[:, :, first:last]
 
 
+def at_offset(attention: Attention, offset: int) -> Float[Tensor, "batch head query"]:
+    """A[i, i - offset] of the queries i = offset, …"""
+    if isinstance(attention, AttentionScores):
+        return attention.at_offset(offset)
+    return attention.diagonal(-offset, -2, -1)
+
+
 def _over_repeats(attention: Attention, period: int, after: int) -> Float64[Tensor, "batch head"]:
     """Attention to `after` places behind every earlier occurrence, mean over the queries from the second repeat on."""
     n = length(attention)
@@ -169,7 +176,7 @@ def _over_repeats(attention: Attention, period: int, after: int) -> Float64[Tens
         )
     total = _zeros(attention, 1)[..., 0]
     for back in range(period, n - start, period):  # queries from start + back on have an occurrence so far back
-        total += _at_offset(attention, back - after)[..., start + after :].sum(-1, dtype=torch.float64)
+        total += at_offset(attention, back - after)[..., start + after :].sum(-1, dtype=torch.float64)
     return total / (n - start - period)
 
 
@@ -193,12 +200,6 @@ def _at_matches(
 def _add_at(total: Tensor, sequence: Tensor, place: Tensor, values: Tensor) -> None:
     """total[sequence, :, place] += values, [match head], where places may come more than once."""
     total.mT.index_put_((sequence, place), values, accumulate=True)
-
-
-def _at_offset(attention: Attention, offset: int) -> Float[Tensor, "batch head query"]:
-    if isinstance(attention, AttentionScores):
-        return attention.at_offset(offset)
-    return attention.diagonal(-offset, -2, -1)
 
 
 def _add_by_offset(
