@@ -45,7 +45,7 @@ class Outcome:
     """What became of it all."""
 
     reports: list[dict[str, Any]] = field(default_factory=list)
-    not_applicable: list[dict[str, str]] = field(default_factory=list)
+    not_applicable: list[dict[str, Any]] = field(default_factory=list)
     failures: list[MesascopeError] = field(default_factory=list)
 
     @property
@@ -64,7 +64,8 @@ def run_command(options: RunOptions) -> int:
     jobs = planned(probes, opened(options, outcome), outcome)
     say = _speaker(options)
     for skipped in outcome.not_applicable:
-        say(f"{skipped['probe']} on {skipped['label']}: not applicable, because {skipped['reason']}")
+        others = ", ".join(skipped["applies"]) or "no probe there is"
+        say(f"{skipped['probe']} on {skipped['label']}: not applicable: {skipped['reason']}; what applies: {others}")
     if options.dry_run:
         return _dry_run(jobs, options, outcome)
     if jobs:
@@ -153,11 +154,16 @@ def planned(probes: Sequence[Probe], subjects: Sequence[Subject], outcome: Outco
             refusal = probe.applies(subject)
             if isinstance(refusal, NotApplicable):
                 skipped = {"probe": probe.name, "label": subject.source.label, "reason": refusal.reason}
-                outcome.not_applicable.append(skipped)
+                outcome.not_applicable.append({**skipped, "applies": applicable(subject)})
             else:
                 groups.setdefault(repr(sorted(subject.source.facts.items())), []).append(subject)
         jobs += [Job(probe, tuple(in_order(group))) for group in groups.values()]
     return jobs
+
+
+def applicable(subject: Subject) -> list[str]:
+    """The probes that can measure a subject, with their own settings."""
+    return [name for name in registered() if probe_named(name).applies(subject) is None]
 
 
 def refuse_unwritable(out: Path) -> None:
@@ -218,7 +224,7 @@ def _found_or_made(
 def _measured(subject: Subject, job: Job, options: RunOptions, progress: Progress) -> Report:
     answer = run(subject, job.probe, *_draw(job, options), progress)
     if isinstance(answer, NotApplicable):
-        raise UsageError(f"{job.probe.name} on {subject.source.label}: not applicable, because {answer.reason}")
+        raise UsageError(f"{job.probe.name} on {subject.source.label}: not applicable: {answer.reason}")
     return answer
 
 

@@ -171,7 +171,7 @@ def test_one_refused_checkpoint_does_not_stop_the_others(
 
 def test_not_applicable_is_an_answer(checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", checkpoint(), "--probe-args", "refuse=true"]) == 0
-    assert "toy on model: not applicable, because it was told to refuse" in capsys.readouterr().out
+    assert "toy on model: not applicable: it was told to refuse; what applies: " in capsys.readouterr().out
     assert reports() == []
 
 

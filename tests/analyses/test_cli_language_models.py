@@ -1,8 +1,12 @@
-"""The command on language models, for which there is no probe yet."""
+"""The command on language models."""
 
 from __future__ import annotations
 
+import json
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,18 +14,53 @@ from mesascope.analyses import cli
 from mesascope.analyses.arguments import parse, run_options
 from mesascope.analyses.listing import rows
 from mesascope.data.errors import CheckpointRefused
-from mesascope.models import AttentionOnlyConfig, save_checkpoint
+from mesascope.models import AttentionOnlyConfig, LanguageModel, NotApplicable, Subject, save_checkpoint
+from mesascope.probes import PROBES, Probe
 
 CONFIG = AttentionOnlyConfig(d_vocab=5, n_ctx=4, d_model=4, n_layers=1, n_heads=1, d_head=2)
 
 
-def test_gd_alignment_says_that_it_does_not_apply(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@dataclass(frozen=True)
+class Reads(Probe):
+    """A stand-in for a probe of language models, which is only asked whether it applies."""
+
+    name = "reads"
+    version = "1"
+
+    def applies(self, subject: Subject) -> NotApplicable | None:
+        return None if isinstance(subject, LanguageModel) else NotApplicable("it reads no tokens")
+
+    def measure(self, *arguments: Any) -> Any:
+        raise AssertionError("nobody asked for it")
+
+    claim = measure
+
+
+@pytest.mark.parametrize("others", [[], ["reads"]])
+def test_gd_alignment_says_that_it_does_not_apply_and_what_does(
+    others: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "reads_probe", sys.modules[__name__])
+    known = {"gd-alignment": PROBES["gd-alignment"], **dict.fromkeys(others, "reads_probe:Reads")}
+    for place in ("running", "run_command"):
+        monkeypatch.setattr(f"mesascope.analyses.{place}.registered", lambda: known)
     path = tmp_path / "words.safetensors"
     save_checkpoint(path, CONFIG, {name: torch.ones(shape) for name, shape in CONFIG.shapes.items()})
-    assert cli.main(["run", str(path), "-o", str(tmp_path / "out")]) == 0
-    said = capsys.readouterr().out
-    assert "not applicable, because no regression read-out and no constructed weights exist for this model" in said
+    assert cli.main(["run", str(path), "-p", "gd-alignment", "-o", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out == (
+        "gd-alignment on words: not applicable: no regression read-out and no constructed weights exist for this model;"
+        f" what applies: {'reads' if others else 'no probe there is'}\n"
+    )
     assert not (tmp_path / "out").exists()
+    assert cli.main(["run", str(path), "-p", "gd-alignment", "--json"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)["not_applicable"]
+    assert answer["applies"] == others
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_every_dtype_can_be_asked_for(dtype: str) -> None:
+    _, values = parse(["run", "m", "--dtype", dtype])
+    assert run_options(values).dtype == dtype
 
 
 def test_a_declared_layout_and_a_configuration_reach_the_run() -> None:
