@@ -32,7 +32,7 @@ class Watcher(ABC):
 
 def stream(
     subject: LanguageModel,
-    batches: Iterable[Int[Tensor, "batch pos"]],
+    batches: Iterable[Int[Tensor, "_ _"]],
     watchers: Sequence[Watcher],
     edit: Mapping[Site, Edit] | None = None,
     progress: Progress = silent,
