@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float64, Int, Shaped
 from torch import Tensor
 
 from ..data.errors import UsageError, nearest
-from .induction_scores import Attention, at_offset, blocks, matches
+from .induction_scores import Attention, at_offset, beside, blocks, matches
 
 HEADS = ("previous_token_head", "duplicate_token_head", "induction_head")
 """What `detect_head` knows by name."""
@@ -114,6 +114,7 @@ def compatibility_scores(
 
 def overlaps(attention: Attention, tokens: Int[Tensor, "batch pos"]) -> dict[str, Overlap]:
     """A layer's attention beside each of the patterns that `detect_head` expects, by blocks of queries."""
+    tokens = beside(attention, tokens)
     found: list[dict[str, Overlap]] = []
     for first, block in blocks(attention):
         whole, last = _parts(block, first), first + block.shape[2]

@@ -117,7 +117,7 @@ def matching_attention(attention: Attention, tokens: Int[Tensor, "batch pos"], a
 
     By blocks of queries: patterns of the whole are formed only where they are given.
     """
-    n = length(attention)
+    n, tokens = length(attention), beside(attention, tokens)
     paid, all_paid, matched_paid = (_zeros(attention, n) for _ in range(3))
     counts, places = torch.zeros_like(tokens), torch.zeros_like(tokens)
     for first, block in blocks(attention):
@@ -145,7 +145,17 @@ def matches(tokens: Int[Tensor, "batch pos"], after: int, first: int, last: int)
 
 def length(attention: Attention) -> int:
     """Tokens in the sequence."""
-    return (attention.q if isinstance(attention, AttentionScores) else attention).shape[2]
+    return _like(attention).shape[2]
+
+
+def beside(attention: Attention, tokens: Int[Tensor, "batch pos"]) -> Int[Tensor, "batch pos"]:
+    """The tokens on the device where the attention is. TaskError when they are not those that it is of."""
+    like = _like(attention)
+    if tokens.shape != (like.shape[0], like.shape[2]):
+        raise TaskError(
+            f"tokens {list(tokens.shape)}: expected [{like.shape[0]}, {like.shape[2]}], the attention is of so many"
+        )
+    return tokens.to(like.device)
 
 
 def blocks(attention: Attention) -> Iterator[tuple[int, Float[Tensor, "batch head query key"]]]:
@@ -219,8 +229,13 @@ def _add_by_offset(
     total[..., :last] += sums[..., 1 : last + 1].flip(-1)
 
 
+def _like(attention: Attention) -> Tensor:
+    """A tensor [batch, head, pos, …] of it."""
+    return attention.q if isinstance(attention, AttentionScores) else attention
+
+
 def _zeros(attention: Attention, n: int) -> Float64[Tensor, "batch head number"]:
-    like = attention.q if isinstance(attention, AttentionScores) else attention
+    like = _like(attention)
     return torch.zeros(*like.shape[:2], n, dtype=torch.float64, device=like.device)
 
 

@@ -105,6 +105,18 @@ def test_the_stripe_by_loops() -> None:
     np.testing.assert_allclose(scores.prefix_matching_score(one, PERIOD), expected, rtol=1e-12)
 
 
+def test_query_0_has_no_choice_and_does_not_count() -> None:
+    one = draw(7)
+    pattern = one.pattern().numpy()
+    for score, key in (
+        (scores.previous_token_score, lambda i: i - 1),
+        (scores.current_token_score, lambda i: i),
+        (scores.first_token_score, lambda i: 0),
+    ):
+        expected = np.mean([pattern[:, :, i, key(i)] for i in range(1, 7)], axis=0)
+        np.testing.assert_allclose(score(one), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("first", [0, 1, 6, 10])
 def test_attention_by_offset_by_loops(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_BLOCK", 4)
@@ -205,3 +217,8 @@ def test_one_token_has_no_scores() -> None:
             score(draw(1))
     with pytest.raises(TaskError, match="first query 4: expected 0 to 3"):
         scores.attention_by_offset(draw(4), first=4)
+
+
+def test_tokens_of_another_length() -> None:
+    with pytest.raises(TaskError, match=r"tokens \[2, 11\]: expected \[2, 10\]"):
+        scores.matching_attention(draw(10), TEXT)
