@@ -235,4 +235,4 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
     ),
 )
 """The recipes by name. Those in `SHIPPED` ship, in `data/checkpoints/` under the same names."""
-SHIPPED = ("lsa-1layer", "lsa-2layer-recurrent", "induction-2layer", "induction-1layer")
+SHIPPED = ("lsa-1layer", "lsa-2layer-recurrent", "induction-2layer", "induction-1layer", "tiny-grammar")

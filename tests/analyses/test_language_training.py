@@ -15,7 +15,7 @@ from mesascope.analyses.training import step, train
 from mesascope.analyses.training_run import TrainingRun
 from mesascope.data import CheckpointRefused, Grammar, RepeatedSegments, TaskError, UsageError
 from mesascope.models import AttentionOnlyModel, AttentionOnlyTransformer, load_all
-from mesascope.models.catalogue import read_header
+from mesascope.models.catalogue import read_header, shipped
 from torch import nn
 
 TINY = LanguageRecipe(
@@ -181,3 +181,14 @@ def test_the_gradient_is_that_of_each_seeds_own_loss() -> None:
     assert not weights.requires_grad
     smaller, _ = losses_and_gradient(TINY, weights - 0.01 * gradient, 0)
     assert (smaller < losses).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["induction-2layer", "induction-1layer", "tiny-grammar"])
+def test_what_ships_can_be_made_again(name: str, tmp_path: Path) -> None:
+    """The same bytes where the record's machine is, and the same end anywhere."""
+    path, ships = train(RECIPES[name], tmp_path / name), shipped()[name]
+    ours, theirs = (read_header(file).record for file in (path, ships))
+    if ours["made_with"] == theirs["made_with"] and path.read_bytes() == ships.read_bytes():
+        return
+    assert ours["training_loss"]["seed0"][-1] == pytest.approx(theirs["training_loss"]["seed0"][-1], rel=0.03)
