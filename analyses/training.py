@@ -24,7 +24,7 @@ from ..models.catalogue import read_header
 from ..models.checkpoint import save_checkpoint
 from ..probes.probe import Progress, silent
 from .objectives import losses_and_gradient, unflatten
-from .recipes import BaseRecipe
+from .recipes import BaseRecipe, TrainingRecipe
 from .training_run import TrainingRun, changes, readable_errors
 
 SAVE_EVERY = 250  # steps between two writes of the .partial file
@@ -117,9 +117,10 @@ def adam_step(run: TrainingRun, gradient: Float[Tensor, "seed parameter"], recip
 
 def _diverged(recipe: BaseRecipe, step: int, losses: Float[Tensor, " seed"]) -> MesascopeError:
     row = int((~losses.isfinite()).nonzero()[0])
+    clip = " or an activation_clip" if isinstance(recipe, TrainingRecipe) else ""
     return MesascopeError(
         f"training {recipe.name}: the loss of seed {recipe.seeds[row]} is {losses[row].item()} at step {step};"
-        f" try a learning rate below {recipe.learning_rate:g} or an activation_clip"
+        f" try a learning rate below {recipe.learning_rate:g}{clip}"
     )
 
 
