@@ -113,12 +113,12 @@ def by_loops(reference_transformer: Callable[..., np.ndarray]) -> Callable[..., 
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Callable[[str], Any]:
+def tiny() -> Callable[..., Any]:
     """Random models of the families of Hugging Face that are promised, small and in eager attention, by name."""
     return tiny_model
 
 
-def tiny_model(family: str) -> Any:
+def tiny_model(family: str, **changed: Any) -> Any:
     import transformers
 
     shared: dict[str, Any] = {"vocab_size": 53, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
@@ -139,7 +139,9 @@ def tiny_model(family: str) -> Any:
     }[family]
     with torch.random.fork_rng():
         torch.manual_seed(20230531)
-        module = getattr(transformers, kind + head)(getattr(transformers, f"{kind}Config")(**values)).eval()
+        module = getattr(transformers, kind + head)(
+            getattr(transformers, f"{kind}Config")(**{**values, **changed})
+        ).eval()
         with torch.no_grad():
             for parameter in module.parameters():  # biases and norms start at 0 and 1, where mistakes do not show
                 parameter.add_(0.1 * torch.randn_like(parameter))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,11 +12,11 @@ from einops import einsum
 from mesascope.data.errors import TaskError, UsageError
 from mesascope.models.in_memory import from_module
 from mesascope.models.pretrained import open_directory
-from mesascope.models.subject import NotApplicable
+from mesascope.models.subject import NotApplicable, Site
 from torch import Tensor
 
 FAMILIES = ("gpt2", "gpt_neox", "gpt_neox serial", "llama", "qwen3", "gemma2", "bert")
-Tiny = Callable[[str], Any]
+Tiny = Callable[..., Any]
 
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -214,3 +214,25 @@ def test_dtype_follows_the_checkpoint_unless_asked_otherwise(dtype: torch.dtype,
     wide = open_directory(tmp_path, dtype=torch.float32)
     assert wide.dtype == torch.float32
     assert wide.source.weights_sha256 == subject.source.weights_sha256
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
+def test_memory_of_a_watched_pass_does_not_grow_with_the_layers(
+    family: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every site is watched, and the pattern too; what is kept of each is one number."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    from peak_memory import PeakMemory
+
+    def number(activation: Any, layer: int) -> float:
+        return float((activation if isinstance(activation, Tensor) else activation.q).sum())
+
+    def peak(layers: int) -> int:
+        subject = from_module(tiny(family, num_hidden_layers=layers))
+        watch = dict.fromkeys(get_args(Site), number)
+        subject.run(tokens(), watch=watch)
+        with PeakMemory() as memory:
+            subject.run(tokens(), watch=watch)
+        return memory.peak
+
+    assert peak(8) == peak(2)
