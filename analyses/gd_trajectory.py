@@ -91,5 +91,7 @@ def trajectory_figure(report: Report, page: Page) -> pd.DataFrame | None:
     axes = page.grid(2, 3, 3.5)
     tables = [plot_trajectory(panel, measures, ax) for panel, ax in zip(PANELS, axes, strict=False)]
     drawn = [item for panel in PANELS for item in _series(panel, measures).items() if marks.has_number(item[1])]
-    step_marks.legend_panel(axes[-1], dict(drawn), [measure for _, measure in drawn])
+    axes[-1].set_axis_off()
+    handles = step_marks.keys(dict(drawn), [measure for _, measure in drawn])
+    axes[-1].legend(handles=handles, loc="center left", bbox_to_anchor=(-0.1, 0.5))
     return marks.together(tables)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -37,6 +38,7 @@ VERDICTS = {
     "first-token": Look("first token", SKY, "^", "-."),
 }
 """How heads of a verdict are drawn; those without any are not marked."""
+OTHER = Look("other head", GREY, "o", "-")
 
 MOST_ROWS = 24
 """Heads that are shown one a row."""
@@ -56,8 +58,7 @@ def called(verdicts: Mapping[str, str], *wanted: str) -> list[Head]:
 
 def look(head: Head, verdicts: Mapping[str, str]) -> Look:
     """A head as a series of its own: its name, and the looks of its verdict."""
-    of = VERDICTS[verdicts[name(head)]]
-    return Look(name(head), of.color, of.marker, of.line)
+    return replace(VERDICTS.get(verdicts.get(name(head), ""), OTHER), label=name(head))
 
 
 def verdict_keys(verdicts: Mapping[str, str], lines: bool = False) -> list[Artist]:

@@ -33,7 +33,8 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
 GREY = "#8C8C8C"
-NULL_LOOKS = (("#A6A6A6", "s"), ("#595959", "X"), ("#808080", "v"))
+_NULL_STEP = 0.22  # of a row, from one null to the next
+NULL_LOOKS = (("#A6A6A6", "s"), ("#595959", "X"), ("#808080", "v"), ("#BFBFBF", "D"))
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ def evidence(measures: Iterable[Measure]) -> str:
     return f"95 % {kind}, {numbers} {' '.join([first + 's', *rest])}"
 
 
+def unit_label(measure: Measure) -> str:
+    """The unit as a label of an axis; numbers without any are scores."""
+    return "score" if measure.unit == "1" else measure.unit
+
+
 # -- reading measures --------------------------------------------------------------------------------------------------
 
 
@@ -95,6 +101,7 @@ def part(measure: Measure, **at: int) -> Measure:
         axes=tuple(axis for axis in measure.axes if axis not in at),
         coords={axis: labels for axis, labels in measure.coords.items() if axis not in at},
         nulls={name: held for name, null in measure.nulls.items() if len(held := _numbers(null[samples]))},
+        no_nulls=measure.no_nulls or "none has a number here",
         points=None if measure.points is None else measure.points[samples],
     )
 
@@ -107,29 +114,35 @@ def _numbers(samples: np.ndarray) -> np.ndarray:
 # -- rows: one measure without axes a row ------------------------------------------------------------------------------
 
 
-def rows(entries: Sequence[tuple[Look, Measure | None]], ax: Axes, panel: str = "") -> pd.DataFrame:
-    """Each measure as a dot with its interval, one below the other, replicates just below it; None: an empty row."""
+def rows(
+    entries: Sequence[tuple[Look, Measure | None]], ax: Axes, panel: str = "", nulls: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Each measure as a dot with its interval, one below the other, replicates just below it; None: an empty row.
+
+    nulls:  all nulls of the figure, where its measures differ in theirs: see `null_looks`
+    """
     records: list[dict[str, Any]] = []
     for y, (look, measure) in enumerate(entries):
         if measure is None:
             continue
         common = {"panel": panel, "series": look.label, "at": look.label, "replicate": measure.replicate}
-        records += [common | record for record in _row(ax, float(y), look, measure)]
+        records += [common | record for record in _row(ax, float(y), look, measure, nulls)]
     ax.set_yticks(range(len(entries)), [look.label for look, _ in entries])
-    ax.set_ylim(len(entries) - 0.5, -0.5)
+    deepest = max([len(nulls), *(len(measure.nulls) for _, measure in entries if measure is not None)])
+    ax.set_ylim(len(entries) - 0.5 + _NULL_STEP * max(deepest - 2, 0), -0.5)  # room for the last row's
     ax.tick_params(axis="y", length=0)
     return frame(records)
 
 
-def _row(ax: Axes, y: float, look: Look, measure: Measure) -> list[dict[str, Any]]:
+def _row(ax: Axes, y: float, look: Look, measure: Measure, order: Sequence[str]) -> list[dict[str, Any]]:
     if not has_number(measure):
         word = "undefined" if measure.status == "ok" else measure.status
         background = {"color": "white", "pad": 0.5}
         ax.text(0.05, y, word, transform=ax.get_yaxis_transform(), va="center", style="italic", bbox=background)
         return [{"kind": "words", "message": measure.message}]
-    nulls = null_looks(measure)
+    nulls = null_looks(measure, order)
     held = {name: found for name in nulls if len(found := _numbers(measure.nulls[name]))}
-    records = [_null(ax, y + 0.22 * i, nulls[name], samples) for i, (name, samples) in enumerate(held.items())]
+    records = [_null(ax, y + _NULL_STEP * i, nulls[name], samples) for i, (name, samples) in enumerate(held.items())]
     if measure.points is not None:
         offsets = np.linspace(0.15, 0.3, len(measure.points))
         ax.plot(measure.points, y + offsets, ls="", marker="o", ms=2, mfc="none", mec=look.color, mew=0.5)
@@ -141,9 +154,15 @@ def _row(ax: Axes, y: float, look: Look, measure: Measure) -> list[dict[str, Any
     return [*records, {"kind": "estimate", "value": measure.estimate, "low": low, "high": high, "n": measure.n}]
 
 
-def null_looks(measure: Measure) -> dict[str, Look]:
-    """A look for each null of a measure."""
-    return {name: Look(name, *NULL_LOOKS[i % len(NULL_LOOKS)]) for i, name in enumerate(measure.nulls)}
+def null_looks(measure: Measure, nulls: Sequence[str] = ()) -> dict[str, Look]:
+    """A look for each null of a measure; by its place among `nulls`, where a figure's measures differ in theirs."""
+    order = list(dict.fromkeys((*nulls, *measure.nulls)))
+    return {name: Look(name, *NULL_LOOKS[order.index(name) % len(NULL_LOOKS)]) for name in measure.nulls}
+
+
+def null_names(measures: Iterable[Measure]) -> tuple[str, ...]:
+    """All nulls of several measures, each once."""
+    return tuple(dict.fromkeys(name for measure in measures for name in measure.nulls))
 
 
 def _null(ax: Axes, y: float, look: Look, samples: np.ndarray) -> dict[str, Any]:
@@ -166,7 +185,8 @@ def curve(measure: Measure, look: Look, ax: Axes, panel: str = "", every: int | 
     low, high = measure.interval
     for points in () if measure.points is None else measure.points:
         ax.plot(at, points, color=look.color, ls=look.line, lw=0.5, alpha=0.8, zorder=1.8)
-    ax.fill_between(at, low, high, color=look.color, alpha=0.2, lw=0)
+    if np.isfinite(low).any():
+        ax.fill_between(at, low, high, color=look.color, alpha=0.2, lw=0)
     ax.plot(at, measure.values, color=look.color, ls=look.line, marker=look.marker, ms=3, markevery=every)
     common = {"panel": panel, "series": look.label, "replicate": measure.replicate}
     records = [
@@ -180,11 +200,11 @@ def curve(measure: Measure, look: Look, ax: Axes, panel: str = "", every: int | 
     return frame(records)
 
 
-def null_bands(measure: Measure, ax: Axes, panel: str, series: str) -> pd.DataFrame:
+def null_bands(measure: Measure, ax: Axes, panel: str, series: str, nulls: Sequence[str] = ()) -> pd.DataFrame:
     """The mean and the 95 % range of each null along the measure's only axis, a grey line in a grey band."""
     (axis,) = measure.axes
     records = []
-    for name, null in null_looks(measure).items():
+    for name, null in null_looks(measure, nulls).items():
         samples = measure.nulls[name]
         held = np.atleast_1d(np.isfinite(samples).any(axis=0))
         low, high = np.nanpercentile(samples[:, held], (2.5, 97.5), axis=0)
@@ -303,13 +323,14 @@ def legend_under(ax: Axes, handles: Sequence[Artist], title: str) -> None:
 def keys(measures: Iterable[Measure]) -> list[Artist]:
     """What the interval, the replicates and each null look like, for a legend."""
     found = [measure for measure in measures if has_number(measure)]
+    order = null_names(found)
     handles: list[Artist] = []
     if words := evidence(found):
         handles.append(Line2D([], [], color=BLACK, marker="o", ms=4, lw=1.2, label=f"estimate, {words}"))
     if replicates := {measure.replicate for measure in found if measure.points is not None}:
         label = f"one {replicates.pop()}"
         handles.append(Line2D([], [], ls="", color=BLACK, marker="o", ms=2, mfc="none", mew=0.5, label=label))
-    nulls = {name: look for measure in found for name, look in null_looks(measure).items()}
+    nulls = {name: look for measure in found for name, look in null_looks(measure, order).items()}
     return handles + [
         Line2D([], [], color=look.color, marker=look.marker, ms=3.2, mew=0, lw=1.5, label=f"{name}, 95 % range")
         for name, look in nulls.items()
@@ -324,5 +345,5 @@ def band_key(label: str, color: str = BLACK) -> Artist:
     return Patch(color=color, alpha=0.3, lw=0, label=label)
 
 
-def thin_key(label: str) -> Artist:
-    return Line2D([], [], color=BLACK, lw=0.5, alpha=0.8, label=label)
+def thin_key(label: str, color: str = BLACK) -> Artist:
+    return Line2D([], [], color=color, lw=0.7, alpha=0.8, label=label)
