@@ -24,8 +24,8 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-CHUNK = 2**22
-"""Logits in float64 at a time: 32 MiB, whatever the vocabulary."""
+CHUNK, CACHED = 2**22, 2**18
+"""Logits in float64 at a time, whatever the vocabulary: 32 MiB where they are multiplied, 2 MiB where summed up."""
 
 ReadOut = Callable[[Tensor], Tensor]
 """From states to logits, differentiable."""
@@ -48,7 +48,7 @@ class InnerStep(NamedTuple):
 
 def foresight(logits: Float[Tensor, "token vocab"], targets: Int[Tensor, " token"]) -> Foresight:
     """Surprisal and entropy of next-token predictions, in float64, a chunk of tokens at a time."""
-    parts = [_foresight(logits[some].double(), targets[some]) for some in _chunks(*logits.shape)]
+    parts = [_foresight(logits[some].double(), targets[some]) for some in _chunks(len(logits), logits.shape[1], CACHED)]
     surprisal, entropy = (torch.cat(part) for part in zip(*parts, strict=True))
     return Foresight(surprisal, entropy)
 
@@ -61,8 +61,8 @@ def _foresight(logits: Float64[Tensor, "token vocab"], targets: Int[Tensor, " to
     return Foresight(total.log() - chosen, total.log() - (weights * above).sum(dim=-1) / total)
 
 
-def _chunks(tokens: int, vocabulary: int) -> Iterator[slice]:
-    size = max(1, CHUNK // vocabulary)
+def _chunks(tokens: int, vocabulary: int, most: int) -> Iterator[slice]:
+    size = max(1, most // vocabulary)
     yield from (slice(first, first + size) for first in range(0, tokens, size))
 
 
@@ -79,12 +79,13 @@ def inner_step(
     """
     losses, pushes, shuffled = [], [], []
     vocabulary = read_out(states[:1]).shape[-1]
-    for some in _chunks(len(states), vocabulary):
+    for some in _chunks(len(states), vocabulary, CHUNK):
         with torch.enable_grad():
             at = states[some].detach().requires_grad_()
             logits = read_out(at)
-        p = logits.detach().double().softmax(dim=-1)
-        losses.append(_foresight(logits.detach().double(), targets[some]).surprisal)
+        log_p = logits.detach().double().log_softmax(dim=-1)
+        losses.append(-log_p.gather(-1, targets[some, None])[:, 0])
+        p = log_p.exp_()
         pushes.append(_pull(logits, at, p, targets[some], again=True))
         shuffled.append(_pull(logits, at, p, others[some], again=False))
     return InnerStep(torch.cat(losses), torch.cat(pushes), torch.cat(shuffled))
@@ -93,7 +94,7 @@ def inner_step(
 def _pull(logits: Tensor, at: Tensor, p: Tensor, targets: Tensor, again: bool) -> Tensor:
     """(one-hot of the target - p) back through the read-out: minus the gradient of the loss."""
     slope = -p
-    slope[torch.arange(len(targets)), targets] += 1
+    slope[torch.arange(len(targets), device=targets.device), targets] += 1
     return torch.autograd.grad(logits, at, slope.to(logits.dtype), retain_graph=again)[0]
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
+from scipy import stats
 from torch import Tensor
 
 from ..models.subject import AttentionScores
@@ -106,3 +107,18 @@ def anisotropy(
 def rogue(values: Float[np.ndarray, "*layer d_model"]) -> Int[np.ndarray, "*layer rank"]:
     """The dimensions with the largest |values|, the largest first, the lower index first among equals."""
     return np.argsort(-np.abs(values), axis=-1, kind="stable")[..., :TOP]
+
+
+def jackknife_interval(
+    estimate: Float[np.ndarray, "*axes"], left_out: Float[np.ndarray, "group *axes"]
+) -> tuple[Float[np.ndarray, "*axes"], Float[np.ndarray, "*axes"]]:
+    """95 % interval from estimates with one group of documents left out each; NaN with fewer than two groups.
+
+    For what needs sums as wide as the stream, of which few can be kept.
+    """
+    n = len(left_out)
+    if n < 2:
+        return np.full(estimate.shape, np.nan), np.full(estimate.shape, np.nan)
+    spread = np.sqrt((n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+    half = stats.t.ppf(0.975, n - 1) * spread
+    return np.asarray(estimate - half), np.asarray(estimate + half)
