@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from .gd_alignment import GDAlignment
     from .measure import Claim, Measure
     from .probe import Findings, Probe
+    from .token_norms import TokenNorms
 
 PROBES = {
     "gd-alignment": "mesascope.probes.gd_alignment:GDAlignment",
+    "token-norms": "mesascope.probes.token_norms:TokenNorms",
 }
 """Every probe of this package, `name -> "module:Class"`; nothing is imported until one is used."""
 
@@ -22,8 +24,9 @@ _HOMES = {
     "GDAlignment": "gd_alignment",
     "Measure": "measure",
     "Probe": "probe",
+    "TokenNorms": "token_norms",
 }
-__all__ = ["PROBES", "Claim", "Findings", "GDAlignment", "Measure", "Probe", "registered"]
+__all__ = ["PROBES", "Claim", "Findings", "GDAlignment", "Measure", "Probe", "TokenNorms", "registered"]
 
 
 def registered() -> dict[str, str]:
