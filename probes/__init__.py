@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .gd_alignment import GDAlignment
+    from .induction_heads import InductionHeads
+    from .induction_scores import prefix_matching_score
     from .measure import Claim, Measure
     from .probe import Findings, Probe
     from .token_norms import TokenNorms
 
 PROBES = {
     "gd-alignment": "mesascope.probes.gd_alignment:GDAlignment",
+    "induction-heads": "mesascope.probes.induction_heads:InductionHeads",
     "token-norms": "mesascope.probes.token_norms:TokenNorms",
 }
 """Every probe of this package, `name -> "module:Class"`; nothing is imported until one is used."""
@@ -22,11 +25,24 @@ _HOMES = {
     "Claim": "measure",
     "Findings": "probe",
     "GDAlignment": "gd_alignment",
+    "InductionHeads": "induction_heads",
     "Measure": "measure",
     "Probe": "probe",
     "TokenNorms": "token_norms",
+    "prefix_matching_score": "induction_scores",
 }
-__all__ = ["PROBES", "Claim", "Findings", "GDAlignment", "Measure", "Probe", "TokenNorms", "registered"]
+__all__ = [
+    "PROBES",
+    "Claim",
+    "Findings",
+    "GDAlignment",
+    "InductionHeads",
+    "Measure",
+    "Probe",
+    "TokenNorms",
+    "prefix_matching_score",
+    "registered",
+]
 
 
 def registered() -> dict[str, str]:
