@@ -8,7 +8,7 @@ import numpy as np
 
 from ..models.subject import Source
 from .induction_ablation import RANDOM
-from .induction_nulls import PERMUTED
+from .induction_nulls import NO_REPEATS, PERMUTED
 from .induction_verdicts import LABELS, Evidence, Thresholds, copying_sign, heads_named, matching
 from .induction_weight_measures import ROTATED
 from .measure import Claim, Measure
@@ -90,7 +90,9 @@ def _without(measures: Mapping[str, Measure], verdicts: Verdicts) -> Iterable[st
     if not _ok(measures, "in_context_learning_score"):
         return
     score = measures["in_context_learning_score"]
-    yield f"In-context learning, the loss of the first run minus that of the second, is {_cell(score)} nat."
+    without = score.nulls.get(NO_REPEATS)
+    beside = "" if without is None else f", {_short(float(np.nanmean(without)))} without repeats"
+    yield f"In-context learning, the loss of the first run minus that of the second, is {_cell(score)} nat{beside}."
     for place, group in _groups(measures, "group_ablation_mean"):
         rise, left = (measures[f"{name}_mean"] for name in ("group_ablation", "in_context_learning_without"))
         yield (
@@ -215,7 +217,7 @@ def _learns(measures: Mapping[str, Measure]) -> bool:
     if not _ok(measures, "in_context_learning_score"):
         return False
     score = measures["in_context_learning_score"]
-    without = score.nulls.get("no repeats")
+    without = score.nulls.get(NO_REPEATS)
     return bool(score.interval[0] > max(0.05, 0.0 if without is None else float(np.nanmax(without))))
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from ..data.repeated import RepeatedTokens
 from ..models.subject import NotApplicable
-from .induction_nulls import PERMUTED
+from .induction_nulls import NO_REPEATS, PERMUTED
 from .induction_passes import Seen
 from .measure import Measure, missing
 from .task_measures import PerTask, task_measures
@@ -54,7 +54,7 @@ def loss_measures(
     words = f"period {law.period}; the first token of a run is left out"
     metrics = {}
     for name, unit in UNITS.items():
-        others = {"no repeats": without[name].mean(keepdims=True)}
+        others = {NO_REPEATS: without[name].mean(keepdims=True)}
         if permuted:
             others[PERMUTED] = np.array([null[name].mean() for null in permuted])
         metrics[name] = PerTask(
@@ -70,7 +70,7 @@ def loss_measures(
         "nat",
         ("position",),
         {"position": tuple(range(1, law.length))},
-        {"no repeats": control.tokens["loss"].mean(axis=0)[None]},
+        {NO_REPEATS: control.tokens["loss"].mean(axis=0)[None]},
         higher_is_better=False,
         message=f"period {law.period}",
         replicate="sequence",

@@ -10,14 +10,13 @@ from jaxtyping import Float64, Int
 
 from .induction_evidence import adjusted, flips_needed, sign_flip_p
 from .induction_inputs import PeriodInputs
-from .induction_nulls import PERMUTED
+from .induction_nulls import EVEN, NO_REPEATS, PERMUTED
 from .induction_passes import Seen, Sides, even_attention
 from .induction_watchers import kept_offsets
 from .measure import Measure
 from .task_measures import PerTask, task_measures
 
 HEADS = ("layer", "head")
-NO_REPEATS, EVEN = "no repeats", "even attention"
 OF_REPEATS = {"prefix_matching_score": "matching", "duplicate_token_score": "duplicate"}
 OF_CONTROLS = {"previous_token_score": "previous", "current_token_score": "current", "first_token_score": "first"}
 """Scores of attention, by the name that `HeadAttention` gives them; those of positions are read without repeats."""

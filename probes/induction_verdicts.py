@@ -18,8 +18,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .induction_measures import EVEN, HEADS
-from .induction_nulls import PERMUTED
+from .induction_measures import HEADS
+from .induction_nulls import EVEN, PERMUTED
 from .measure import Measure
 
 LABELS = (

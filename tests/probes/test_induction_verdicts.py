@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mesascope.probes import Measure
-from mesascope.probes.induction_measures import EVEN
-from mesascope.probes.induction_nulls import PERMUTED
+from mesascope.probes.induction_nulls import EVEN, PERMUTED
 from mesascope.probes.induction_verdicts import (
     LABELS,
     Evidence,
