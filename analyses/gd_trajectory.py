@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from . import marks, step_marks
+from . import marks, panels
 from .gd_look import INTERPOLATED, MODEL, TWINS
 from .marks import Look
 
@@ -37,7 +37,7 @@ def plot_trajectory(panel: str, measures: Mapping[str, Measure], ax: Axes) -> pd
         return marks.say(ax, _reason(panel, measures), panel)
     low, high = _range(found)
     shown = {look: _below(measure, high) if look == INTERPOLATED else measure for look, measure in found.items()}
-    table = step_marks.over_steps(shown, ax, panel.replace("_", " "))
+    table = panels.curves(shown, ax, panel.replace("_", " "))
     if panel == "cosine":
         marks.cosine_scale(ax, "y")
     else:
@@ -92,6 +92,6 @@ def trajectory_figure(report: Report, page: Page) -> pd.DataFrame | None:
     tables = [plot_trajectory(panel, measures, ax) for panel, ax in zip(PANELS, axes, strict=False)]
     drawn = [item for panel in PANELS for item in _series(panel, measures).items() if marks.has_number(item[1])]
     axes[-1].set_axis_off()
-    handles = step_marks.keys(dict(drawn), [measure for _, measure in drawn])
+    handles = panels.keys(dict(drawn), [measure for _, measure in drawn])
     axes[-1].legend(handles=handles, loc="center left", bbox_to_anchor=(-0.1, 0.5))
     return marks.together(tables)

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from . import marks, step_marks
+from . import marks, panels
 from .marks import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Look
 
 if TYPE_CHECKING:
@@ -89,18 +89,17 @@ def head_map(
     panel: str,
     verdicts: Mapping[str, str],
     limit: float | None = None,
-    centred: bool = False,
+    middle: float | None = None,
 ) -> pd.DataFrame:
-    """A measure with the axes (layer, head) as a heat map, and the symbol of its verdict on each head that has one.
+    """A measure of layers and heads as a heat map, and the symbol of its verdict on each head that has one.
 
-    limit:    where the colours end; None: at the largest value
-    centred:  diverging colours around 0, else sequential ones from 0
+    limit:   how far the colours go; None: to the largest value
+    middle:  diverging colours around it, which end so far on either side; None: sequential ones from 0
     """
     if not marks.has_number(measure):
         return marks.say(ax, measure.message, panel)
-    limit = limit or float(np.nanmax(np.abs(measure.values))) or 1.0
-    _image(measure.values, ax, limit, centred)
-    ax.set(xlabel="head", ylabel="layer")
+    image(measure.values, ax, limit, middle)
+    ax.set(xlabel=measure.axes[1].replace("_", "-"), ylabel=measure.axes[0])
     low, high = measure.interval
     table = marks.frame(
         {
@@ -132,7 +131,7 @@ def offset_map(
     """Attention of these heads, one a row, by how far back it goes: a measure with the axes (layer, head, offset)."""
     chosen = [marks.part(measure, layer=layer, head=head) for layer, head in heads]
     offsets = measure.labels("offset")
-    _image(np.stack([of.values for of in chosen]), ax, 1.0, centred=False)
+    image(np.stack([of.values for of in chosen]), ax, limit=1.0)
     ax.set_yticks(range(len(heads)), [name(head) for head in heads])
     columns = [int(column) for column in ax.get_xticks() if 0 <= column < len(offsets)]
     ax.set_xticks(columns, [str(offsets[column]) for column in columns])  # long periods leave a gap in the middle
@@ -150,10 +149,13 @@ def offset_map(
     )  # fmt: skip
 
 
-def _image(values: np.ndarray, ax: Axes, limit: float, centred: bool) -> None:
-    colors = matplotlib.colormaps["RdBu_r" if centred else "viridis"].with_extremes(bad="#D9D9D9")
-    low = -limit if centred else 0.0
-    ax.imshow(values, cmap=colors, vmin=low, vmax=limit, aspect="auto", interpolation="nearest")
+def image(values: np.ndarray, ax: Axes, limit: float | None = None, middle: float | None = None) -> None:
+    """A matrix as a heat map; see `head_map`."""
+    start = middle or 0.0
+    reach = limit or float(np.nanmax(np.abs(values - start))) or 1.0
+    colors = matplotlib.colormaps["viridis" if middle is None else "RdBu_r"].with_extremes(bad="#D9D9D9")
+    low = start if middle is None else start - reach
+    ax.imshow(values, cmap=colors, vmin=low, vmax=start + reach, aspect="auto", interpolation="nearest")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     ax.spines[:].set_visible(True)
@@ -193,7 +195,7 @@ def called_curves(
     tables.append(_range(rest.reshape(len(rest), -1), measure, ax, panel, others))
     curves = ((of, marks.part(measure, **cell)) for of, cell in chosen.items())
     tables += [marks.curve(curve, of, ax, panel=panel) for of, curve in curves if marks.has_number(curve)]
-    step_marks.step_axis(ax, measure.labels("step"))
+    panels.step_axis(ax, measure.labels("step"))
     return marks.together(tables)
 
 
@@ -215,5 +217,5 @@ def _range(rest: np.ndarray, measure: Measure, ax: Axes, panel: str, called: str
     )  # fmt: skip
 
 
-def others_key() -> Artist:
-    return marks.band_key("others: lowest, median, highest", GREY)
+def others_key(others: str = "others") -> Artist:
+    return marks.band_key(f"{others}: lowest, median, highest", GREY)

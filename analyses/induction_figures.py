@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from .report import Report
 
 SCORES = {
-    "prefix_matching_score": ("prefix matching", 1.0, False),
-    "excess": ("excess over its controls", 1.0, True),
-    "ov_copying_score": ("OV copying", 1.0, True),
-    "direct_logit_attribution": ("direct effect on the repeated token", None, True),
+    "prefix_matching_score": ("prefix matching", 1.0, None),
+    "excess": ("excess over its controls", 1.0, 0.0),
+    "ov_copying_score": ("OV copying", 1.0, 0.0),
+    "direct_logit_attribution": ("direct effect on the repeated token", None, 0.0),
 }
 ATTENTION = {
-    "previous_token_score": ("to the previous token", 1.0, False),
-    "duplicate_token_score": ("to earlier occurrences", 1.0, False),
-    "current_token_score": ("to the token itself", 1.0, False),
-    "first_token_score": ("to the first token", 1.0, False),
+    "previous_token_score": ("to the previous token", 1.0, None),
+    "duplicate_token_score": ("to earlier occurrences", 1.0, None),
+    "current_token_score": ("to the token itself", 1.0, None),
+    "first_token_score": ("to the first token", 1.0, None),
 }
 TEXT = {
-    "text_matching_score": ("prefix matching in text", 1.0, False),
-    "text_matching_excess": ("excess over the same offsets", 1.0, True),
-    "text_duplicate_score": ("to earlier occurrences in text", 1.0, False),
-    "text_duplicate_excess": ("excess over the same offsets", 1.0, True),
+    "text_matching_score": ("prefix matching in text", 1.0, None),
+    "text_matching_excess": ("excess over the same offsets", 1.0, 0.0),
+    "text_duplicate_score": ("to earlier occurrences in text", 1.0, None),
+    "text_duplicate_excess": ("excess over the same offsets", 1.0, 0.0),
 }
-"""Maps of layers by heads: title, where the colours end, and whether they diverge around 0."""
+"""Maps of layers by heads: title, how far the colours go, and what they diverge from."""
 
 
 # -- maps of layers by heads -------------------------------------------------------------------------------------------
@@ -61,7 +61,9 @@ def attention_figure(report: Report, page: Page) -> pd.DataFrame | None:
     return _maps(ATTENTION, report, page)
 
 
-def _maps(panels: Mapping[str, tuple[str, float | None, bool]], report: Report, page: Page) -> pd.DataFrame | None:
+def _maps(
+    panels: Mapping[str, tuple[str, float | None, float | None]], report: Report, page: Page
+) -> pd.DataFrame | None:
     """Maps two by two, those that the measures hold; one bar of colours where all share them."""
     measures = marks.last_step(report.measures)
     found = {name: measures[name] for name in panels if name in measures}
@@ -75,8 +77,8 @@ def _maps(panels: Mapping[str, tuple[str, float | None, bool]], report: Report, 
     axes = page.grid(n_rows, 2, 0.4 + n_rows * (tall + (0.5 if shared else 0.9)) + 0.5 * shared)
     tables = []
     for (name, measure), ax in zip(found.items(), axes, strict=False):
-        title, limit, centred = panels[name]
-        tables.append(head_marks.head_map(measure, ax, title, report.heads, limit, centred))
+        title, limit, middle = panels[name]
+        tables.append(head_marks.head_map(measure, ax, title, report.heads, limit, middle))
         ax.set_title(title)
         if not shared:
             head_marks.color_bar([ax], marks.unit_label(measure))
@@ -92,7 +94,7 @@ def _maps(panels: Mapping[str, tuple[str, float | None, bool]], report: Report, 
 def headline(report: Report, ax: Axes) -> pd.DataFrame:
     """The excess of every head's prefix matching over its controls, with the symbols of the verdicts."""
     measure = marks.last_step(report.measures)["excess"]
-    table = head_marks.head_map(measure, ax, SCORES["excess"][0], report.heads, 1.0, centred=True)
+    table = head_marks.head_map(measure, ax, SCORES["excess"][0], report.heads, 1.0, middle=0.0)
     head_marks.color_bar([ax], f"{SCORES['excess'][0]} ({marks.unit_label(measure)})")
     if keys := head_marks.verdict_keys(report.heads):
         ax.legend(handles=keys, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
@@ -197,7 +199,7 @@ def loss_figure(report: Report, page: Page) -> pd.DataFrame | None:
     for start in _runs(report, len(measure.values)):
         marks.reference(ax, start)
     ax.set(xlabel="position of the token", ylabel=f"loss ({measure.unit})")
-    nulls = [marks.thin_key(name, look.color) for name, look in marks.null_looks(measure).items()]
+    nulls = [marks.null_key(look) for look in marks.null_looks(measure).values()]
     page.legend([marks.line_key(series), marks.band_key(marks.evidence([measure]), VERMILION), *nulls])
     return marks.together(tables)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from . import head_marks, marks, step_marks
+from . import head_marks, marks, panels
 from .marks import BLACK, Look
 
 if TYPE_CHECKING:
@@ -66,18 +66,18 @@ def trajectory_figure(report: Report, page: Page) -> pd.DataFrame | None:
     """Over training: scores of every head (curves: heads with a verdict at the last step), and K-composition of
     previous-token heads into induction heads. Bands: 95 % intervals.
     """
-    measures, panels = _over_steps(report), {}
+    measures, drawn = _over_steps(report), {}
     for name, title in HEADS.items():
         if name in measures:
             draw = partial(head_marks.head_curves, measures[name], verdicts=report.heads)
-            panels[title] = draw, marks.unit_label(measures[name])
+            drawn[title] = draw, marks.unit_label(measures[name])
     composition = measures.get("k_composition")
     if composition is not None and (chosen := _largest(composition, report.heads)):
         draw = partial(head_marks.called_curves, composition, chosen=chosen, others="other pairs")
-        panels["K-composition"] = draw, marks.unit_label(composition)
+        drawn["K-composition"] = draw, marks.unit_label(composition)
     bands = marks.evidence(measures[name] for name in HEADS if name in measures)
     keys = [*head_marks.verdict_keys(report.heads, lines=True), head_marks.others_key()]
-    return step_marks.panels_figure(panels, page, [*keys, *([marks.band_key(bands)] if bands else [])])
+    return panels.panels_figure(drawn, page, [*keys, *([marks.band_key(bands)] if bands else [])])
 
 
 def losses_figure(report: Report, page: Page) -> pd.DataFrame | None:
@@ -93,14 +93,7 @@ def losses_figure(report: Report, page: Page) -> pd.DataFrame | None:
     whole = _present(measures, {WHOLE: "in_context_learning_score"})
     for kind, said in KINDS.items():
         drawn[f"learning, {said}"] = whole | groups(measures.get(f"in_context_learning_without_{kind}"))
-    drawn = {title: found for title, found in drawn.items() if found}
-    shown = [item for found in drawn.values() for item in found.items()]
-    nulls = marks.null_names(measure for _, measure in shown)
-    panels = {
-        title: (partial(step_marks.over_steps, found, nulls=nulls), marks.unit_label(next(iter(found.values()))))
-        for title, found in drawn.items()
-    }
-    return step_marks.panels_figure(panels, page, step_marks.keys(dict(shown), [measure for _, measure in shown]))
+    return panels.curves_figure(drawn, page)
 
 
 def _over_steps(report: Report) -> dict[str, Measure]:

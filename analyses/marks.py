@@ -34,7 +34,12 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 )  # fmt: skip
 GREY = "#8C8C8C"
 _NULL_STEP = 0.22  # of a row, from one null to the next
-NULL_LOOKS = (("#A6A6A6", "s"), ("#595959", "X"), ("#808080", "v"), ("#BFBFBF", "D"))
+NULL_LOOKS = (
+    ("#A6A6A6", "s", "-"),
+    ("#595959", "X", (0, (4, 2))),
+    ("#808080", "v", (0, (1, 1))),
+    ("#BFBFBF", "D", "-."),
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,11 @@ def part(measure: Measure, **at: int) -> Measure:
         no_nulls=measure.no_nulls or "none has a number here",
         points=None if measure.points is None else measure.points[samples],
     )
+
+
+def pick(measure: Measure, **at: Any) -> Measure:
+    """A measure at one label along some of its axes: `pick(measure, position="later")`."""
+    return part(measure, **{axis: measure.labels(axis).index(label) for axis, label in at.items()})
 
 
 def _numbers(samples: np.ndarray) -> np.ndarray:
@@ -211,7 +221,7 @@ def null_bands(measure: Measure, ax: Axes, panel: str, series: str, nulls: Seque
         mean = np.nanmean(samples[:, held], axis=0)
         at = [label for label, some in zip(measure.labels(axis), held, strict=True) if some]
         ax.fill_between(at, low, high, color=null.color, alpha=0.35, lw=0)
-        ax.plot(at, mean, color=null.color, lw=0.7)
+        ax.plot(at, mean, color=null.color, ls=null.line, lw=0.9)
         common = {"panel": panel, "series": series, "kind": f"null: {name}", "replicate": "null", "n": len(samples)}
         records += [
             common | {"at": a, "value": m, "low": lo, "high": hi}
@@ -265,6 +275,11 @@ def log_scale(ax: Axes, which: Literal["x", "y"]) -> None:
     axis.set_major_locator(LogLocator(subs=digits, numticks=6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def decimal(value: float) -> str:
+    """A number of order one in words: two digits after the point, and no zero with a sign."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def plain(value: float) -> str:
@@ -345,5 +360,10 @@ def band_key(label: str, color: str = BLACK) -> Artist:
     return Patch(color=color, alpha=0.3, lw=0, label=label)
 
 
-def thin_key(label: str, color: str = BLACK) -> Artist:
-    return Line2D([], [], color=color, lw=0.7, alpha=0.8, label=label)
+def null_key(look: Look) -> Artist:
+    """A null as a curve in its band."""
+    return Line2D([], [], color=look.color, ls=look.line, lw=1.2, label=f"{look.label}, mean and 95 % range")
+
+
+def thin_key(label: str) -> Artist:
+    return Line2D([], [], color=BLACK, lw=0.5, alpha=0.8, label=label)

@@ -56,7 +56,7 @@ def test_a_map_shows_its_table_and_marks_the_called(panel: Any, rng: np.random.G
 
 
 def test_diverging_maps_are_centred(panel: Any, rng: np.random.Generator) -> None:
-    head_marks.head_map(measured(rng, ("layer", "head"), (3, 12)), panel, "excess", {}, limit=1.0, centred=True)
+    head_marks.head_map(measured(rng, ("layer", "head"), (3, 12)), panel, "excess", {}, limit=1.0, middle=0.0)
     assert panel.images[0].get_clim() == (-1, 1)
 
 
