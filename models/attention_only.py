@@ -27,7 +27,7 @@ from .config import check_shapes, read_config
 from .language_model import LanguageModel, LanguageModelShape
 from .norms import Norm
 from .rotary import Rotary
-from .subject import Edit, Reduce, Site, Source, Trace
+from .subject import Source
 from .taps import Taps
 from .weights import AttentionWeights
 
@@ -258,18 +258,8 @@ class AttentionOnlyModel(LanguageModel):
             return weights
         return weights.with_norm_folded(part["ln1_scale"], part["ln1_offset"])
 
-    @torch.no_grad()
-    def run(
-        self,
-        tokens: Int[Tensor, "batch pos"],
-        watch: Mapping[Site, Reduce] | None = None,
-        edit: Mapping[Site, Edit] | None = None,
-        logits: bool = False,
-    ) -> Trace:
-        self.check(tokens)
-        taps = Taps(watch, edit)
-        state = self.module.states(tokens.to(self.device), taps)
-        return Trace(self.module.unembed(state) if logits else state, taps.values)
+    def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
+        return self.module.states(tokens, taps)
 
     def attention_input(
         self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False

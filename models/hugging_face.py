@@ -15,7 +15,7 @@ from .anatomy import FAMILIES, Anatomy, Block, find_anatomy
 from .language_model import LanguageModel, LanguageModelShape
 from .norms import Norm, norm_of
 from .rotary import Rotary
-from .subject import Edit, NotApplicable, Reduce, Site, Source, Trace
+from .subject import NotApplicable, Source
 from .taps import Taps
 from .tokenizing import begins_with
 from .watched import IMPLEMENTATION, watched_pass
@@ -105,20 +105,8 @@ class HuggingFaceModel(LanguageModel):
             )
         return head.weight.detach().mT
 
-    @torch.no_grad()
-    def run(
-        self,
-        tokens: Int[Tensor, "batch pos"],
-        watch: Mapping[Site, Reduce] | None = None,
-        edit: Mapping[Site, Edit] | None = None,
-        logits: bool = False,
-    ) -> Trace:
-        self.check(tokens)
-        if logits:
-            self._require_head()
-        taps = Taps(watch, edit)
-        state = watched_pass(self._base, self.blocks, tokens.to(self.device), taps, self.shape.causal)
-        return Trace(self.unembed(state) if logits else state, taps.values)
+    def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
+        return watched_pass(self._base, self.blocks, tokens, taps, self.shape.causal)
 
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
         self._require_head()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..data.errors import TaskError
 from .norms import Norm
 from .subject import Edit, NotApplicable, Reduce, Site, Subject, Trace
+from .taps import AllSeen, Taps
 from .tokenizing import ids_of
 from .weights import AttentionWeights
 
@@ -78,7 +81,7 @@ class LanguageModel(Subject):
     def weights(self, folded: bool = False) -> AttentionWeights | NotApplicable:
         """Attention weights as they are, or with the layer norm before them folded in."""
 
-    @abstractmethod
+    @torch.no_grad()
     def run(
         self,
         tokens: Int[Tensor, "batch pos"],
@@ -94,6 +97,33 @@ class LanguageModel(Subject):
         [batch head pos pos]; attention: an `AttentionScores`, which cannot be edited. A site that the architecture
         lacks (mlp_out without MLPs) is never handed over. The output is the state after the final norm, or the logits.
         """
+        self.check(tokens)
+        if logits:
+            self._require_head()
+        taps = Taps(watch, edit)
+        state = self._states(tokens.to(self.device), taps)
+        return Trace(self.unembed(state) if logits else state, taps.values)
+
+    @torch.no_grad()
+    def observe(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        watch: Mapping[Site, Reduce],
+        edit: Mapping[Site, Edit] | None = None,
+    ) -> Mapping[Site, list[Any]]:
+        """What `run` keeps of what is watched, and no output: the pass ends once the last layer has shown all of it."""
+        self.check(tokens)
+        taps = Taps(watch, edit, self.shape.n_layers)
+        with suppress(AllSeen):
+            self._states(tokens.to(self.device), taps)
+        return taps.values
+
+    @abstractmethod
+    def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
+        """States after the final norm; `taps` is called at every site on the way."""
+
+    def _require_head(self) -> None:
+        """Refuse, in words, when there is nothing that makes logits."""
 
     @abstractmethod
     def attention_input(

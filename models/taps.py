@@ -12,12 +12,23 @@ from ..data.errors import UsageError, nearest
 from .attention import flash_attention
 from .subject import AttentionScores, Edit, Reduce, Site
 
+_ONCE: tuple[Site, ...] = ("embed", "final", "final_norm")
+
+
+class AllSeen(Exception):
+    """What is watched was seen in every layer: the rest of the pass would be for nobody."""
+
 
 class Taps:
-    """Called at each site that a pass comes to: edits first, then the watcher, whose value is all that is kept."""
+    """Called at each site that a pass comes to: edits first, then the watcher, whose value is all that is kept.
 
-    def __init__(self, watch: Mapping[Site, Reduce] | None, edit: Mapping[Site, Edit] | None) -> None:
-        self._watch, self._edit = watch or {}, edit or {}
+    layers:  of the model, when nobody wants what the pass gives: `AllSeen` is raised as soon as it may end
+    """
+
+    def __init__(
+        self, watch: Mapping[Site, Reduce] | None, edit: Mapping[Site, Edit] | None, layers: int | None = None
+    ) -> None:
+        self._watch, self._edit, self._layers = watch or {}, edit or {}, layers
         self.values: dict[Site, list[Any]] = {site: [] for site in self._watch}
         for site in (*self._watch, *self._edit):
             if site not in get_args(Site):
@@ -33,7 +44,7 @@ class Taps:
         if site in self._edit:
             activation = self._edited(site, layer, activation)
         if site in self._watch:
-            self.values[site].append(self._watch[site](activation, layer))
+            self._keep(site, layer, activation)
         return activation
 
     def attention(
@@ -53,8 +64,15 @@ class Taps:
         if "attention" not in self._watch:
             return None
         z, normaliser = (None if self.wants("pattern") else flash_attention(q, k, v, *kind)) or (None, None)
-        self.values["attention"].append(self._watch["attention"](AttentionScores.of(q, k, *kind, normaliser), layer))
+        self._keep("attention", layer, AttentionScores.of(q, k, *kind, normaliser))
         return z
+
+    def _keep(self, site: Site, layer: int, activation: Any) -> None:
+        self.values[site].append(self._watch[site](activation, layer))
+        if self._layers is None:
+            return
+        if all(len(seen) == (1 if site in _ONCE else self._layers) for site, seen in self.values.items()):
+            raise AllSeen
 
     def _edited(self, site: Site, layer: int, activation: Tensor) -> Tensor:
         edited = self._edit[site](activation, layer)

@@ -213,6 +213,19 @@ def test_attention_as_scored_is_the_pattern(make: Make, settings: dict[str, Any]
         assert torch.equal(scores.scores()[0, 0, 0].isinf(), torch.arange(7) > (0 if model.config.causal else 6))
 
 
+@each_variant
+def test_a_pass_ends_when_all_was_seen(make: Make, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = make(**settings), some_tokens()
+    whole = model.run(tokens, watch={"z": keep, "embed": keep}).values
+    monkeypatch.setattr(type(model.module), "unembed", None)
+    alone = model.observe(tokens, {"z": keep, "embed": keep})
+    assert torch.equal(torch.stack(alone["z"]), torch.stack(whole["z"]))
+    assert torch.equal(alone["embed"][0], whole["embed"][0])
+    after: list[int] = []
+    model.observe(tokens, {"z": keep}, edit={"attn_out": lambda x, layer: after.append(layer) or x})
+    assert after == [0]
+
+
 def test_only_what_is_asked_for_is_made(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
     for maker in ("attention_only.masked_scores", "subject.log_normaliser", "taps.flash_attention"):

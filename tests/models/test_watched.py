@@ -81,6 +81,32 @@ def test_the_stream_is_the_sum_of_what_is_added(family: str, tiny: Tiny) -> None
 
 
 @each_family
+@pytest.mark.parametrize("site", [*EDITED, "attention"])
+def test_what_is_watched_alone_is_what_a_whole_pass_shows(family: str, site: Site, tiny: Tiny) -> None:
+    subject = from_module(tiny(family))
+    edit = {"resid_pre": lambda x, layer: x * 1.1}
+    watch = {site: lambda x, layer: x.log_normaliser if site == "attention" else x, "q": keep}
+    whole = subject.run(tokens(), watch, edit)
+    alone = subject.observe(tokens(), watch, edit)
+    assert {name: len(values) for name, values in alone.items()} == {
+        name: len(values) for name, values in whole.values.items()
+    }
+    for name, values in alone.items():
+        assert all(torch.equal(one, other) for one, other in zip(values, whole.values[name], strict=True))
+    assert torch.equal(subject.run(tokens(), watch, edit).output, whole.output), "it leaves nothing behind"
+
+
+def test_a_pass_ends_when_all_was_seen(tiny: Tiny) -> None:
+    subject, run = from_module(tiny("llama")), []
+    for block in subject.blocks:
+        block.part(block.anatomy.mlp_out).register_forward_hook(lambda *_: run.append("mlp"))
+    subject.observe(tokens(), {"attention": keep, "resid_pre": keep})
+    assert len(run) == 2  # and not the last layer's
+    subject.observe(tokens(), {"final_norm": keep})
+    assert len(run) == 5
+
+
+@each_family
 @pytest.mark.parametrize("site", EDITED)
 def test_an_edit_that_gives_back_what_it_got_changes_nothing(family: str, site: Site, tiny: Tiny) -> None:
     subject = from_module(tiny(family))
