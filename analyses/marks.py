@@ -362,7 +362,7 @@ def band_key(label: str, color: str = BLACK) -> Artist:
 
 def null_key(look: Look) -> Artist:
     """A null as a curve in its band."""
-    return Line2D([], [], color=look.color, ls=look.line, lw=1.2, label=f"{look.label}, mean and 95 % range")
+    return Line2D([], [], color=look.color, ls=look.line, lw=1.2, label=f"{look.label}, 95 % range")
 
 
 def thin_key(label: str) -> Artist:
