@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -45,7 +45,8 @@ MODEL_ARGS = {
     "prefix": "transformer, or Transformer_gd, when the file holds both",
 }
 """What a file of the layout `von-oswald-haiku` does not say, by key."""
-MAX_HEADER = 100_000_000  # the safetensors format's own bound
+MAX_JSON = 12_000_000  # bytes of a header, an index or a configuration; the largest known index has 9 MB
+MAX_MARKS = 800_000  # brackets, colons and commas, each of which may cost a hundred bytes; a tensor takes twelve
 _NUMBER = "(0|[1-9][0-9]{0,8})"
 _PREFIX = re.compile(f"seed{_NUMBER}/step{_NUMBER}/")
 _REVISION = re.compile(f"(?:seed{_NUMBER}(?:-(?=step)|$))?(?:step{_NUMBER})?")
@@ -143,7 +144,7 @@ def _json_object(path: Path, metadata: Mapping[str, Any], key: str) -> dict[str,
 
 
 def read_json_header(path: Path) -> dict[str, Any]:
-    """The header of any safetensors file, bounded by the file's size. No tensor is read."""
+    """The header of any safetensors file, bounded by the file's size and by what is sensible. No tensor is read."""
     if not path.is_file():
         raise CheckpointRefused(f"{path}: no such file")
     try:
@@ -152,12 +153,14 @@ def read_json_header(path: Path) -> dict[str, Any]:
             start = file.read(128)
             refuse_other_kinds(path, start)
             length = int.from_bytes(start[:8], "little")
-            if len(start) < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
+            if len(start) < 8 or not 2 <= length <= size - 8:
                 raise CheckpointRefused(
                     f"{path.name}: claims a header of {length} bytes in a file of {size}; truncated, or not safetensors"
                 )
+            if length > MAX_JSON:
+                raise CheckpointRefused(f"{path.name}: a header of {length} bytes, expected at most {MAX_JSON}")
             file.seek(8)
-            header = json.loads(file.read(length), object_pairs_hook=once_each)
+            header = parse_json(file.read(length))
     except OSError as error:
         raise CheckpointRefused(f"{path.name}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -165,6 +168,20 @@ def read_json_header(path: Path) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise CheckpointRefused(f"{path.name}: the safetensors header is not a JSON object")
     return header
+
+
+def parse_json(content: bytes, pairs_hook: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None) -> Any:
+    """JSON from strangers. ValueError or RecursionError for what is none, or says more than names and sizes would:
+    a few megabytes of empty lists become hundreds.
+    """
+    refuse_crowded(content, MAX_MARKS)
+    return json.loads(content, object_pairs_hook=pairs_hook or once_each)
+
+
+def refuse_crowded(content: bytes, most: int) -> None:
+    """ValueError for JSON of more parts than `most`, told without parsing it."""
+    if (marks := sum(content.count(mark) for mark in (b"[", b"{", b":", b","))) > most:
+        raise ValueError(f"{marks} brackets, colons and commas, expected at most {most}")
 
 
 def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 from ..data.errors import CheckpointRefused, UsageError, nearest
 from .attention_only import AttentionOnlyModel
-from .catalogue import HAIKU, LAYOUTS, TL_LEGACY, find, read_header, shipped
+from .catalogue import HAIKU, LAYOUTS, MAX_JSON, TL_LEGACY, find, parse_json, read_header, shipped
 from .checkpoint import open_member
 from .haiku import open_haiku
 from .layouts import open_declared
@@ -25,7 +24,6 @@ from .tl_legacy import open_tl_legacy
 
 OfFile = TransformerRegressor | AttentionOnlyModel
 _WEIGHTS = {".safetensors", ".npz", *PICKLED}
-MAX_CONFIG = 10 * 2**20  # bytes
 
 
 def load(
@@ -136,9 +134,9 @@ def _read_config(config: str | Path | Mapping[str, Any] | None) -> Mapping[str, 
         return config or {}
     path = Path(config)
     try:
-        if path.stat().st_size > MAX_CONFIG:
-            raise UsageError(f"{path}: a configuration of {path.stat().st_size} bytes; expected at most {MAX_CONFIG}")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > MAX_JSON:
+            raise UsageError(f"{path}: a configuration of {path.stat().st_size} bytes; expected at most {MAX_JSON}")
+        values = parse_json(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -29,9 +29,9 @@ from .hugging_face import HuggingFaceModel, facts_of, identifying, untested
 from .in_memory import NO_TOKENIZER
 from .regressors import weights_sha256
 from .safe_files import read_tensors
-from .shards import Directory, bound_layers, inside, read_directory
+from .shards import Directory, bound_layers, read_directory
 from .subject import Source
-from .tokenizing import BESIDE, VOCABULARIES, digest_of_files, knows_words
+from .tokenizing import digest_of_files, open_tokenizer
 from .unfamiliar import check_unfamiliar
 
 # buffers that older versions stored beside the parameters, and that are worked out today
@@ -66,10 +66,10 @@ def open_directory(
     directory. A head that is not in the file is named in the subject's notes, and its logits are refused.
     """
     folder = Path(path)
-    directory = read_directory(folder)
-    stored = _read(directory)
-    bound_layers(directory.config, len(stored))
-    with _quiet():
+    with _quiet(), _naming(name or folder.name, folder):
+        directory = read_directory(folder)
+        stored = _read(directory)
+        bound_layers(directory.config, len(stored))
         kind, config = _architecture(directory.config)
         empty = _empty(kind, config)
         match = _match(empty, stored)
@@ -78,7 +78,7 @@ def open_directory(
             digest = beside.submit(weights_sha256, identifying(empty, match.tensors))
             _refuse_non_finite(match.tensors)
             module = _fill(kind, config, match, own)
-            tokenizer = _tokenizer(folder)
+            tokenizer = open_tokenizer(folder)
     notes = (*match.notes, *untested(config))
     if tokenizer is None:
         notes += (NO_TOKENIZER,)
@@ -260,21 +260,15 @@ def _fill(kind: type[PreTrainedModel], config: Any, match: _Match, dtype: torch.
     return module
 
 
-def _tokenizer(folder: Path) -> Any | None:
-    """The directory's own tokenizer, None where there is none."""
-    present = [name for name in VOCABULARIES if (folder / name).exists()]
-    for name in (*present, *BESIDE):
-        if (folder / name).is_symlink():
-            inside(folder, name)
-    if not present:
-        return None
+@contextmanager
+def _naming(name: str, folder: Path) -> Iterator[None]:
+    """Refusals name the directory, whichever of its files they speak of."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise CheckpointRefused(f"{present[0]}: the tokenizer cannot be read ({_one_line(error)})") from error
-    if not knows_words(tokenizer):
-        raise CheckpointRefused(f"{present[0]}: a tokenizer without a single word; without its files, token ids go in")
-    return tokenizer
+        yield
+    except CheckpointRefused as error:
+        if str(folder) in str(error):
+            raise
+        raise CheckpointRefused(f"{name}: {error}") from error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..data.errors import CheckpointRefused
+from ..data.npz import open_zip
 from .catalogue import read_json_header
 from .kinds import refuse_converted_text, refuse_other_kinds
 
 PICKLED = {".pt", ".pth", ".bin", ".ckpt"}
-MAX_PICKLE = 4 * 2**20  # bytes of opcodes: some 25,000 tensors
-MAX_MEMBERS = 100_000
+MAX_PICKLE = 4 * 2**20  # bytes: some 25,000 tensors
+MAX_OPCODES = 1_000_000  # as many tensors; and so quickly looked through that an endless pickle is no bomb
 ENTRIES = ("state_dict", "model_state_dict", "model")
 """Where a training checkpoint keeps its weights, beside an optimiser and whatever else."""
 _CONSTRUCTORS = re.compile(
@@ -72,9 +73,9 @@ def _load_pickled(path: Path) -> Any:
                 refuse_converted_text(path)
                 what = "neither a zip archive nor a pickle, so not what torch.save writes" if start else "an empty file"
                 raise CheckpointRefused(f"{path.name}: {what}")
-            content = io.BytesIO(file.read())
-            _refuse_programs(path, content, _LEGACY_PICKLES)
-            return _unpickled(content)
+            _refuse_programs(path, io.BytesIO(file.read(MAX_PICKLE)), _LEGACY_PICKLES)  # numbers follow the pickles
+            file.seek(0)
+            return _unpickled(io.BytesIO(file.read()))
     except CheckpointRefused:
         raise
     except Exception as error:  # zipfile, pickle and torch raise many kinds on damaged bytes
@@ -94,10 +95,10 @@ def _unpickled(file: io.BufferedReader | io.BytesIO) -> Any:
 
 def _check_archive(path: Path, file: io.BufferedReader) -> None:
     """What the zip archive claims, before any of it is read; then what its pickle names."""
-    with zipfile.ZipFile(file) as archive:
+    with open_zip(file) as archive:
         members, size = archive.infolist(), path.stat().st_size
-        if len(members) > MAX_MEMBERS or len({member.filename for member in members}) < len(members):
-            raise CheckpointRefused(f"{path.name}: {len(members)} members, too many or two of one name")
+        if len({member.filename for member in members}) < len(members):
+            raise CheckpointRefused(f"{path.name}: two members of one name")
         if packed := [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]:
             raise CheckpointRefused(f"{path.name}: compressed member {packed[0]!r}; torch.save never compresses")
         if (claimed := sum(member.file_size for member in members)) > size:
@@ -113,7 +114,7 @@ def _check_archive(path: Path, file: io.BufferedReader) -> None:
 
 
 def _refuse_programs(path: Path, file: io.BytesIO, pickles: int) -> None:
-    for name in (name for _ in range(pickles) for name in _named(path, file)):
+    for name in _named(path, (opcode for _ in range(pickles) for opcode in pickletools.genops(file))):
         if not _CONSTRUCTORS.fullmatch(name):
             named = ".".join(name.split())[:80]
             raise CheckpointRefused(
@@ -122,12 +123,12 @@ def _refuse_programs(path: Path, file: io.BytesIO, pickles: int) -> None:
             )
 
 
-def _named(path: Path, file: io.BytesIO) -> Iterator[str]:
-    """What one pickle imports, read off its opcodes, none of which is run."""
-    strings, begin = ["?", "?"], file.tell()
-    for opcode, argument, _ in pickletools.genops(file):
-        if file.tell() - begin > MAX_PICKLE:
-            raise CheckpointRefused(f"{path.name}: a pickle of over {MAX_PICKLE} bytes, too many for names alone")
+def _named(path: Path, opcodes: Iterable[tuple[pickletools.OpcodeInfo, Any, int | None]]) -> Iterator[str]:
+    """What pickles import, read off their opcodes, none of which is run."""
+    strings = ["?", "?"]
+    for number, (opcode, argument, _) in enumerate(opcodes):
+        if number == MAX_OPCODES:
+            raise CheckpointRefused(f"{path.name}: a pickle of over {MAX_OPCODES} opcodes, too many for names alone")
         if opcode.name in _IMPORTS:
             # STACK_GLOBAL takes its names from the stack; torch refuses it, so these serve the message alone
             yield str(argument) if opcode.name in {"GLOBAL", "INST"} else " ".join(strings[-2:])

@@ -6,15 +6,15 @@ in the blobs of the same hub cache), everything they claim must fit the files' s
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..data.errors import CheckpointRefused
-from .catalogue import once_each, read_json_header
+from .catalogue import MAX_JSON, once_each, parse_json, read_json_header
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 ELSEWHERE = {
@@ -23,8 +23,6 @@ ELSEWHERE = {
     "flax_model.msgpack": "Flax weights; convert them with save_pretrained",
     "model.gguf": "GGUF weights; convert them with save_pretrained",
 }
-MAX_JSON = 12_000_000  # bytes of an index or a configuration; the largest known index has 9 MB
-MAX_SHARD_HEADER = 10_000_000  # some 80,000 tensors in one file
 _WIDTHS = {
     8: ("F64", "I64", "U64"),
     4: ("F32", "I32", "U32"),
@@ -33,6 +31,8 @@ _WIDTHS = {
 }
 _BYTES = {dtype: width for width, dtypes in _WIDTHS.items() for dtype in dtypes}
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_COUNTS = re.compile(r"(?:.*_)?(?:layers?|blocks|groups|group_num|networks|per_stack|per_block)")
+_LABELS = ("num_labels", "id2label", "label2id")
 _CODE = ("auto_map", "custom_pipelines", "trust_remote_code", "model_file")
 
 
@@ -91,8 +91,20 @@ def read_config(path: Path) -> dict[str, Any]:
         raise CheckpointRefused("config.json: quantised weights; open the model in full precision")
     if not isinstance(config.get("model_type"), str):
         raise CheckpointRefused(f"config.json: model_type = {config.get('model_type')!r}, expected a name")
-    # what begins with an underscore is the writer's process, and has been a way to have code fetched (CVE-2026-4372)
-    return {key: value for key, value in config.items() if not key.startswith("_") and not key.startswith("attn_impl")}
+    return _relevant(config)
+
+
+def _relevant(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what is private to the writer's process, and without labels.
+
+    What begins with an underscore has been a way to have code fetched (CVE-2026-4372); num_labels = 10^9 makes
+    transformers write out a billion names, which no language model has a use for.
+    """
+    return {
+        key: _relevant(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if not key.startswith(("_", "attn_impl")) and key not in _LABELS
+    }
 
 
 def inside(path: Path, name: str) -> Path:
@@ -130,7 +142,7 @@ def _read_object(path: Path, name: str) -> dict[str, Any]:
         return once_each(pairs)
 
     try:
-        value = json.loads(file.read_bytes(), object_pairs_hook=once_each_seen)
+        value = parse_json(file.read_bytes(), once_each_seen)
     except OSError as error:
         raise CheckpointRefused(f"{name}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -153,10 +165,6 @@ def _read_index(path: Path, name: str) -> dict[str, str]:
 def _read_tensors(files: tuple[Path, ...]) -> dict[str, Stored]:
     tensors: dict[str, Stored] = {}
     for file in files:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-        if MAX_SHARD_HEADER < length < file.stat().st_size:
-            raise CheckpointRefused(f"{file.name}: a header of {length} bytes, expected at most {MAX_SHARD_HEADER}")
         header = read_json_header(file)
         header.pop("__metadata__", None)
         for name, entry in header.items():
@@ -202,9 +210,12 @@ def _match_index(index: Mapping[str, str], tensors: Mapping[str, Stored], name: 
 
 
 def bound_layers(config: Mapping[str, Any], n_tensors: int) -> None:
-    """Layers cost a configuration nothing and a loader everything; each has at least one tensor."""
+    """Layers cost a configuration nothing and a loader everything; each has at least one tensor.
+
+    Other parts may be counted under whatever name, and be none of the model that is made; a thousand are made at once.
+    """
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
-        for key in _LAYERS:
-            value = part.get(key)
-            if isinstance(value, int) and value > n_tensors:
+        for key in filter(_COUNTS.fullmatch, part):
+            value, most = part[key], n_tensors if key in _LAYERS else max(n_tensors, 1000)
+            if isinstance(value, int) and value > most:
                 raise CheckpointRefused(f"config.json: {key} = {value}, but the weights are {n_tensors} tensors")

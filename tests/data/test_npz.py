@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -154,3 +155,17 @@ def test_every_truncation_and_bit_flip_is_refused_or_harmless(tmp_path: Path, rn
         assert all(np.array_equal(value, array) for value in read.values())
     assert len(messages) > len(variants) - 100
     assert all(message.startswith("a.npz: ") and "\n" not in message for message in messages)
+
+
+def test_a_list_of_members_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    """A zip's list of members may claim a million that are nowhere."""
+    member = b"PK\x01\x02" + b"\0" * 24 + struct.pack("<HHH", 1, 0, 0) + b"\0" * 12 + b"x"
+    members = member * 200_000
+    end = b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 0xFFFF, 0xFFFF, len(members), 0, 0)
+    (tmp_path / "many.npz").write_bytes(members + end)
+    tracemalloc.start()
+    try:
+        assert "a list of members of" in refusal(tmp_path / "many.npz")
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()

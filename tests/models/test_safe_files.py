@@ -179,7 +179,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
     "program": (script, "a TorchScript program"),
     "pickle": (of_bytes(pickle.dumps({"a": np.zeros(2)})), "a whole-object pickle (it names 'numpy"),
     "plain pickle": (of_bytes(pickle.dumps({"a": 1})), "cannot be read as weights"),
-    "endless": (of_bytes(b"\x80\x02" + b"N0" * 3_000_000 + b"."), "a pickle of over 4194304 bytes"),
+    "endless": (of_bytes(b"\x80\x02" + b"N0" * 3_000_000 + b"."), "a pickle of over 1000000 opcodes"),
 }
 
 
@@ -188,9 +188,9 @@ def test_kinds_are_named_in_words(tmp_path: Path, name: str) -> None:
     write, message = KINDS[name]
     path = tmp_path / "weights.pt"
     write(path)
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     assert message in refusal(path)
-    assert time.perf_counter() - started < 8
+    assert time.process_time() - started < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
     assert list(tmp_path.iterdir()) == [path]
 

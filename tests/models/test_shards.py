@@ -183,6 +183,9 @@ def test_a_tensor_in_two_shards_or_in_none_of_the_index_is_refused(folder: Path)
         ({"num_hidden_layers": 10**9}, "weights are 2 tensors"),
         ({"text_config": {"num_hidden_layers": 10**9}}, "weights are 2 tensors"),
         ({"n_layer": 10**9}, "weights are 2 tensors"),
+        ({"decoder_layers": 10**6}, "weights are 2 tensors"),
+        ({"num_feedforward_networks": 10**6}, "weights are 2 tensors"),
+        ({"num_self_attends_per_block": 10**6}, "weights are 2 tensors"),
     ],
 )
 def test_configurations_that_ask_for_code_or_for_too_much(folder: Path, change: dict[str, Any], message: str) -> None:
@@ -199,8 +202,22 @@ def test_a_tokenizer_that_asks_for_code_is_refused(folder: Path) -> None:
 
 def test_what_is_private_to_the_writer_is_dropped(folder: Path) -> None:
     private = {"_attn_implementation_internal": "somebody/kernel", "attn_implementation": "somebody/kernel"}
-    (folder / "config.json").write_text(json.dumps({**CONFIG, **private}))
-    assert set(read_config(folder)) == {"model_type", "num_hidden_layers", "vocab_size"}
+    nested = {"text_config": {"hidden_size": 4, **private}}
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **private, **nested}))
+    config = read_config(folder)
+    assert set(config) == {"model_type", "num_hidden_layers", "vocab_size", "text_config"}
+    assert config["text_config"] == {"hidden_size": 4}
+
+
+def test_labels_are_dropped_before_anybody_writes_them_out(folder: Path) -> None:
+    labels = {"num_labels": 10**9, "id2label": {"0": "a"}, "label2id": {"a": 0}}
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **labels, "text_config": labels}))
+    assert set(read_config(folder)) == {"model_type", "num_hidden_layers", "vocab_size", "text_config"}
+
+
+def test_counts_that_small_models_leave_at_their_defaults_are_no_bombs(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "max_window_layers": 28}))
+    assert read_directory(folder).config["max_window_layers"] == 28
 
 
 @pytest.mark.parametrize(
@@ -268,7 +285,15 @@ def claimed_header(folder: Path) -> None:
     (folder / "one.safetensors").write_bytes((99_000_000).to_bytes(8, "little") + b"{")
 
 
-@pytest.mark.parametrize("bomb", [huge_header, huge_index, claimed_header])
+def crowded_header(folder: Path) -> None:
+    write_header(folder / "one.safetensors", b'{"a":[' + b"[]," * 3_000_000 + b"[]]}")
+
+
+def crowded_config(folder: Path) -> None:
+    (folder / "config.json").write_bytes(b"{" + b",".join(b'"%x":1' % key for key in range(1_000_000)) + b"}")
+
+
+@pytest.mark.parametrize("bomb", [huge_header, huge_index, claimed_header, crowded_header, crowded_config])
 def test_bombs_are_refused_at_once(folder: Path, bomb: Callable[[Path], None]) -> None:
     bomb(folder)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()

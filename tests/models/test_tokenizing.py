@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +15,7 @@ import pytest
 from mesascope.data.errors import CheckpointRefused, UsageError
 from mesascope.models.in_memory import from_module
 from mesascope.models.pretrained import open_directory
-from mesascope.models.tokenizing import begins_with, digest_of, knows_words
+from mesascope.models.tokenizing import MAX_TOKENIZER, begins_with, digest_of, knows_words, open_tokenizer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace, WhitespaceSplit
@@ -101,3 +104,35 @@ def test_an_empty_vocabulary_is_refused(tiny: Callable[[str], Any], tmp_path: Pa
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     with pytest.raises(CheckpointRefused, match=r"vocab\.json: a tokenizer without a single word"):
         open_directory(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer.json", b" " * (MAX_TOKENIZER + 1), "bytes, expected at most"),
+        ("tokenizer.json", b'{"a":[' + b"[]," * 2_000_000 + b"[]]}", "brackets, colons and commas"),
+        ("added_tokens.json", b'{"a":[' + b"[]," * 2_000_000 + b"[]]}", "brackets, colons and commas"),
+    ],
+)
+def test_a_tokenizer_that_would_fill_the_memory_is_refused(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    fast().save_pretrained(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(CheckpointRefused, match=rf"{name}: .*{message}"):
+        open_tokenizer(tmp_path)
+    assert time.process_time() - started < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+def test_only_regular_files_within_the_directory_are_read(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    os.mkfifo(tmp_path / "model" / "tokenizer.json")
+    with pytest.raises(CheckpointRefused, match="not a regular file"):
+        open_tokenizer(tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    (tmp_path / "outside.json").write_text("{}")
+    (tmp_path / "model" / "tokenizer.json").symlink_to(tmp_path / "outside.json")
+    with pytest.raises(CheckpointRefused, match="leaves the directory"):
+        open_tokenizer(tmp_path / "model")
