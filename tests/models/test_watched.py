@@ -233,6 +233,9 @@ def test_a_mask_that_hides_other_keys_is_refused(dtype: torch.dtype, tiny: Tiny)
         (place[:, None] >= place) if dtype == torch.bool else torch.where(place[:, None] >= place, 0, -torch.inf)
     )
     subject.run(tokens(), watch={"attention": keep, "pattern": keep})
+    mask[...] = dtype == torch.bool  # later keys are seen
+    with pytest.raises(UsageError, match="its mask hides other keys"):
+        subject.run(tokens(), watch={"attention": keep})
 
 
 def test_windows_and_caps_are_handed_on(tiny: Tiny) -> None:
