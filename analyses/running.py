@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -100,10 +100,10 @@ def probe_named(name: str, settings: dict[str, Any] | None = None) -> Probe:
         raise UsageError(f"probe {name!r} is not known; {nearest(name, kinds)}")
     module, _, attribute = kinds[name].partition(":")
     kind = getattr(import_module(module), attribute)
-    fields = kind.__dataclass_fields__
+    known = [field.name for field in fields(kind)]
     for setting in settings or {}:
-        if setting not in fields:
-            raise UsageError(f"{name}: setting {setting!r} is not known; {nearest(setting, fields)}")
+        if setting not in known:
+            raise UsageError(f"{name}: setting {setting!r} is not known; {nearest(setting, known)}")
     try:
         return kind(**{field: _hashable(value) for field, value in (settings or {}).items()})
     except (TypeError, ValueError) as error:
