@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -103,9 +104,9 @@ def run_options(values: Mapping[str, Any]) -> RunOptions:
 
 
 def pairs(text: str) -> dict[str, Any]:
-    """`k=v,…` with values as in JSON, or bare words: true, none, 3, 0.5, gd+gdpp."""
+    """`k=v,…` with values as in JSON, or bare words: true, none, 3, 0.5, gd+gdpp, [20,30]."""
     found: dict[str, Any] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
+    for item in filter(None, (part.strip() for part in re.split(r",(?![^\[]*\])", text))):  # not within brackets
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise UsageError(f"{item!r}: expected name=value, several separated by commas")
@@ -115,6 +116,8 @@ def pairs(text: str) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     words = {"true": True, "false": False, "none": None, "null": None}
+    if text.startswith("[") and text.endswith("]"):
+        return [_value(name) for name in names(text[1:-1])]
     if text.lower() in words:
         return words[text.lower()]
     for kind in (int, float):

@@ -258,6 +258,8 @@ def _pairs(values: Mapping[str, Any]) -> str:
     words = {True: "true", False: "false", None: "none"}
 
     def word(value: Any) -> str:
+        if isinstance(value, list | tuple):
+            return f"[{','.join(map(word, value))}]"
         return words[value] if value is None or isinstance(value, bool) else str(value)
 
     return ",".join(f"{name}={word(value)}" for name, value in values.items())

@@ -47,6 +47,8 @@ def test_revisions_and_probes_add_up_and_models_may_stand_anywhere() -> None:
         ("tied=true, clip=none,soft=False", {"tied": True, "clip": None, "soft": False}),
         ("twins=gd+gdpp", {"twins": "gd+gdpp"}),
         ("a=b=c", {"a": "b=c"}),
+        ("a=[20,30],b=2", {"a": [20, 30], "b": 2}),
+        ("a=[],b=[0.5, x]", {"a": [], "b": [0.5, "x"]}),
         ("", {}),
     ],
 )

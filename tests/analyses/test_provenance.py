@@ -130,13 +130,13 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_the_command_makes_the_same_run(mean_answer: Any, checkpoint: Path) -> None:
     """What it says is what the command line reads back, and no more."""
-    subject = models.load(checkpoint)
-    report = run(subject, mean_answer(n_tasks=5, offset=0.25), seed=3, batch_size=9)
+    subject, probe = models.load(checkpoint), mean_answer(n_tasks=5, offset=0.25, scales=(0.5, 2.0, 3.0))
+    report = run(subject, probe, seed=3, batch_size=9)
     command, values = parse(shlex.split(report.provenance["command"])[1:])
     options = run_options(values)
     assert command == "run"
     assert options.models == (str(checkpoint),)
-    assert probe_named(options.probe[0], dict(options.probe_args)) == mean_answer(n_tasks=5, offset=0.25)
+    assert probe_named(options.probe[0], dict(options.probe_args)) == probe
     assert (options.seed, options.batch_size, options.dtype) == (3, 9, "float64")
     assert not {"force", "quiet", "json", "output_dir"} & set(values)
 
