@@ -36,10 +36,14 @@ class CheckpointRefused(MesascopeError):
     exit_code = 3
 
 
+MOST_LISTED = 40  # names; some families have hundreds
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """`did you mean …?` with the closest valid names, or the list of all when none is close."""
+    """`did you mean …?` with the closest valid names, or a list of names when none is close."""
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"known: {', '.join(names)}" if names else "none is known"
+    more = f", and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return f"known: {', '.join(names[:MOST_LISTED])}{more}" if names else "none is known"

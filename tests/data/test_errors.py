@@ -31,3 +31,9 @@ def test_a_bad_checkpoint_is_no_usage_error() -> None:
 )
 def test_nearest(name: str, valid: set[str], answer: str) -> None:
     assert nearest(name, valid) == answer
+
+
+def test_long_lists_of_names_are_cut_short() -> None:
+    answer = nearest("qqq", {f"{number:03}" for number in range(100)})
+    assert answer.startswith("known: 000, 001, ")
+    assert answer.endswith(", 039, and 60 more")
