@@ -102,6 +102,7 @@ class AttentionNorms(Watcher):
             self.notes.mean("mixing_ratio", ratios[:, 1:], layer, later=True)
         else:
             self.notes.mean("mixing_ratio", ratios, layer)
+        del self._x, self._v, self._own, self._own_attention  # nothing of one layer is held while the next one runs
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..models.language_model import LanguageModel
 from ..models.subject import NotApplicable, Reduce, Site
 from .measure import Measure, missing
-from .norm_inner import foresight
+from .norm_inner import Foresight, foresight
 from .norm_lengths import growth, lengths, percentiles
 from .norm_measures import ALONE, STATISTICS, built, length_measure, rank_measures, without_interval
 from .norm_notes import PLACES, Notes
@@ -62,12 +62,13 @@ class SiteLengths(Watcher):
             self.notes.token("true_entropy", truth)
         if not self.logits:
             return
-        batch, n = tokens.shape
         targets = tokens[:, 1:].to(output.device)
-        seen = foresight(output[:, :-1].flatten(0, 1), targets.flatten())
-        self.notes.mean("next_token_loss", seen.surprisal.view(batch, n - 1))
-        for name, values in seen._asdict().items():  # nothing is known to follow a window's last token
-            self.notes.token(name, torch.nn.functional.pad(values.view(batch, n - 1), (0, 1), value=torch.nan))
+        pairs = [foresight(logits[:-1], y) for logits, y in zip(output, targets, strict=True)]  # views, no copy
+        for name, values in zip(Foresight._fields, map(torch.stack, zip(*pairs, strict=True)), strict=True):
+            if name == "surprisal":
+                self.notes.mean("next_token_loss", values)
+            # nothing is known to follow a window's last token
+            self.notes.token(name, torch.nn.functional.pad(values, (0, 1), value=torch.nan))
 
     def measures(self, subject: LanguageModel) -> dict[str, Measure]:
         found = {

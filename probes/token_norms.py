@@ -54,8 +54,8 @@ class TokenNorms(Probe):
     tokens:     a file of token ids (.npy, .npz, .jsonl) in its place; without either, text of the shipped grammar
     limit:      the first so many tokens; of the grammar, 16,384 by default
     context:    tokens of a window, BOS included; by default the model's context, at most 512
-    parts:      what is measured beside norms and their correlations: "inner" (inner optimization, on the first 4,096
-                tokens), "attention" (norm-based attention, mixing ratios), "outliers"
+    parts:      what is measured beside norms and their correlations, joined by "+": "inner" (inner optimization, on the
+                first 4,096 tokens), "attention" (norm-based attention, mixing ratios), "outliers"; or "all", or "none"
     maps:       of so many windows the head-summed attention norms of all pairs of tokens are kept
     untrained:  models of the same shape with fresh weights, which read the first 4,096 tokens: what every statistic
                 stands beside
@@ -69,7 +69,7 @@ class TokenNorms(Probe):
     tokens: str | None = None
     limit: int | None = None
     context: int | None = None
-    parts: tuple[str, ...] = PARTS
+    parts: str = "all"
     maps: int = 0
     untrained: int = 3
 
@@ -80,11 +80,15 @@ class TokenNorms(Probe):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} = {value}: expected at least {least}")
-        for part in self.parts:
+        for part in self._parts:
             if part not in PARTS:
-                raise UsageError(f"part {part!r} is not known; {nearest(part, PARTS)}")
-        if self.maps and "attention" not in self.parts:
+                raise UsageError(f"parts: {part!r} is not known; {nearest(part, (*PARTS, 'all', 'none'))}")
+        if self.maps and "attention" not in self._parts:
             raise UsageError(f"maps = {self.maps}: maps of attention need the part 'attention'")
+
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        return {"all": PARTS, "none": ()}.get(self.parts, tuple(self.parts.split("+")))
 
     def applies(self, subject: Subject) -> NotApplicable | None:
         if not isinstance(subject, LanguageModel):
@@ -130,7 +134,7 @@ class TokenNorms(Probe):
         return Findings(_beside(measures, twins), arrays, recipes)
 
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
-        return norm_claim(measures, sources, self.parts, given=bool(self.text or self.tokens))
+        return norm_claim(measures, sources, self._parts, given=bool(self.text or self.tokens))
 
     def _look(
         self, subject: LanguageModel, reading: Reading, seed: int, batch_size: int, progress: Progress
@@ -139,10 +143,10 @@ class TokenNorms(Probe):
         columns = (len(SITES) + 2) * (subject.shape.n_layers + 1)
         notes = Notes(reading, columns, named_seed(seed, "token norms"))
         sites = SiteLengths(subject, notes)
-        inner = InnerSteps(subject, notes, INNER_TOKENS, seed) if "inner" in self.parts else None
-        attention = AttentionNorms(subject, notes, self.maps) if "attention" in self.parts else None
+        inner = InnerSteps(subject, notes, INNER_TOKENS, seed) if "inner" in self._parts else None
+        attention = AttentionNorms(subject, notes, self.maps) if "attention" in self._parts else None
         outliers = None
-        if "outliers" in self.parts:
+        if "outliers" in self._parts:
             first = next(iter(reading.corpus.batches(batch_size))).tokens
             outliers = Outliers(notes, pilot(subject, first), subject.shape.d_model)
         watchers = [watcher for watcher in (sites, inner, attention, outliers) if watcher is not None]

@@ -17,7 +17,7 @@ from mesascope.models.regression_transformer import RegressionTransformer
 from mesascope.probes.measure import Claim, Measure
 from mesascope.probes.norm_claim import TITLE, number
 from mesascope.probes.norm_steps import FORCED
-from mesascope.probes.token_norms import PARTS, TokenNorms
+from mesascope.probes.token_norms import TokenNorms
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +53,30 @@ def test_the_card(text: str) -> None:
 
 
 def test_what_was_not_measured_is_not_spoken_of(text: str) -> None:
-    claim, measures = claim_of(planted_norms(), TokenNorms(tokens=text, untrained=0, parts=()))
+    claim, measures = claim_of(planted_norms(), TokenNorms(tokens=text, untrained=0, parts="none"))
     assert claim.rival == "No untrained model stands beside it."
     assert "step cosine" not in " ".join((claim.found, *claim.limits))
     assert "massive activations were not looked for" in claim.found
     assert not any(name.startswith(("step_", "sink_", "mixing_")) for name in measures)
     assert measures["norm_growth"].no_nulls
+
+
+@pytest.mark.parametrize(
+    ("parts", "names"), [("inner", {"step_cosine"}), ("attention+outliers", {"mixing_ratio", "sink_metric"})]
+)
+def test_parts(parts: str, names: set[str], text: str) -> None:
+    measures = TokenNorms(tokens=text, untrained=0, parts=parts).measure(planted_norms(), 0, 8).measures
+    assert names == {"step_cosine", "mixing_ratio", "sink_metric"} & set(measures)
+
+
+def test_a_single_short_document(text: str, tmp_path: Path) -> None:
+    """One window: there is nothing to resample, and every measure says so."""
+    np.save(tmp_path / "short.npy", np.arange(1, 8))
+    claim, measures = claim_of(planted_norms(), TokenNorms(tokens=str(tmp_path / "short.npy"), untrained=1))
+    assert "a single block has no interval" in measures["norm_resid"].message
+    assert np.isnan(measures["norm_resid"].interval[0]).all()
+    assert np.isfinite(measures["norm_resid"].values).all()
+    assert "[" not in claim.found
 
 
 def test_a_number_beside_nulls() -> None:
@@ -136,11 +154,11 @@ def test_bert_has_norms_and_mixing_under_the_norm_but_predicts_no_next_token(tex
     ("settings", "words"),
     [
         ({"text": "a", "tokens": "b"}, "give one of them"),
-        ({"parts": ("iner",)}, "did you mean inner"),
+        ({"parts": "iner+outliers"}, "did you mean inner"),
         ({"limit": 1}, "limit = 1"),
         ({"context": 1}, "context = 1"),
         ({"untrained": -1}, "untrained = -1"),
-        ({"maps": 2, "parts": ("inner",)}, "need the part 'attention'"),
+        ({"maps": 2, "parts": "inner"}, "need the part 'attention'"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict, words: str) -> None:
@@ -157,7 +175,6 @@ def test_what_it_applies_to(text: str) -> None:
     assert "tokenizer" in TokenNorms().applies(model).reason
     assert TokenNorms(tokens=text).applies(model) is None
     assert TokenNorms(tokens=text).memory(model) > TokenNorms(tokens=text, untrained=0).memory(model)
-    assert TokenNorms().parts == PARTS
 
 
 def test_a_files_content_is_part_of_the_run(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_neither_overflow_nor_underflow(size: float, text: str) -> None:
     model = planted_norms()
     model.module.W_E.data *= size
     model.module.float()
-    found = measured(model, text, untrained=0, parts=())
+    found = measured(model, text, untrained=0, parts="none")
     expected = np.linalg.norm(model.module.W_E.double().numpy()[np.load(text)], axis=-1).mean()
     assert found["norm_embed"].values[1, 0] == pytest.approx(expected, rel=1e-10)
     assert np.isfinite(found["norm_resid"].values).all()
@@ -128,7 +128,7 @@ def test_predictions_that_are_no_numbers_are_said_to_be_none(text: str) -> None:
     model.module.W_E.data.copy_(model.module.W_E.data.abs() * 100)
     model.module.W_out.data.zero_()
     model.module.W_O.data.zero_()
-    found = measured(model, text, untrained=0, parts=("inner",))
+    found = measured(model, text, untrained=0, parts="inner")
     for name in ("next_token_loss", "inner_loss", "step_cosine", "spearman_resid"):
         assert found[name].status == "undefined", name
         assert found[name].message
@@ -138,7 +138,7 @@ def test_predictions_that_are_no_numbers_are_said_to_be_none(text: str) -> None:
 def test_batch_size_does_not_matter(text: str) -> None:
     model = planted_norms(seed=1)
     model.source = replace(model.source, facts={"bos": 0})
-    probe = TokenNorms(tokens=text, untrained=0, parts=("attention",))
+    probe = TokenNorms(tokens=text, untrained=0, parts="attention")
     one, eight = (probe.measure(model, 0, n).measures for n in (1, 8))
     for name, measure in one.items():
         np.testing.assert_allclose(measure.values, eight[name].values, rtol=1e-9, err_msg=name)
@@ -148,7 +148,7 @@ def test_batch_size_does_not_matter(text: str) -> None:
 def test_documents_in_another_order_have_the_same_values(text: str, tmp_path: Path) -> None:
     model = planted_norms(seed=1)
     np.save(tmp_path / "turned.npy", np.load(text)[::-1])
-    one, other = (measured(model, path, untrained=0, parts=()) for path in (text, str(tmp_path / "turned.npy")))
+    one, other = (measured(model, path, untrained=0, parts="none") for path in (text, str(tmp_path / "turned.npy")))
     for name, measure in one.items():
         np.testing.assert_allclose(measure.values, other[name].values, rtol=1e-9, err_msg=name)
 
