@@ -29,6 +29,7 @@ EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
 KINDS = ("zero", "mean")
 RANDOM = "random heads of the same layers"
 RANDOM_GROUPS = 8
+NOBODY = "no head has a verdict that says what it does with the token it looks at"
 NO_OTHERS = "the layers have no other heads"
 
 
@@ -86,6 +87,8 @@ class Ablations:
 
     def single(self, heads: Sequence[Head], shape: tuple[int, int]) -> dict[str, Measure]:
         """Rise of the loss on the second run for each of these heads alone; NaN for the others."""
+        if not heads:
+            return {f"ablation_{kind}": missing("nat", "not applicable", NOBODY) for kind in KINDS}
         found = {}
         for kind in KINDS:
             losses = [self.losses("heads taken away", [head], kind) for head in heads]

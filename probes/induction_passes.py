@@ -51,7 +51,7 @@ class Seen:
     """What is known of every sequence of one period (or of its controls): scores of heads, losses of tokens.
 
     heads:   [sequence, layer, head, …] by name, see `HeadAttention` and `LogitAttribution`
-    tokens:  [sequence, pos - 1] by name, see `NextTokenLoss`; empty without logits
+    tokens:  [sequence, pos - 1] by name, see `NextTokenLoss`; empty without logits, and but at the longest period
     """
 
     heads: Arrays
@@ -142,7 +142,7 @@ def observe(
     mean = MeanZ()
     for one in inputs:
         for part, tokens, side in (("repeated", one.repeated, found[0]), ("controls", one.control, found[1])):
-            watchers = Watchers(passes.subject, one, able, kept_offsets(one.period))
+            watchers = Watchers(passes.subject, one, able, kept_offsets(one.period), losses=one is inputs[0])
             extra = [mean] if part == "controls" else others if one is inputs[0] else []
             passes.over(part, tokens, [*watchers.all, *extra])
             side.append(watchers.seen())
@@ -158,24 +158,33 @@ def observe_null(passes: Passes, inputs: Sequence[PeriodInputs], able: Abilities
     found: tuple[list[Seen], list[Seen]] = ([], [])
     for one in inputs:
         for tokens, side in ((one.repeated, found[0]), (one.control, found[1])):
-            watchers = Watchers(passes.subject, one, able)
+            repeats = side is found[0]
+            watchers = Watchers(passes.subject, one, able, losses=repeats and one is inputs[0], direct=repeats)
             passes.over("null", tokens, [null, *watchers.all], null.edit)
             side.append(watchers.seen())
     return Sides(tuple(found[0]), tuple(found[1]))
 
 
 class Watchers:
-    """All who watch the passes over one period's sequences."""
+    """All who watch the passes over one period's sequences.
 
-    def __init__(self, subject: LanguageModel, one: PeriodInputs, able: Abilities, offsets: Sequence[int] = ()) -> None:
+    losses, direct:  whether tokens' losses and heads' direct effects are wanted, where there are any
+    """
+
+    def __init__(
+        self,
+        subject: LanguageModel,
+        one: PeriodInputs,
+        able: Abilities,
+        offsets: Sequence[int] = (),
+        losses: bool = True,
+        direct: bool = True,
+    ) -> None:
         self.attention = HeadAttention(one.law, one.others, offsets)
-        self._loss = NextTokenLoss(subject) if able.no_logits is None else None
-        directions = able.directions
-        self._direct = (
-            None
-            if isinstance(directions, NotApplicable)
-            else LogitAttribution(subject.final_norm, one.law, *directions)
-        )
+        self._loss = NextTokenLoss(subject) if losses and able.no_logits is None else None
+        self._direct = None
+        if direct and not isinstance(able.directions, NotApplicable):
+            self._direct = LogitAttribution(subject.final_norm, one.law, *able.directions)
 
     @property
     def all(self) -> list[Watcher]:

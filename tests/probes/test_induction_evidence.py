@@ -31,6 +31,10 @@ def test_certain_and_absent_differences() -> None:
     assert (found[1:] == 1.0).all()
 
 
+def test_flips_that_reach_the_same_sum_count() -> None:
+    assert sign_flip_p(np.full((3, 1), 0.1), 4_000, seed=0).item() == pytest.approx(1 / 8, abs=0.02)
+
+
 def test_under_the_null_p_is_uniform_whatever_the_distribution(rng: np.random.Generator) -> None:
     """Heavy tails, and scales that differ from sequence to sequence: exchangeability is all that is needed."""
     scales = rng.lognormal(0, 1.5, size=(20, 1))

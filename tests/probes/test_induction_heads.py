@@ -272,6 +272,9 @@ def test_heads_are_taken_away_as_asked() -> None:
     called = taken["called"]["ablation_zero"].values
     assert np.isfinite(called).tolist() == [[True, False], [True, True]]  # L0H1 is silent
     assert taken["none"]["ablation_zero"].status == "not applicable"
+    nobody = measure(load("induction-1layer"), InductionHeads(**small, ablate="called")).measures["ablation_mean"]
+    assert nobody.status == "not applicable"
+    assert nobody.message.startswith("no head has a verdict")
     assert taken["none"]["group_ablation_zero"].status == "not applicable"
 
 
