@@ -216,6 +216,7 @@ class AttentionOnlyModel(LanguageModel):
         self.module = module
         self.source = source
         self.tokenizer = tokenizer
+        self.packages = () if tokenizer is None else ("tokenizers",)
         self.shape = LanguageModelShape(
             n_layers=config.n_layers,
             n_heads=config.n_heads,

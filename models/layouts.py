@@ -1,6 +1,7 @@
 """Declared layouts: a `.toml` that says which tensor of a file plays which role, and how its axes lie.
 
-    [model]                                  # facts that the weights do not say: fields of AttentionOnlyConfig
+    [model]                                  # facts that the weights do not say: fields of AttentionOnlyConfig, and
+                                             # bos, the token that sequences begin with
     n_heads = 4
     norm = "none"
 
@@ -45,7 +46,7 @@ from .catalogue import DECLARED
 from .checkpoint import refuse_unusable
 from .regressors import weights_sha256
 from .safe_files import read_tensors
-from .state_dicts import Stacks, defaults_note, sized, stacked
+from .state_dicts import Stacks, bos_said, defaults_note, sized, stacked
 from .subject import Source
 
 _PROJECTION = ("W_Q", "W_K", "W_V")
@@ -107,6 +108,7 @@ def open_declared(
     else:  # its samples, if there were any, are not at hand
         declaration = declared({key: table for key, table in layout.items() if key != "check"}, DECLARED, Path())
     said = {**declaration.model, **facts}
+    given_bos = {"bos": said.pop("bos", None)}
     tensors = read_tensors(path)
     try:
         single, stacks = _assigned(declaration, tensors, said)
@@ -116,6 +118,7 @@ def open_declared(
         for name, shape in config.shapes.items():
             if name.startswith("b_") or name.endswith("_offset"):
                 parameters.setdefault(name, like.new_zeros(shape))
+        bos = bos_said(given_bos, config.d_vocab)
         refuse_unusable(parameters, path.name)
         module = AttentionOnlyTransformer(config, parameters)
         checked = _checked(declaration, module)
@@ -126,7 +129,7 @@ def open_declared(
         layout=layout if isinstance(layout, str) else DECLARED,
         path=given_path,
         weights_sha256=weights_sha256(parameters),
-        facts=config.as_dict(),
+        facts={**config.as_dict(), "bos": bos},
         options={"model_args": dict(facts), "declaration": declaration.content},
         notes=(*defaults_note(config, said), checked),
     )
@@ -150,7 +153,7 @@ def declared(content: Mapping[str, Any], name: str, folder: Path) -> Declaration
     model, names, check = (content.get(key, {}) for key in ("model", "file", "check"))
     _known(name, names, {"prefix": str, "ignore": list})
     _known(name, check, {"samples": str, "tolerance": float})
-    fields_known = {field.name for field in fields(AttentionOnlyConfig)}
+    fields_known = {"bos", *(field.name for field in fields(AttentionOnlyConfig))}
     if unknown := sorted(set(model) - fields_known):
         raise UsageError(f"{name}: [model] {unknown[0]!r} is not known; {nearest(unknown[0], fields_known)}")
     samples = folder / check["samples"] if "samples" in check else None

@@ -44,6 +44,14 @@ def sized(single: Mapping[str, Tensor], stacks: Stacks, said: Mapping[str, Any])
     return AttentionOnlyConfig.from_dict({"norm": norm, "positions": positions, **said, **found})
 
 
+def bos_said(given: Mapping[str, Any], d_vocab: int) -> int | None:
+    """The token that sequences begin with, which no state dict says; None where nobody says that there is one."""
+    bos = given.get("bos")
+    if bos is not None and (type(bos) is not int or not 0 <= bos < d_vocab):
+        raise CheckpointRefused(f"bos = {bos!r:.40} in the configuration, expected a token below {d_vocab}")
+    return bos
+
+
 def defaults_note(config: AttentionOnlyConfig, said: Mapping[str, Any]) -> tuple[str, ...]:
     """What neither the weights nor the user said, though it matters."""
     matter = ["norm", "positions", "attention_scale", "causal", *(["activation"] if config.d_mlp else [])]

@@ -55,7 +55,7 @@ def facts_said(given: Mapping[str, Any]) -> dict[str, Any]:
             if value not in _UNSET and value != given.get(other, value):
                 raise CheckpointRefused(f"configuration key {name!r} = {value!r:.60}, expected that of {other}")
             facts |= {} if value in _UNSET else {other: value}
-        elif name not in _OF_NO_EFFECT and name not in ("use_attn_scale", "attn_only") and value not in _UNSET:
+        elif name not in _OF_NO_EFFECT and name not in ("use_attn_scale", "attn_only", "bos") and value not in _UNSET:
             raise CheckpointRefused(f"configuration key {name!r:.60} = {value!r:.60} is not understood")
     if given.get("use_attn_scale") is False:
         facts["attention_scale"] = 1.0
@@ -64,7 +64,7 @@ def facts_said(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def meaningful(given: Mapping[str, Any]) -> dict[str, Any]:
     """As much of a configuration as matters: what reads the same weights in the same way."""
-    known = {*_WORDS, *_NUMBERS, *_MUST_EQUAL, "use_attn_scale", "attn_only"}
+    known = {*_WORDS, *_NUMBERS, *_MUST_EQUAL, "use_attn_scale", "attn_only", "bos"}
     return {name: value for name, value in given.items() if name in known}
 
 

@@ -2,7 +2,7 @@
 
 Weights are [head, d_model, d_head], as ours. What they do not say (score scale, direction, …) comes from a
 configuration: a `HookedTransformerConfig` as JSON, or a short form of it, e.g. `{"normalization": null, "positional":
-"learned", "attention_scale": 8.0}`.
+"learned", "attention_scale": 8.0}`. Beside its own keys, `bos` is the token that sequences begin with.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .catalogue import TL_LEGACY
 from .checkpoint import refuse_unusable
 from .regressors import weights_sha256
 from .safe_files import read_tensors
-from .state_dicts import Stacks, defaults_note, sized, stacked
+from .state_dicts import Stacks, bos_said, defaults_note, sized, stacked
 from .subject import Source
 from .tl_config import facts_said, meaningful
 
@@ -57,6 +57,7 @@ def open_tl_legacy(path: Path, model_config: Mapping[str, Any], given_path: str)
         parameters = single | {role: stacked(role, layers, config.n_layers) for role, layers in stacks.items()}
         if model_config.get("normalization_type", model_config.get("normalization")) == "LNPre":
             parameters |= _plain_norms(config, parameters)
+        bos = bos_said(model_config, config.d_vocab)
         refuse_unusable(parameters, path.name)
         module = AttentionOnlyTransformer(config, parameters)
         _check_buffers(config, buffers)
@@ -68,7 +69,7 @@ def open_tl_legacy(path: Path, model_config: Mapping[str, Any], given_path: str)
         TL_LEGACY,
         path=given_path,
         weights_sha256=weights_sha256(parameters),
-        facts=config.as_dict(),
+        facts={**config.as_dict(), "bos": bos},
         options={"model_args": meaningful(model_config)},
         notes=notes,
     )

@@ -339,3 +339,27 @@ def test_a_layout_file_that_is_not_there(make: Make, tmp_path: Path) -> None:
 def test_arguments_win_over_the_declaration(make: Make, tmp_path: Path) -> None:
     path, declared = written(tmp_path, by_head, make(**PLAIN), BY_HEAD)
     assert load(path, layout=str(declared), model_args={"attention_scale": 8.0}).source.facts["attention_scale"] == 8.0
+
+
+def test_the_token_that_sequences_begin_with_can_be_said(make: Make, tmp_path: Path) -> None:
+    path, declared = written(tmp_path, by_head, make(**PLAIN), BY_HEAD)
+    assert load(path, layout=str(declared)).bos is None
+    assert load(path, layout=str(declared), model_args={"bos": 2}).bos == 2
+    declared.write_text(declared.read_text().replace("[model]", "[model]\nbos = 1"))
+    assert load(path, layout=str(declared)).bos == 1
+    with pytest.raises(CheckpointRefused, match="bos = 100 in the configuration"):
+        load(path, layout=str(declared), model_args={"bos": 100})
+
+
+def test_what_a_layout_file_said_opens_the_same(make: Make, tmp_path: Path) -> None:
+    path, declared = written(tmp_path, by_head, make(**PLAIN), BY_HEAD)
+    subject = load(path, layout=str(declared), model_args={"bos": 2})
+    declared.unlink()
+    options = subject.source.options
+    again = load(path, layout=options["declaration"], model_args=options["model_args"])
+    assert (again.source.weights_sha256, again.bos) == (subject.source.weights_sha256, 2)
+    assert again.source.layout == "declared"
+    hostile = {**options["declaration"], "check": {"samples": "/etc/hostname"}}
+    assert "declares no samples" in load(path, layout=hostile).source.notes[-1]
+    with pytest.raises(UsageError, match="declared: 'tensor' is not known"):
+        load(path, layout={"tensor": {}})

@@ -90,7 +90,7 @@ def test_a_state_dict_answers_as_the_model_it_was(
     model = make(**settings)
     again = opened(tmp_path / "a.safetensors", legacy(model), config)
     assert torch.equal(again.logits(some_tokens()), model.logits(some_tokens()))
-    assert again.source.facts == model.config.as_dict()
+    assert again.source.facts == {**model.config.as_dict(), "bos": None}
     assert (again.source.layout, again.source.name) == ("tl-legacy", "a")
     torch.save(legacy(model), tmp_path / "a.pt")
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -132,6 +132,15 @@ def test_arguments_win_over_the_configuration(make: Make, tmp_path: Path) -> Non
         tmp_path / "a.safetensors", layout="tl-legacy", model_config={"attn_scale": 2.0}, model_args={"attn_scale": 4.0}
     )
     assert subject.source.facts["attention_scale"] == 4.0
+
+
+def test_the_token_that_sequences_begin_with_can_be_said(make: Make, tmp_path: Path) -> None:
+    subject = opened(tmp_path / "a.safetensors", legacy(make()), {"bos": 3})
+    assert (subject.bos, subject.source.options["model_args"]) == (3, {"bos": 3})
+    assert opened(tmp_path / "a.safetensors", legacy(make())).bos is None
+    for bos in (9, -1, True, "0", 0.0):
+        with pytest.raises(CheckpointRefused, match=r"bos = .* expected a token below 9"):
+            opened(tmp_path / "a.safetensors", legacy(make()), {"bos": bos})
 
 
 def buffers(**changed: Any) -> dict[str, Tensor]:
