@@ -52,7 +52,7 @@ STYLES = {
 }
 FORMATS = ("pdf", "svg", "png")
 
-_HOMES = {"gd-alignment": "gd_figures", "induction-heads": "induction_figures"}
+_HOMES = {"gd-alignment": "gd_figures", "induction-heads": "induction_figures", "token-norms": "norm_figures"}
 _DPI = 300
 _SETTINGS: dict[Any, Any] = {
     "pdf.fonttype": 42,  # TrueType: conference systems refuse Type 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ Draw = Callable[..., pd.DataFrame]
 """Draws one panel: (ax=, panel=) -> table."""
 Curves = Mapping[Look, "Measure"]
 """Measures along one axis, by what they look like."""
+_LABEL = 16  # letters beside a panel
+_MARKERS = 12  # of a curve
 
 
 def panels_figure(
@@ -71,7 +74,7 @@ def curves_panels(
     panels: dict[str, tuple[Draw, str]] = {
         title: (
             partial(curves, found, nulls=nulls, logarithmic=title in logarithmic),
-            marks.unit_label(next(iter(found.values()))),
+            textwrap.fill(marks.unit_label(next(iter(found.values()))), _LABEL),
         )
         for title, found in numbers.items()
         if found
@@ -86,7 +89,8 @@ def curves(found: Curves, ax: Axes, panel: str, nulls: Sequence[str] = (), logar
     """
     look, first = next(iter(found.items()))
     tables = [marks.null_bands(first, ax, panel, look.label, nulls)]
-    tables += [marks.curve(measure, series, ax, panel=panel) for series, measure in found.items()]
+    every = max(1, len(first.values) // _MARKERS)
+    tables += [marks.curve(measure, series, ax, panel=panel, every=every) for series, measure in found.items()]
     (axis,) = first.axes
     if axis == "step":
         step_axis(ax, first.labels(axis))
