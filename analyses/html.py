@@ -135,6 +135,8 @@ def _resampled(measure: Measure) -> str:
 
 def _null(name: str, compared: Mapping[str, np.ndarray]) -> dict[str, str]:
     mean, sd, p = (float(compared[column]) for column in ("null_mean", "null_sd", "p"))
+    if np.isnan(sd):  # a single sample has no spread, and no p that says anything
+        return {"name": name, "value": _number(mean), "p": ""}
     return {"name": name, "value": f"{_number(mean)} ± {sd:.2g}", "p": f"p = {p:.2g}" if np.isfinite(p) else ""}
 
 

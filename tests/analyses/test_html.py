@@ -188,6 +188,15 @@ def test_large_measures_are_left_to_the_csv(mean_answer: Any, make_subject: Any)
     assert "Too large to print here" in text
 
 
+def test_a_null_of_one_sample_has_neither_spread_nor_p(mean_answer: Any, make_subject: Any) -> None:
+    report = run(make_subject(), mean_answer())
+    answer = replace(report.measures["answer"], nulls={"shuffled": np.array([0.25])})
+    text = Page(html.page(replace(report, measures={"answer": answer}), [])).text
+    assert "shuffled 0.25" in " ".join(text.split())
+    assert "± nan" not in text
+    assert "p =" not in text
+
+
 def test_a_notebook_shows_the_finding(mean_answer: Any, make_subject: Any) -> None:
     report = run(make_subject(), mean_answer())
     shown = Page(report._repr_html_()).text
