@@ -259,7 +259,7 @@ def _add_run(parser: Parser) -> None:
     figures = f"none, png, or paper: pdf, svg and png (default {default.figures})"
     add("--figures", type=one_of("--figures", FIGURES), metavar="KIND", help=figures)
     add("--config", metavar="FILE", help="these options in TOML or JSON; the command line wins")
-    add("--offline", action="store_true", help="nothing is ever fetched; this tells every library so")
+    add("--offline", action="store_true", help="nothing is ever fetched; this tells the libraries so, too")
     add("--force", action="store_true", help="measure again what has a report already")
     add("--dry-run", action="store_true", help="say what would run, what does not apply, and about how much memory")
     _add_verbosity(parser)

@@ -78,9 +78,12 @@ def _sigterm_as_exception() -> Iterator[None]:
 
 
 def _run(values: Values) -> int:
+    options = run_options(values)
+    if options.offline:  # before anything is imported that reads it once
+        os.environ["HF_HUB_OFFLINE"] = "1"
     from .run_command import run_command
 
-    return run_command(run_options(values))
+    return run_command(options)
 
 
 def _list(values: Values) -> int:

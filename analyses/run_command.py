@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
@@ -57,8 +56,6 @@ class Outcome:
 
 
 def run_command(options: RunOptions) -> int:
-    if options.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
     outcome = Outcome()
     probes = chosen_probes(options)
     jobs = planned(probes, opened(options, outcome), outcome)

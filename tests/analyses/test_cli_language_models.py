@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,3 +86,14 @@ def test_training_steps_that_the_hub_is_known_to_publish_are_listed(
 def test_revisions_of_nothing_are_refused() -> None:
     with pytest.raises(CheckpointRefused, match="did you mean lsa-1layer"):
         rows("revisions", "lsa-1layr")
+
+
+def test_offline_reaches_the_libraries_before_they_are_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from mesascope.analyses import cli; code = cli.main(sys.argv[1:]);"
+        "import huggingface_hub.constants as hub; sys.exit(code != 3 or not hub.HF_HUB_OFFLINE)"
+    )
+    words = [sys.executable, "-c", code, "run", str(tmp_path / "absent.pt"), "--offline"]
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, f"mesascope: error: {tmp_path / 'absent.pt'}: no such file\n")
