@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -98,14 +98,23 @@ def chosen_probes(options: RunOptions) -> list[Probe]:
 def fitted(probe: Probe, setting: str, value: Any) -> Any:
     """A setting in the type its field declares: a whole number for a float is one. UsageError for what cannot be."""
     hint = get_type_hints(type(probe)).get(setting, Any)
-    kinds = get_args(hint) or (hint,)
-    if type(value) in kinds or not set(kinds) <= {bool, int, float, str, NoneType}:
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    lists = [get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple]
+    plain = [kind for kind in kinds if get_origin(kind) is not tuple]
+    if not {*lists, *plain} <= {bool, int, float, str, NoneType}:
+        return value
+    if type(value) in plain or _is_list_of(lists, value):
         return value
     for kind, accepted in ((float, int), (str, int | float)):
-        if kind in kinds and isinstance(value, accepted) and not isinstance(value, bool):
+        if kind in plain and isinstance(value, accepted) and not isinstance(value, bool):
             return kind(value)
-    expected = " or ".join("none" if kind is NoneType else kind.__name__ for kind in kinds)
-    raise UsageError(f"{probe.name}: setting {setting} = {value!r}: expected {expected}")
+    names = [f"[{kind.__name__}, …]" for kind in lists]
+    names += ["none" if kind is NoneType else kind.__name__ for kind in plain]
+    raise UsageError(f"{probe.name}: setting {setting} = {value!r}: expected {' or '.join(names)}")
+
+
+def _is_list_of(kinds: Sequence[type], value: Any) -> bool:
+    return isinstance(value, list | tuple) and any(all(type(v) in (kind, int) for v in value) for kind in kinds)
 
 
 def opened(options: RunOptions, outcome: Outcome) -> list[Subject]:

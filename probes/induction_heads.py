@@ -1,5 +1,4 @@
-"""Which heads do induction, what else do heads look at, and what happens without them? (Olsson et al. 2022, arXiv
-2209.11895; Elhage et al. 2021)
+"""Which heads do induction, and what is lost without them? (Olsson et al. 2022, arXiv 2209.11895; Elhage et al. 2021)
 
 An induction head finds an earlier occurrence of the current token and copies what followed it. On random tokens that
 are said twice only such a head can foresee the second run. A prefix-matching score near 1 says that a head looks there;
@@ -29,7 +28,7 @@ from ..models.subject import NotApplicable, Source, Subject
 from .induction_ablation import EVEN, KINDS, ODD, Ablations, Halves
 from .induction_claim import induction_claim
 from .induction_evidence import sequences_needed
-from .induction_inputs import PeriodInputs, input_recipes, period_inputs, period_laws
+from .induction_inputs import LONGEST, PeriodInputs, input_recipes, period_inputs, period_laws
 from .induction_losses import loss_measures
 from .induction_measures import HEADS, Inputs, excess_over_controls, head_measures, offset_measures
 from .induction_passes import PARTS, Abilities, Passes, Sides, observe, observe_null
@@ -93,6 +92,8 @@ class InductionHeads(Probe):
             raise UsageError(f"ablate = {self.ablate!r}; {nearest(self.ablate, ABLATE)}")
         if self.text is not None and self.tokens is not None:
             raise UsageError("text and tokens: give one of them")
+        if self.periods == ():
+            raise UsageError("periods = []: expected at least one")
         asked = [("periods", period) for period in self._periods or ()]
         asked += [(name, getattr(self, name)) for name in ("repeats", "n_sequences", "limit")]
         for name, value in asked:
@@ -127,6 +128,21 @@ class InductionHeads(Probe):
             return {}
         files = sorted(Path(path).glob("*.txt")) if Path(path).is_dir() else [Path(path)]
         return {f"{file.name}_sha256": file_sha256(file) for file in files}
+
+    def memory(self, subject: Subject) -> int | None:
+        """Copies of the attention weights, logits of a few positions, and a batch with its statistics."""
+        if not isinstance(subject, LanguageModel):
+            return None
+        shape, size = subject.shape, subject.dtype.itemsize
+        heads = shape.n_layers * shape.n_heads
+        length = 2 * LONGEST if self._periods is None else self.repeats * max(self._periods)
+        if self._periods is None and shape.n_ctx is not None:
+            length = min(length, shape.n_ctx)
+        weights = 4 * heads * shape.d_model * shape.d_head * size
+        logits = 4 * min(2**24, self.batch_size * length * shape.d_vocab)
+        batch = self.batch_size * length * (12 * shape.d_model + 4 * shape.n_heads * length) * size
+        # measured: so many copies of each are alive at the peak
+        return 4 * weights + 4 * logits + batch + 2_000 * 40 * heads * 8 + 8 * shape.d_model**2
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         if not isinstance(subject, LanguageModel):

@@ -253,7 +253,8 @@ def test_another_tokenizer_is_noticed(here: Path) -> None:
     subject = opened_directory(here)
     report = made(subject)
     folder = report.save(here / "out", figures="none")
-    (here / "tiny" / "tokenizer.json").write_text((here / "tiny" / "tokenizer.json").read_text().replace('"cat"', '"dog"'))
+    words = here / "tiny" / "tokenizer.json"
+    words.write_text(words.read_text().replace('"cat"', '"dog"'))
     found = verify(folder)
     assert found.verdict == "differs"
     assert any("facts.tokenizer_sha256" in line for line in found.differences)

@@ -350,6 +350,7 @@ def test_a_model_without_logits_has_attention_and_no_copying() -> None:
     [
         ({"periods": 30}, "the model reads at most 24; the longest period that fits is 11"),
         ({"periods": (11, 1)}, "periods = 1: expected at least 2"),
+        ({"periods": ()}, r"periods = \[\]: expected at least one"),
         ({"repeats": 1}, "repeats = 1: expected at least 2"),
         ({"n_sequences": 2}, "n_sequences = 2: with 2 heads the smallest p"),
         ({"ablate": "every"}, "ablate = 'every'"),
