@@ -19,7 +19,7 @@ def mean_over(replicate: str, measures: Sequence[Measure | None]) -> Measure:
         said = "; ".join(dict.fromkeys(measure.message for measure in measures if measure is not None))
         return missing(first.unit, first.status, said)
     like, n = present[0], len(measures)
-    if "head" in like.axes and n > 1:
+    if any(axis.endswith("head") for axis in like.axes) and n > 1:
         words = f"heads have no order that {replicate}s share: each checkpoint's own report has its heads"
         return missing(like.unit, "not applicable", words)
     if any((m.axes, m.values.shape, m.coords) != (like.axes, like.values.shape, like.coords) for m in present):

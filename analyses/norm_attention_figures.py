@@ -153,5 +153,6 @@ def _massive(measures: Mapping[str, Measure]) -> str:
     dimensions = measures.get("massive_dimension")
     if dimensions is None or not marks.has_number(dimensions):
         return "no massive activation"
-    found = dict.fromkeys(int(index) for index in dimensions.values[np.isfinite(dimensions.values)])
+    indices = dimensions.values if dimensions.points is None else dimensions.points  # each seed has its own
+    found = sorted({int(index) for index in indices[np.isfinite(indices)]})
     return f"massive activations in dimension{'s' * (len(found) > 1)} {', '.join(map(str, found))}"

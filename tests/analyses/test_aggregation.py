@@ -75,8 +75,9 @@ def test_other_shapes_have_no_mean() -> None:
     assert mean_over("seed", [made([1.0]), made([1.0, 2.0])]).status == "not applicable"
 
 
-def test_heads_of_different_seeds_have_no_mean() -> None:
-    by_head = made(np.ones((2, 3)))
+@pytest.mark.parametrize("heads", ["head", "kv_head", "earlier_head"])
+def test_heads_of_different_seeds_have_no_mean(heads: str) -> None:
+    by_head = replace(made(np.ones((2, 3))), axes=("layer", heads))
     mean = mean_over("seed", [by_head, by_head])
     assert mean.status == "not applicable"
     assert "heads have no order" in mean.message

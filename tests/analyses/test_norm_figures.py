@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +283,11 @@ def test_massive_dimensions_are_named() -> None:
     figure, _ = drawn("three layers", "outliers")
     assert figure.get_suptitle() == "massive activations in dimensions 138, 378"
     made_up = MadeUp()
+    points = np.stack([np.full((4, 3), 7.0), np.full((4, 3), np.nan), np.full((4, 3), 3.0)])
+    made_up.measures["massive_dimension"] = replace(made_up.measures["massive_dimension"], points=points)
+    found = figures.render(made_up.report(), "outliers")
+    assert found is not None
+    assert found[0].get_suptitle() == "massive activations in dimensions 3, 7"  # of single seeds, and no mean of them
     made_up.measures["massive_dimension"] = missing("dimension", "undefined", "none")
     found = figures.render(made_up.report(), "outliers")
     assert found is not None
