@@ -99,6 +99,9 @@ def _check_archive(path: Path, file: io.BufferedReader) -> None:
         members, size = archive.infolist(), path.stat().st_size
         if len({member.filename for member in members}) < len(members):
             raise CheckpointRefused(f"{path.name}: two members of one name")
+        if min((member.header_offset for member in members), default=0) != 0:
+            # readers differ in which of two archives they see, and torch's is not the one that looks through it here
+            raise CheckpointRefused(f"{path.name}: an archive behind something else; torch.save begins with its first")
         if packed := [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]:
             raise CheckpointRefused(f"{path.name}: compressed member {packed[0]!r}; torch.save never compresses")
         if (claimed := sum(member.file_size for member in members)) > size:

@@ -131,6 +131,15 @@ def other_archive(path: Path) -> None:
         archive.writestr("word/document.xml", "<w/>")
 
 
+def two_archives(path: Path) -> None:
+    contents = []
+    for content in ({"a": torch.ones(2)}, TENSORS):
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        contents.append(buffer.getvalue())
+    path.write_bytes(b"".join(contents))
+
+
 def script(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("a/data.pkl", "a/constants.pkl", "a/code/__torch__.py"):
@@ -176,6 +185,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
     "stride bomb": (of_object({"a": torch.zeros(1).expand(10**6, 10**6)}), "claims 4000000000000 bytes and stores 4"),
     "deflated": (deflated, "compressed member"),
     "another archive": (other_archive, "not one that torch.save wrote"),
+    "two archives": (two_archives, "an archive behind something else"),
     "program": (script, "a TorchScript program"),
     "pickle": (of_bytes(pickle.dumps({"a": np.zeros(2)})), "a whole-object pickle (it names 'numpy"),
     "plain pickle": (of_bytes(pickle.dumps({"a": 1})), "cannot be read as weights"),
