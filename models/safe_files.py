@@ -100,6 +100,7 @@ def _check_archive(path: Path, file: io.BufferedReader) -> None:
         if len({member.filename for member in members}) < len(members):
             raise CheckpointRefused(f"{path.name}: two members of one name")
         if min((member.header_offset for member in members), default=0) != 0:
+            refuse_converted_text(path)  # which moves everything but the first member
             # readers differ in which of two archives they see, and torch's is not the one that looks through it here
             raise CheckpointRefused(f"{path.name}: an archive behind something else; torch.save begins with its first")
         if packed := [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]:
