@@ -77,9 +77,10 @@ class Norm:
 
 def norm_of(module: nn.Module) -> Norm:
     """A module's norm in our words, compared with what the module does; one that does something else is refused."""
-    weight, offset = module.get_parameter("weight").detach(), getattr(module, "bias", None)
+    weight, offset = getattr(module, "weight", None), getattr(module, "bias", None)
     eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-    if eps is not None:
+    if isinstance(weight, Tensor) and eps is not None:
+        weight = weight.detach()
         steps = torch.arange(1.0, len(weight) + 1, device=weight.device, dtype=weight.dtype) / len(weight)
         probe = torch.stack([steps, steps * eps**0.5])  # of a size at which eps matters, too
         scale = 1 + _wide(weight) if _around_one(module, probe) else weight

@@ -178,7 +178,10 @@ class Far(nn.RMSNorm):
         return x * (x.pow(2).mean(dim=-1, keepdim=True) + 0.5).rsqrt() * self.weight
 
 
-@pytest.mark.parametrize("module", [Odd(1e-5), Odd(None), Far(6, eps=1e-5)], ids=["max", "no eps", "other eps"])
+ODD = {"max": Odd(1e-5), "no eps": Odd(None), "other eps": Far(6, eps=1e-5), "no norm": nn.Identity()}
+
+
+@pytest.mark.parametrize("module", ODD.values(), ids=ODD)
 def test_what_is_no_norm_that_we_know_is_refused(module: nn.Module) -> None:
     with pytest.raises(CheckpointRefused, match=f"a {type(module).__name__} is neither"):
         norm_of(module)

@@ -149,10 +149,10 @@ def test_tensors_that_are_not_what_they_should_be(
 )
 def test_configurations_that_the_weights_do_not_bear_out(saved: Callable[..., Path], config: dict[str, Any]) -> None:
     folder = saved("llama", **config)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(CheckpointRefused) as refusal:
         open_directory(folder)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
     assert "\n" not in str(refusal.value)
 

@@ -296,10 +296,10 @@ def crowded_config(folder: Path) -> None:
 @pytest.mark.parametrize("bomb", [huge_header, huge_index, claimed_header, crowded_header, crowded_config])
 def test_bombs_are_refused_at_once(folder: Path, bomb: Callable[[Path], None]) -> None:
     bomb(folder)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(CheckpointRefused):
         read_directory(folder)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
