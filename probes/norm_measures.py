@@ -148,43 +148,50 @@ def rank_measures(
     float32: what begins alike is alike, and only rounding in batches of another shape tells it apart.
     """
     sample, labels = notes.sample, tuple(covariates)
-    columns = [sample.column(name) for name in names]
-    x, y = np.concatenate(columns, axis=1), np.column_stack(list(covariates.values()))
-    known = np.isfinite(y).all(axis=1)
-    given = tuple(1 + labels.index(name) for name in GIVEN)
-    if not np.isin(sample.at("later"), np.flatnonzero(known)).any():
+    y = np.column_stack(list(covariates.values()))
+    known = np.flatnonzero(np.isfinite(y).all(axis=1))
+    rows = {place: np.intersect1d(sample.at(place), known) for place in ("all", "later")}
+    if not len(rows["later"]):
         words = "no token has finite " + ", ".join(name for name in labels if not np.isfinite(covariates[name]).any())
         kinds = ("spearman", "partial_spearman")
         return {f"{kind}_{name}": missing("rank correlation", "undefined", words) for kind in kinds for name in names}
-    found = []
-    for place in ("all", "later"):
-        rows = np.intersect1d(sample.at(place), np.flatnonzero(known))
-        pieces = _Pieces(sample.unit[rows])
-        own, other = (standard_ranks(values[rows].astype(np.float32)) for values in (x, y))
-        moments = document_moments(own, other, pieces.piece, pieces.n)
-        sums = np.concatenate([moments.sum(axis=0)[None], bootstrap_means(moments, notes.seed)])
-        full = correlations(sums, x.shape[1], y.shape[1])
-        partial = np.stack([partial_given(full, 0, 1 + c, given) for c in range(y.shape[1])], axis=-1)
-        found.append((full[..., 0, 1:], partial, full[:, 0, 1:, 1:], pieces.n))
-    plain, partial, among, n = (list(part) for part in zip(*found, strict=True))
+    ranks = {place: standard_ranks(y[at].astype(np.float32)) for place, at in rows.items()}
+    given = tuple(1 + labels.index(name) for name in GIVEN)
     message = f"ranks {_of_tokens(notes)}; {FIXED_RANKS}"
-    coords = {"covariate": labels, "position": ("all", "later")}
+    coords = {"covariate": labels, "position": tuple(rows)}
 
     def measure(samples: list[np.ndarray], axes: tuple[str, ...], extra: Mapping[str, Any], words: str = "") -> Measure:
         values = np.stack(samples, axis=-1)
-        means = Means(values[0], values[1:], max(n))
         said = "; ".join(filter(None, (words, message)))
+        means = Means(values[0], values[1:], len(np.unique(sample.unit[known])))
         return built(
             means, notes.reading, "rank correlation", axes, {**coords, **extra}, said, "one of the two is constant"
         )
 
-    ends = np.cumsum([0, *(column.shape[1] for column in columns)])
-    axes, words = ("layer", "covariate", "position"), f"given {' and '.join(GIVEN).replace('_', ' ')}"
-    measures = {
-        "spearman_covariates": measure(among, ("covariate", "covariate_2", "position"), {"covariate_2": labels})
-    }
-    for name, first, last in zip(names, ends, ends[1:], strict=False):
-        own = [part[:, first:last] for part in plain], [part[:, first:last] for part in partial]
-        measures[f"spearman_{name}"] = measure(own[0], axes, {})
-        measures[f"partial_spearman_{name}"] = measure(own[1], axes, {}, words)
-    return measures
+    measures, among = {}, {}
+    for name in names:  # one at a time: resamples of all layers' matrices are large
+        plain, partial = [], []
+        x = sample.column(name)
+        for place, at in rows.items():
+            full = _resampled(notes, standard_ranks(x[at].astype(np.float32)), ranks[place], at)
+            plain.append(full[..., 0, 1:])
+            partial.append(np.stack([partial_given(full, 0, 1 + c, given) for c in range(len(labels))], axis=-1))
+            among[place] = full[:, 0, 1:, 1:]
+        axes, words = ("layer", "covariate", "position"), f"given {' and '.join(GIVEN).replace('_', ' ')}"
+        measures[f"spearman_{name}"] = measure(plain, axes, {})
+        measures[f"partial_spearman_{name}"] = measure(partial, axes, {}, words)
+    axes = ("covariate", "covariate_2", "position")
+    return {"spearman_covariates": measure(list(among.values()), axes, {"covariate_2": labels}), **measures}
+
+
+def _resampled(
+    notes: Notes,
+    x: Float[np.ndarray, "token column"],
+    y: Float[np.ndarray, "token covariate"],
+    rows: Int[np.ndarray, " token"],
+) -> Float[np.ndarray, "sample column variable variable"]:
+    """Correlations of ranks: those of all tokens first, then those of each resample."""
+    pieces = _Pieces(notes.sample.unit[rows])
+    moments = document_moments(x, y, pieces.piece, pieces.n)
+    sums = np.concatenate([moments.sum(axis=0)[None], bootstrap_means(moments, notes.seed)])
+    return correlations(sums, x.shape[1], y.shape[1])

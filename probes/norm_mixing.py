@@ -14,6 +14,7 @@ from torch import Tensor
 from ..models.attention_output import AttentionOutput, attention_output
 from ..models.language_model import LanguageModel
 from ..models.subject import AttentionScores, NotApplicable, Reduce, Site
+from ..models.weights import Factors
 from .measure import Measure, missing
 from .norm_attention import (
     RATIOS,
@@ -25,13 +26,15 @@ from .norm_attention import (
     write_factors,
     write_lengths,
 )
-from .norm_measures import built
+from .norm_measures import built, without_interval
 from .norm_notes import PLACES, Notes
 from .streaming import Watcher
 
 UNITS = {
     "write_norm": "norm",
     "write_norm_variation": "standard deviation / mean",
+    "weighted_write_norm": "norm",
+    "ov_norm": "Frobenius norm",
     "attention_to_first": "probability",
     "weighted_attention_to_first": "share of norm",
     "mixing_ratio": "ratio",
@@ -83,8 +86,9 @@ class AttentionNorms(Watcher):
         by_token = write.transpose(1, 2)
         notes.mean("write_norm", torch.stack([by_token, by_token.square()], dim=-1), layer)
         notes.token("write_norm", by_token.mean(dim=-1), layer)
-        to_first = scores.to_key(0).double()
-        share = to_first * write[..., :1] / weighted_lengths(scores, write)
+        to_first, weighted = scores.to_key(0).double(), weighted_lengths(scores, write)
+        notes.mean("weighted_write_norm", weighted.transpose(1, 2), layer)
+        share = to_first * write[..., :1] / weighted
         both = torch.stack([to_first, share], dim=-1).transpose(1, 2)
         notes.mean("to_first", both[:, 1:], layer, later=True)
         self._own_attention = scores.at_offset(0)
@@ -95,8 +99,11 @@ class AttentionNorms(Watcher):
 
     def _heads(self, z: Tensor, layer: int) -> None:
         output = self._output(layer)
-        writes = summed_writes(z, output.W_O)
-        ratios = mixing_ratios(self._x, writes, self._own, self._own_attention, output.norm, output.b_O)
+        writes, own, bias = summed_writes(z, output.W_O), self._own, output.b_O
+        if output.own_norm is not None:  # as the parts arrive in the stream
+            whole = writes if bias is None else writes + bias
+            writes, own = (output.own_norm.linear(part, whole) for part in (writes, own))
+        ratios = mixing_ratios(self._x, writes, own, self._own_attention, output.norm, bias)
         self.notes.token("mixing_ratio", ratios[..., RATIOS.index("AttnRes-N")], layer)
         if self.causal:  # the first token has nothing to mix in
             self.notes.mean("mixing_ratio", ratios[:, 1:], layer, later=True)
@@ -113,7 +120,7 @@ class AttentionNorms(Watcher):
         if self.reason is not None:
             return {name: missing(unit, "not applicable", self.reason) for name, unit in UNITS.items()}
         notes, reading = self.notes, self.notes.reading
-        means = {name: notes.means(name) for name in ("write_norm", "to_first", "mixing_ratio")}
+        means = {name: notes.means(name) for name in ("write_norm", "weighted_write_norm", "to_first", "mixing_ratio")}
 
         def measure(name: str, of: str, change: Any, axes: tuple[str, ...], *more: Any) -> Measure:
             return built(means[of].apply(change), reading, UNITS[name], axes, *more)
@@ -127,6 +134,11 @@ class AttentionNorms(Watcher):
             "write_norm_variation": measure(
                 "write_norm_variation", "write_norm", _variation, heads, {}, "over tokens after position 0"
             ),
+            "weighted_write_norm": measure(
+                "weighted_write_norm", "weighted_write_norm", lambda x: x.swapaxes(2, 3), (*heads, "position"), places,
+                "of each query, summed over keys",
+            ),
+            "ov_norm": self._ov_norm(),
             "attention_to_first": measure(
                 "attention_to_first", "to_first", lambda x: x[:, :, 1, :, 0], heads, {}, "of later queries"
             ),
@@ -138,6 +150,20 @@ class AttentionNorms(Watcher):
                 {"ratio": RATIOS, **places}, "", words,
             ),
         }  # fmt: skip
+
+    def _ov_norm(self) -> Measure:
+        """‖W_V W_O‖ of every head, which grows with depth where the stream does (Heimersheim & Turner 2023)."""
+        weights = self.subject.weights()
+        assert not isinstance(weights, NotApplicable)  # its W_O was there
+        layers, heads = weights.W_O.shape[:2]
+        norms = [[_frobenius(weights.ov(layer, head)) for head in range(heads)] for layer in range(layers)]
+        return without_interval(np.array(norms), UNITS["ov_norm"], ("layer", "head"))
+
+
+def _frobenius(product: Factors) -> float:
+    """Of left @ right, from two small Gram matrices."""
+    left, right = product.left.double(), product.right.double()
+    return float(((left.mT @ left) * (right @ right.mT)).sum().sqrt())
 
 
 def _variation(x: np.ndarray) -> np.ndarray:

@@ -150,6 +150,19 @@ def test_bert_has_norms_and_mixing_under_the_norm_but_predicts_no_next_token(tex
     assert "all queries" in measures["sink_importance"].message
 
 
+def test_a_model_without_a_head_has_norms_and_no_inner_problem(text: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = transformers.GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=2, n_positions=32)
+        subject = from_module(transformers.GPT2Model(config), name="headless")
+    measures = TokenNorms(tokens=text, untrained=1).measure(subject, 0, 8).measures
+    for name in ("inner_loss", "next_token_loss", "norm_unembedding_rows"):
+        assert measures[name].status == "not applicable"
+        assert "no head" in measures[name].message
+    assert measures["norm_resid"].nulls["untrained"].shape == (1, 3, 2, 5)
+    assert measures["spearman_rows_frequency"].labels("matrix") == ("W_E",)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

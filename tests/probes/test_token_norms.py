@@ -40,25 +40,14 @@ class Slow:
 
     @cached_property
     def windows(self) -> list[list[int]]:
-        """Nine tokens after BOS; a document's last window is shorter, a lone token after BOS is enough."""
+        """Nine tokens after BOS; a document's last window is shorter."""
         own = T - 1
         return [[0, *ids[at : at + own]] for ids in self.documents for at in range(0, len(ids), own)]
 
     @cached_property
     def caches(self) -> list[dict[str, list[np.ndarray]]]:
-        sites = (
-            "embed",
-            "resid_pre",
-            "resid_mid",
-            "resid_post",
-            "attn_out",
-            "mlp_out",
-            "final_norm",
-            "v",
-            "k",
-            "z",
-            "pattern",
-        )
+        stream = ("embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "final_norm")
+        sites = (*stream, "v", "k", "z", "pattern")
         found = []
         for window in self.windows:
             run = self.model.run(torch.tensor([window]), {site: lambda x, layer: x for site in sites}, logits=True)
@@ -168,7 +157,7 @@ def test_loss_of_the_model(slow: Slow, measures: dict[str, Measure]) -> None:
 
 
 def covariates(slow: Slow) -> np.ndarray:
-    """[window and position, covariate], a window's last token left out, BOS' count below any other's."""
+    """[token, covariate], a window's last token left out, BOS' count below any other's."""
     counts = np.bincount(np.concatenate(slow.documents), minlength=V)
     rows = []
     for window, (surprisal, entropy) in zip(slow.windows, predictions(slow), strict=True):
@@ -261,6 +250,13 @@ def test_norm_based_attention(slow: Slow, measures: dict[str, Measure]) -> None:
         np.testing.assert_allclose(
             measures["write_norm_variation"].values[layer], later.std(0) / later.mean(0), rtol=1e-6
         )
+        weighted = split(
+            [(a * norm[:, None]).sum(axis=-1).T for (a, _), norm in zip(writes(slow, layer), norms, strict=True)]
+        )
+        for place, part in enumerate(weighted):
+            np.testing.assert_allclose(measures["weighted_write_norm"].values[layer, :, place], part.mean(0), rtol=1e-6)
+        ov = np.linalg.norm(slow.W("W_V")[layer] @ slow.W("W_O")[layer], axis=(1, 2))
+        np.testing.assert_allclose(measures["ov_norm"].values[layer], ov, rtol=1e-6)
         plain = split([a[:, :, 0].T for a, _ in writes(slow, layer)])[1]
         shares = []
         for (alpha, _), norm in zip(writes(slow, layer), norms, strict=True):
@@ -315,7 +311,6 @@ def test_rank_correlations_of_attention(slow: Slow, measures: dict[str, Measure]
 
 def test_maps_of_whole_windows(slow: Slow, found: Findings) -> None:
     maps = found.arrays["head_summed_norms"]
-    assert maps.shape == (2, L, T, T)
     for n, (alpha, f) in enumerate(writes(slow, 2)[:2]):
         pairs = np.linalg.norm(np.einsum("hij,hjd->ijd", alpha, f), axis=-1)
         np.testing.assert_allclose(maps[n, 2], pairs, rtol=1e-5, atol=1e-6)
@@ -358,8 +353,7 @@ def test_sinks_and_drains(slow: Slow, measures: dict[str, Measure]) -> None:
 
 def mean_cosine(states: np.ndarray) -> float:
     u = states / np.linalg.norm(states, axis=1, keepdims=True)
-    cosines = u @ u.T
-    return float(cosines[~np.eye(len(u), dtype=bool)].mean())
+    return float((u @ u.T)[~np.eye(len(u), dtype=bool)].mean())
 
 
 def test_anisotropy(slow: Slow, measures: dict[str, Measure]) -> None:
