@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -19,11 +18,10 @@ import pytest
 import torch
 from mesascope import probes
 from mesascope.analyses import cli
-from mesascope.analyses.run_command import fitted
-from mesascope.data.errors import TaskError, UsageError
+from mesascope.data.errors import TaskError
 from mesascope.models import gd_transformer, save_checkpoint
 from mesascope.models.subject import NotApplicable, Source, Subject
-from mesascope.probes import Claim, Findings, InductionHeads, Measure, Probe
+from mesascope.probes import Claim, Findings, Measure, Probe
 
 # a test run started in the background hands its children an ignored Ctrl-C: they take Python's own handler again
 ENTRY = """
@@ -186,36 +184,6 @@ def test_probe_settings_take_the_types_of_their_fields(
     assert cli.main(["run", checkpoint(), *RUN, "--probe-args", given, "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)["reports"]
     assert report["measures"]["toy_measure"]["estimate"] == expected
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "expected"),
-    [
-        ("periods", [20, 30], [20, 30]),
-        ("periods", 20, 20),
-        ("level", 1, 1.0),
-        ("text", 5, "5"),
-        ("limit", None, None),
-    ],
-)
-def test_a_setting_is_taken_in_one_of_its_types(setting: str, value: Any, expected: Any) -> None:
-    found = fitted(InductionHeads(), setting, value)
-    assert (found, type(found)) == (expected, type(expected))
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "words"),
-    [
-        ("periods", [20, "x"], "[int, …] or int or none"),
-        ("periods", 2.5, "[int, …] or int or none"),
-        ("repeats", [2], "expected int"),
-        ("repeats", True, "expected int"),
-        ("limit", "many", "int or none"),
-    ],
-)
-def test_a_setting_of_another_type_is_refused(setting: str, value: Any, words: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(words)):
-        fitted(InductionHeads(), setting, value)
 
 
 def test_dry_run_says_what_would_run_and_writes_nothing(
