@@ -83,24 +83,20 @@ class Abilities:
     """
 
     weights: AttentionWeights | NotApplicable
-    folded: AttentionWeights | NotApplicable
     W_U: Float[Tensor, "d_model d_vocab"] | NotApplicable
     directions: tuple[Tensor, Tensor] | NotApplicable
     no_logits: NotApplicable | None
 
     @classmethod
     def of(cls, subject: LanguageModel) -> Abilities:
-        weights, folded, W_U = subject.weights(), subject.weights(folded=True), subject.unembedding()
-        return cls(weights, folded, W_U, _directions(subject, weights, folded, W_U), _no_logits(subject))
+        weights, W_U = subject.weights(), subject.unembedding()
+        return cls(weights, W_U, _directions(subject, weights, W_U), _no_logits(subject))
 
 
 def _directions(
-    subject: LanguageModel,
-    weights: AttentionWeights | NotApplicable,
-    folded: AttentionWeights | NotApplicable,
-    W_U: Tensor | NotApplicable,
+    subject: LanguageModel, weights: AttentionWeights | NotApplicable, W_U: Tensor | NotApplicable
 ) -> tuple[Tensor, Tensor] | NotApplicable:
-    for part in (weights, folded, W_U):
+    for part in (weights, subject.weights(folded=True), W_U):  # without a norm to fold, norms come after every block
         if isinstance(part, NotApplicable):
             return part
     assert isinstance(weights, AttentionWeights)

@@ -45,14 +45,14 @@ def weight_measures(subject: LanguageModel, able: Abilities, offsets: Sequence[i
     if isinstance(able.weights, NotApplicable):
         names = ("ov_copying_score", "ov_top1_share", *(f"{kind}_composition" for kind in KINDS))
         return {name: missing("score", "not applicable", able.weights.reason) for name in names}
-    words, centres = "", False
-    if isinstance(able.folded, NotApplicable):
-        words, weights = f"no norm is folded in: {able.folded.reason}", able.weights
+    words, centres, folded = "", False, subject.weights(folded=True)
+    if isinstance(folded, NotApplicable):
+        words, weights = f"no norm is folded in: {folded.reason}", able.weights
     else:
         if isinstance(able.directions, NotApplicable) and not isinstance(able.W_U, NotApplicable):
             words = f"{able.directions.reason}: that norm is left out"
         centres = _centres(subject)
-        weights = _centred(able.folded) if centres else able.folded
+        weights = _centred(folded) if centres else folded
     if weights.rotary is None:
         offsets = offsets[:1]
     return _copying(subject, able.W_U, weights, seed, words) | _composition(weights, centres, offsets, seed, words)

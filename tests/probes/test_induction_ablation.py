@@ -73,15 +73,33 @@ def test_heads_that_stay_have_no_number(ablations: Ablations) -> None:
     assert "NaN for heads that were not taken away" in found.message
 
 
-def test_each_group_is_tested_on_the_sequences_that_did_not_choose_it(ablations: Ablations) -> None:
-    """Chosen on even: the head that matters; on odd: one that is missing from no layer. Only odd sequences suffer."""
-    nobody = [(0, 0)]
-    losses = ablations._cross_fitted(([SECOND], nobody), "zero")
-    rises = of_run(losses, LAW, 1) - of_run(ablations.base, LAW, 1)
-    single = of_run(ablations.losses("groups taken away", nobody, "zero"), LAW, 1)
-    assert np.allclose(of_run(losses, LAW, 1)[EVEN], single[EVEN])
-    whole = of_run(ablations.losses("groups taken away", [SECOND], "zero"), LAW, 1)
-    assert np.allclose((rises + of_run(ablations.base, LAW, 1))[ODD], whole[ODD])
+@pytest.fixture
+def with_silent_heads() -> Ablations:
+    """An induction head L1H0 beside two that do nothing."""
+    subject = planted_model([PREVIOUS_TOKEN], [INDUCTION, SILENT, SILENT], d_vocab=12, n_ctx=11)
+    tokens, base = LAW.draw(4, seed=0).tokens, NextTokenLoss(subject)
+    stream(subject, [tokens], [base])
+    means = torch.zeros(2, 3, subject.shape.d_head, dtype=torch.float64)
+    means[1, 0, 3] = 1.0  # raises the logit of token 3
+    return Ablations(Passes(subject, 4), LAW, tokens, base.arrays()["loss"], means, seed=0)
+
+
+def test_each_group_is_tested_on_the_sequences_that_did_not_choose_it(with_silent_heads: Ablations) -> None:
+    """Chosen on the even ones: the head that matters; on the odd ones: a silent head. The odd ones suffer."""
+    losses = with_silent_heads._cross_fitted(([SECOND], [(1, 1)]), "zero")
+    rises = of_run(losses, LAW, 1) - of_run(with_silent_heads.base, LAW, 1)
+    assert (rises[ODD] > 2).all()
+    assert np.allclose(rises[EVEN], 0)
+
+
+def test_the_mean_is_not_zero(with_silent_heads: Ablations) -> None:
+    for kind, instead in (("zero", torch.zeros_like(with_silent_heads.means)), ("mean", with_silent_heads.means)):
+        watcher = NextTokenLoss(with_silent_heads.passes.subject)
+        edit = taking_away([SECOND], instead)
+        stream(with_silent_heads.passes.subject, [with_silent_heads.tokens], [watcher], edit)
+        assert np.allclose(with_silent_heads.losses("heads taken away", [SECOND], kind), watcher.arrays()["loss"])
+    zero, mean = (with_silent_heads.losses("heads taken away", [SECOND], kind) for kind in ("zero", "mean"))
+    assert not np.allclose(zero, mean)
 
 
 def test_groups_report_what_is_left_and_why_one_is_missing(ablations: Ablations) -> None:
@@ -112,13 +130,8 @@ def test_random_groups_come_from_the_same_layers_and_are_others() -> None:
     assert others_like([(0, 0)], 1, rng) is None
 
 
-def test_random_groups_are_the_null_of_the_group() -> None:
-    subject = planted_model([PREVIOUS_TOKEN], [INDUCTION, SILENT, SILENT], d_vocab=12, n_ctx=11)
-    tokens, base = LAW.draw(4, seed=0).tokens, NextTokenLoss(subject)
-    stream(subject, [tokens], [base])
-    means = torch.zeros(2, 3, subject.shape.d_head, dtype=torch.float64)
-    ablations = Ablations(Passes(subject, 4), LAW, tokens, base.arrays()["loss"], means, seed=0)
-    found = ablations.groups({"induction": ([SECOND], [SECOND])}, n_heads=3)["group_ablation_zero"]
+def test_random_groups_are_the_null_of_the_group(with_silent_heads: Ablations) -> None:
+    found = with_silent_heads.groups({"induction": ([SECOND], [SECOND])}, n_heads=3)["group_ablation_zero"]
     assert np.allclose(found.nulls[RANDOM], 0)
     assert found.values[0] > 2
 
