@@ -20,6 +20,7 @@ from einops import einsum, rearrange
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from ..models.attention import in_float32
 from ..models.norms import Norm
 from ..models.subject import AttentionScores
 from .norm_lengths import lengths
@@ -58,15 +59,15 @@ def own_write(
     W_O: Float[Tensor, "head d_head d_model"],
 ) -> Float[Tensor, "batch pos d_model"]:
     """sum over heads of alpha[i, i] f(x_i): what attention preserves of each token."""
-    weighed = rearrange(own, "b (kv g) t -> b kv g t 1", kv=v.shape[1]).to(v.dtype) * v[:, :, None]
+    weighed = rearrange(own, "b (kv g) t -> b kv g t 1", kv=v.shape[1]) * in_float32(v)[:, :, None]
     return summed_writes(weighed.flatten(1, 2), W_O)
 
 
 def summed_writes(
     z: Float[Tensor, "batch head pos d_head"], W_O: Float[Tensor, "head d_head d_model"]
 ) -> Float[Tensor, "batch pos d_model"]:
-    """sum over heads of z W_O: the block's output, its bias and any norm on it left out."""
-    return rearrange(z, "b h t d -> b t (h d)") @ rearrange(W_O, "h d m -> (h d) m")
+    """sum over heads of z W_O: the block's output, its bias and any norm on it left out. In float32 at least."""
+    return rearrange(in_float32(z), "b h t d -> b t (h d)") @ rearrange(in_float32(W_O), "h d m -> (h d) m")
 
 
 def mixing_ratios(

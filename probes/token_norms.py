@@ -107,7 +107,7 @@ class TokenNorms(Probe):
         stream_width = self.batch_size * window * shape.d_model
         logits = self.batch_size * window * shape.d_vocab * subject.dtype.itemsize
         # a state in float64, thrice; the inner problem's states and pushes; chunks of logits; the sample of tokens
-        own = 8 * (3 * stream_width + 3 * CHUNK + 2 * VALUES) + 4 * 4 * stream_width + logits
+        own = 8 * (3 * stream_width + 3 * CHUNK + 4 * VALUES) + 4 * 4 * stream_width + logits
         twin = (shape.n_layers * 12 * shape.d_model**2 + 2 * shape.d_vocab * shape.d_model) * subject.dtype.itemsize
         return own + (twin if self.untrained else 0)
 

@@ -70,6 +70,18 @@ def test_maps_with_heads_summed(case: Case) -> None:
     np.testing.assert_allclose(head_summed_lengths(case.scores, case.v, case.W_O), slow, atol=1e-10)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_halves_are_multiplied_out_in_full(case: Case, dtype: torch.dtype) -> None:
+    """The writes are those of the stored values, to what float32 keeps."""
+    z, v, W_O = (x.to(dtype) for x in (torch.from_numpy(case.z), case.v, case.W_O))
+    own = case.scores.at_offset(0)
+    for half, wide in (
+        (summed_writes(z, W_O), summed_writes(z.double(), W_O.double())),
+        (own_write(v, own.float(), W_O), own_write(v.double(), own, W_O.double())),
+    ):
+        np.testing.assert_allclose(half, wide, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["layer", "rms"])
 def test_mixing_ratios_by_loops(case: Case, kind: str) -> None:
     rng = torch.Generator().manual_seed(9)
