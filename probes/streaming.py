@@ -50,6 +50,7 @@ def stream(
         output = subject.run(tokens, watch, edit, logits=logits).output
         for watcher in watchers:
             watcher.take(tokens, output)
+        del output  # logits of a large vocabulary are not to lie beside those of the next batch
         if total:
             progress(stage, done / total)
 

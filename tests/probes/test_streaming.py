@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -82,3 +84,25 @@ def test_edits_and_progress_reach_every_batch(subject: AttentionOnlyModel, batch
     )
     assert all((norms == 0).all() for _, norms in watcher.found)
     assert told == [("looking", 1 / 3), ("looking", 2 / 3), ("looking", 1.0)]
+
+
+def test_nothing_of_a_batch_is_alive_when_the_next_one_runs(
+    subject: AttentionOnlyModel, batches: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+    unembed, states = subject.module.unembed, subject.module.states
+
+    def remembered(state: Tensor) -> Tensor:
+        logits = unembed(state)
+        outputs.append(weakref.ref(logits))
+        return logits
+
+    def counted(tokens: Tensor, taps: Any) -> Tensor:
+        alive.append(sum(output() is not None for output in outputs))
+        return states(tokens, taps)
+
+    monkeypatch.setattr(subject.module, "unembed", remembered)
+    monkeypatch.setattr(subject.module, "states", counted)
+    stream(subject, batches, [Norms("z", logits=True)])
+    assert (len(outputs), alive) == (3, [0, 0, 0])
