@@ -46,7 +46,7 @@ NULL_DRAWS = (4, 12)
 """Draws of permuted weights: at least, and at most, however few heads there are to pool over."""
 FEW_HEADS = 64
 """Up to so many heads each is taken away alone; of more, only those with a verdict by content or previous-token."""
-ABLATE = ("auto", "all", "called", "none")
+ABLATE = ("auto", "all", "called", "nothing")
 GROUPS = ("induction", "previous-token")
 WORTH_TAKING = ("induction", "anti-induction", "duplicate-token", "previous-token")
 
@@ -55,15 +55,19 @@ WORTH_TAKING = ("induction", "anti-induction", "duplicate-token", "previous-toke
 class InductionHeads(Probe):
     """Settings of the probe; None means: what fits the model.
 
-    periods:      tokens of the run that is said again, one number or several; by default the longest that fits, up to
-                  50, 3/4 and 1/2 of it
-    repeats:      how often a run is said
-    n_sequences:  sequences of each period, and as many controls
-    matching_threshold, positional_threshold, copying_threshold, level, tolerance:  see `Thresholds`
-    ablate:       heads that are taken away alone: "all", "called" (those with a verdict worth it), "none"; "auto": all
-                  of up to 64 heads, else the called ones. Groups are taken away unless it is "none"
-    text, tokens: the user's own text, or token ids, in a file; one of them
-    limit:        the first so many tokens of it
+    periods:               tokens of the run that is said again, one number or several; by default the longest that
+                           fits, up to 50, 3/4 and 1/2 of it
+    repeats:               how often a run is said
+    n_sequences:           sequences of each period, and as many controls
+    matching_threshold:    a head matches from this excess of prefix matching over its controls on; also of duplicates
+    positional_threshold:  attention to a position, beyond what even attention pays it, that names a head
+    copying_threshold:     OV eigenvalue score, positive or negative, that says whether a head copies
+    level:                 false discovery rate over heads
+    tolerance:             verdicts that change when a threshold moves by so much are named
+    ablate:                heads that are taken away alone: "all", "called" (by content, and previous-token heads),
+                           "nothing" (groups neither); "auto": all of up to 64 heads, otherwise the called ones
+    text, tokens:          the user's own text, or token ids, in a file; one of them
+    limit:                 the first so many tokens of it
     compatibility_scores:  report the definitions of others, too, each under its own name
     """
 
@@ -167,8 +171,8 @@ class InductionHeads(Probe):
         of_nulls = [null.repeated[0] for null in nulls]
         measures |= loss_measures(sides.repeated[0], sides.control[0], of_nulls, laws[0], seed, able.no_logits)
         progress("heads taken away", 0.6)
-        if self.ablate == "none" or able.no_logits is not None:
-            reason = "ablate = none was asked for" if able.no_logits is None else able.no_logits.reason
+        if self.ablate == "nothing" or able.no_logits is not None:
+            reason = "ablate = nothing was asked for" if able.no_logits is None else able.no_logits.reason
             measures |= {name: missing("nat", "not applicable", reason) for name in ABLATIONS}
         else:
             base = sides.repeated[0].tokens["loss"]

@@ -95,7 +95,7 @@ def test_heads_near_a_threshold_are_named() -> None:
 
 
 def test_fewer_periods_are_a_limit() -> None:
-    probe = InductionHeads(periods=6, n_sequences=12, ablate="none")
+    probe = InductionHeads(periods=6, n_sequences=12, ablate="nothing")
     measures = dict(probe.measure(induction_circuit(d_vocab=14, n_ctx=14), 0, 16).measures)
     card = claim(measures, probe)
     assert any(limit.startswith("Only 1 period fit") for limit in card.limits)
@@ -104,7 +104,7 @@ def test_fewer_periods_are_a_limit() -> None:
 
 def test_anti_induction_is_said_beside() -> None:
     subject = planted_model([PREVIOUS_TOKEN], [INDUCTION, ANTI_INDUCTION], d_vocab=14, n_ctx=14)
-    probe = replace(PROBE, ablate="none")
+    probe = replace(PROBE, ablate="nothing")
     card = claim(dict(probe.measure(subject, 0, 16).measures), probe)
     assert "anti-induction: L1H1" in card.found
 
@@ -127,6 +127,6 @@ def test_over_seeds_nothing_is_said_of_heads() -> None:
 
 def test_many_heads_are_counted() -> None:
     subject = planted_model([PREVIOUS_TOKEN], [INDUCTION] * 10, d_vocab=14, n_ctx=14)
-    probe = replace(PROBE, ablate="none", periods=(6, 4))
+    probe = replace(PROBE, ablate="nothing", periods=(6, 4))
     card = claim(dict(probe.measure(subject, 0, 16).measures), probe)
     assert "10 of 20 heads are induction heads: L1H0, L1H1, L1H2, L1H3, L1H4, L1H5, L1H6, L1H7 and 2 more" in card.found

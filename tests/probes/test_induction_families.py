@@ -62,7 +62,7 @@ def _attention_only(seed: int) -> AttentionOnlyModel:
 
 
 def verdicts(family: str, seed: int) -> dict[str, str]:
-    probe = InductionHeads(ablate="none")
+    probe = InductionHeads(ablate="nothing")
     return probe.heads(probe.measure(widened(family, seed), seed, 16).measures)
 
 
@@ -88,18 +88,18 @@ def test_every_causal_family_is_measured_and_untrained_heads_are_not_called(fami
 
 
 def test_layers_that_cannot_see_as_far_say_so() -> None:
-    found = InductionHeads(periods=28, n_sequences=11, ablate="none").measure(widened("gemma2", 0), 0, 16).measures
+    found = InductionHeads(periods=28, n_sequences=11, ablate="nothing").measure(widened("gemma2", 0), 0, 16).measures
     words = "layer 0 sees the last 24 tokens only, hence nothing further back"
     assert words in found["prefix_matching_score"].message
     assert (found["prefix_matching_score"].values[0] == 0).all()
     assert (found["prefix_matching_score"].values[1] > 0).all()
-    short = InductionHeads(periods=8, n_sequences=11, ablate="none").measure(widened("gemma2", 0), 0, 16).measures
+    short = InductionHeads(periods=8, n_sequences=11, ablate="nothing").measure(widened("gemma2", 0), 0, 16).measures
     assert "see the last" not in short["prefix_matching_score"].message
 
 
 def test_widened_attention_looks_somewhere() -> None:
     """Or the null of the next test would be that of even attention, which no test could fail."""
-    found = InductionHeads(periods=(20, 15), n_sequences=8, ablate="none").measure(widened("llama", 12), 1, 16)
+    found = InductionHeads(periods=(20, 15), n_sequences=8, ablate="nothing").measure(widened("llama", 12), 1, 16)
     spread = found.arrays["prefix_matching_score"]
     assert spread.max() > 5 * found.measures["prefix_matching_score"].nulls["even attention"].max()
 

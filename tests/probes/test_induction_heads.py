@@ -87,7 +87,7 @@ def test_significance_is_as_small_as_the_flips_allow() -> None:
 @pytest.mark.usefixtures("few_draws")
 @pytest.mark.parametrize("repeats", [2, 3])
 def test_more_repeats_than_two(repeats: int) -> None:
-    probe = InductionHeads(repeats=repeats, periods=(7, 5), n_sequences=8, ablate="none")
+    probe = InductionHeads(repeats=repeats, periods=(7, 5), n_sequences=8, ablate="nothing")
     found = measure(induction_circuit(**SIZES), probe)
     assert probe.heads(found.measures)["L1H0"] == "induction"
     assert found.measures["prefix_matching_score"].values[1, 0] == pytest.approx(1, abs=1e-6)
@@ -165,14 +165,14 @@ def test_near_misses_have_names_of_their_own() -> None:
 @pytest.mark.usefixtures("few_draws")
 @pytest.mark.parametrize(("shift", "label"), [(1, "first-token"), (-1, "duplicate-token")])
 def test_a_circuit_shifted_by_one_is_not_called(shift: int, label: str) -> None:
-    found = measure(induction_circuit(shift, **SIZES), InductionHeads(ablate="none"))
+    found = measure(induction_circuit(shift, **SIZES), InductionHeads(ablate="nothing"))
     assert PROBE.heads(found.measures)["L1H0"] == label
     assert found.measures["prefix_matching_score"].values[1, 0] < 0.1
 
 
 @pytest.mark.usefixtures("few_draws")
 def test_an_offset_that_fits_one_period_only_fools_that_period_only() -> None:
-    found = measure(near_misses(11, **SIZES), InductionHeads(periods=11, n_sequences=12, ablate="none"))
+    found = measure(near_misses(11, **SIZES), InductionHeads(periods=11, n_sequences=12, ablate="nothing"))
     assert found.measures["prefix_matching_score"].values[1, 0] == pytest.approx(1, abs=1e-6)
     assert found.measures["excess"].values[1, 0] == pytest.approx(0, abs=1e-6)  # without repeats it looks there too
     assert PROBE.heads(found.measures)["L1H0"] == "fixed-offset"
@@ -188,7 +188,7 @@ def test_permuted_weights_reach_nothing() -> None:
 
 @pytest.mark.usefixtures("few_draws")
 def test_batches_and_threads_change_no_verdict() -> None:
-    subject, probe = load("induction-2layer"), InductionHeads(periods=(6, 4), n_sequences=6, ablate="none")
+    subject, probe = load("induction-2layer"), InductionHeads(periods=(6, 4), n_sequences=6, ablate="nothing")
     whole = measure(subject, probe, 16).measures
     threads = torch.get_num_threads()
     try:
@@ -228,7 +228,7 @@ def test_relabelled_heads_take_their_verdicts_along() -> None:
     for name in ("W_Q", "W_K", "W_V", "W_O", "b_Q", "b_K", "b_V"):
         parameters[name] = parameters[name].flip(1)
     turned = AttentionOnlyModel(AttentionOnlyTransformer(subject.config, parameters), subject.source)
-    probe = InductionHeads(ablate="none")
+    probe = InductionHeads(ablate="nothing")
     before, after = verdicts(subject, probe), verdicts(turned, probe)
     assert after == {name: before[f"{name[:3]}{3 - int(name[3:])}"] for name in after}
 

@@ -38,15 +38,17 @@ def measure(subject: LanguageModel, probe: InductionHeads = PROBE, batch: int = 
 def test_heads_are_taken_away_as_asked() -> None:
     subject = planted_model([PREVIOUS_TOKEN], [INDUCTION, ANTI_INDUCTION], **SIZES)
     small: dict[str, Any] = {"periods": (6, 4), "n_sequences": 6}
-    taken = {way: measure(subject, InductionHeads(**small, ablate=way)).measures for way in ("all", "called", "none")}
+    taken = {
+        way: measure(subject, InductionHeads(**small, ablate=way)).measures for way in ("all", "called", "nothing")
+    }
     assert np.isfinite(taken["all"]["ablation_zero"].values).all()
     called = taken["called"]["ablation_zero"].values
     assert np.isfinite(called).tolist() == [[True, False], [True, True]]  # L0H1 is silent
-    assert taken["none"]["ablation_zero"].status == "not applicable"
+    assert taken["nothing"]["ablation_zero"].status == "not applicable"
     nobody = measure(load("induction-1layer"), InductionHeads(**small, ablate="called")).measures["ablation_mean"]
     assert nobody.status == "not applicable"
     assert nobody.message.startswith("no head has a verdict")
-    assert taken["none"]["group_ablation_zero"].status == "not applicable"
+    assert taken["nothing"]["group_ablation_zero"].status == "not applicable"
 
 
 def test_groups_are_chosen_on_the_even_and_on_the_odd_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +91,7 @@ def test_the_cost_is_counted_in_sequences_whatever_the_batch() -> None:
 
 
 def test_other_definitions_come_under_their_own_names() -> None:
-    probe = InductionHeads(periods=(6, 4), n_sequences=8, ablate="none", compatibility_scores=True)
+    probe = InductionHeads(periods=(6, 4), n_sequences=8, ablate="nothing", compatibility_scores=True)
     found = measure(induction_circuit(**SIZES), probe).measures
     others = {name: m.values[1, 0] for name, m in found.items() if name.startswith("compatibility_")}
     # two rows more than the period: in one it rests on BOS, which is where that diagonal begins

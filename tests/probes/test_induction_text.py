@@ -24,7 +24,7 @@ def circuit() -> AttentionOnlyModel:
 
 
 def measure(circuit: AttentionOnlyModel, **settings: object) -> Findings:
-    probe = InductionHeads(periods=(5, 3), n_sequences=6, ablate="none", **settings)
+    probe = InductionHeads(periods=(5, 3), n_sequences=6, ablate="nothing", **settings)
     return probe.measure(circuit, 0, 4)
 
 
