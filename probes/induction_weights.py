@@ -83,11 +83,11 @@ def ov_top1_share(
 
     embedded:  their rows of W_E
     """
-    values = in_float32(embedded @ W_V)  # [head, token, d_head]
-    own = torch.einsum("htd,hdt->ht", values, in_float32(W_O) @ W_U[:, tokens])
+    values, W_O = in_float32(embedded) @ in_float32(W_V), in_float32(W_O)  # values [head, token, d_head]
+    own = torch.einsum("htd,hdt->ht", values, W_O @ in_float32(W_U[:, tokens]))
     largest = torch.full_like(own, -torch.inf)
     for first in range(0, W_U.shape[1], _BLOCK):
-        logits = values @ (in_float32(W_O) @ W_U[:, first : first + _BLOCK])
+        logits = values @ (W_O @ in_float32(W_U[:, first : first + _BLOCK]))
         here = (tokens >= first) & (tokens < first + _BLOCK)
         logits[:, here, tokens[here] - first] = -torch.inf  # rounding must not let a token beat itself
         largest = torch.maximum(largest, logits.amax(dim=-1))

@@ -87,6 +87,16 @@ def test_every_causal_family_is_measured_and_untrained_heads_are_not_called(fami
         assert direct.status == "ok"
 
 
+def test_half_precision_says_nearly_the_same() -> None:
+    probe = InductionHeads(periods=(8, 6), n_sequences=8, ablate="nothing")
+    single = widened("llama", 0)
+    half = from_module(widened("llama", 0).module.to(torch.bfloat16))
+    one, other = (probe.measure(subject, 0, 16).measures for subject in (single, half))
+    assert probe.heads(one) == probe.heads(other)
+    for name in ("prefix_matching_score", "ov_copying_score", "k_composition", "loss_second_repeat"):
+        assert np.allclose(one[name].values, other[name].values, atol=0.1, equal_nan=True), name
+
+
 def test_layers_that_cannot_see_as_far_say_so() -> None:
     found = InductionHeads(periods=28, n_sequences=11, ablate="nothing").measure(widened("gemma2", 0), 0, 16).measures
     words = "layer 0 sees the last 24 tokens only, hence nothing further back"

@@ -103,6 +103,13 @@ def test_other_definitions_come_under_their_own_names() -> None:
     )
 
 
+def test_memory_grows_with_the_model_and_with_the_period() -> None:
+    small, large = (induction_circuit(d_vocab=size, n_ctx=size) for size in (12, 60))
+    assert 0 < PROBE.memory(small) < PROBE.memory(large)
+    assert InductionHeads(periods=4).memory(large) < InductionHeads(periods=(29, 4)).memory(large)
+    assert PROBE.memory(load(next(name for name in shipped() if name.startswith("lsa")))) is None
+
+
 def test_what_does_not_apply() -> None:
     subject = induction_circuit(**SIZES)
     assert PROBE.applies(subject) is None
