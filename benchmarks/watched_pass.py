@@ -1,12 +1,12 @@
 """What watching costs: every layer's `resid_post` reduced to norms, over the plain Hugging Face pass.
 
 The plain pass is that of the base model with sdpa attention, without logits, on the same random model of GPT-2 small's
-shape. Both run in turns in one process; the ratio is the median over the rounds, of CPU time and of the wall.
+shape. Both run in turns in one process; the ratio is the median over rounds, of CPU time and of the wall.
 
 Memory is the peak of live tensor storage during a pass, counted exactly; what watching adds to it is shown for several
 numbers of layers, and must not grow with them by more than the norms themselves.
 
-    python benchmarks/watched_pass.py [--length 512] [--repeats 9] [--threads N]
+    python benchmarks/watched_pass.py [--length 512] [--repeats 7] [--threads 1]
 
 Fails when watching takes over 1.05 times the CPU time, or memory that grows with the layers.
 """
@@ -47,18 +47,24 @@ def make(layers: int) -> tuple[Callable[[Tensor], Any], Callable[[Tensor], Any]]
 
 
 def ratios(tokens: Tensor, repeats: int) -> tuple[float, float]:
-    """Watched over plain, of CPU time and of the wall: medians over rounds in turns, after one that warms both."""
-    passes = make(layers=12)
+    """Watched over plain, of CPU time and of the wall: medians over rounds, after one that warms both.
+
+    A round is plain, watched, watched, plain, so that a machine that slows down or speeds up favours neither.
+    """
+    plain, watched = make(layers=12)
     rounds = []
     for _ in range(repeats + 1):
-        taken = []
-        for run in passes:
-            wall, cpu = time.perf_counter(), time.process_time()
-            run(tokens)
-            taken.append((time.process_time() - cpu, time.perf_counter() - wall))
-        rounds.append([watched / plain for plain, watched in zip(*taken, strict=True)])
+        first, second, third, fourth = (seconds(run, tokens) for run in (plain, watched, watched, plain))
+        rounds.append([(b + c) / (a + d) for a, b, c, d in zip(first, second, third, fourth, strict=True)])
     of_the_cpu, on_the_wall = (statistics.median(column) for column in zip(*rounds[1:], strict=True))
     return of_the_cpu, on_the_wall
+
+
+def seconds(run: Callable[[Tensor], Any], tokens: Tensor) -> tuple[float, float]:
+    """Of the CPU and on the wall."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    run(tokens)
+    return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def added_memory(tokens: Tensor, layers: int) -> int:
@@ -75,8 +81,8 @@ def added_memory(tokens: Tensor, layers: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--length", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1, help="with several, waiting for one another is CPU time too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
