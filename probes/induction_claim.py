@@ -8,9 +8,9 @@ import numpy as np
 
 from ..models.subject import Source
 from .induction_ablation import RANDOM
+from .induction_composition import FROM_PREVIOUS, ROTATED
 from .induction_nulls import NO_REPEATS, PERMUTED
 from .induction_verdicts import LABELS, Evidence, Thresholds, copying_sign, heads_named, matching
-from .induction_weight_measures import ROTATED
 from .measure import Claim, Measure
 
 CITATIONS = (
@@ -141,24 +141,18 @@ def _rivals(measures: Mapping[str, Measure], thresholds: Thresholds, verdicts: V
 
 
 def _composition(measures: Mapping[str, Measure], verdicts: Verdicts) -> Iterable[str]:
-    """Of previous-token heads into induction heads, beside random rotations."""
-    if not _ok(measures, "k_composition"):
+    """Of previous-token heads into the induction head that composes most with one, beside random rotations."""
+    if not _ok(measures, FROM_PREVIOUS):
         return
-    pairs = [
-        (*earlier, *later)
-        for earlier in heads_named(verdicts, "previous-token")
-        for later in heads_named(verdicts, "induction")
-        if earlier[0] < later[0]
-    ]
-    if not pairs:
-        return
-    measure = measures["k_composition"]
-    best = max(pairs, key=lambda pair: float(measure.values[pair]))
-    words = f"K-composition of {_names([best[:2]])} into {_names([best[2:]])} is {_short(measure.values[best])}"
-    if ROTATED in measure.nulls:
+    measure = measures[FROM_PREVIOUS]
+    later = [head for head in heads_named(verdicts, "induction") if np.isfinite(measure.values[head])]
+    if later:
+        best = max(later, key=lambda head: float(measure.values[head]))
         samples = measure.nulls[ROTATED][(slice(None), *best)]
-        words += f", under random rotations {_short(samples.min())} to {_short(samples.max())}"
-    yield words + "."
+        yield (
+            f"K-composition of a previous-token head into {_names([best])} is {_short(measure.values[best])}, under"
+            f" random rotations {_short(samples.min())} to {_short(samples.max())}."
+        )
 
 
 # -- evidence, limits, methods -----------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from ..models.language_model import LanguageModel
 from ..models.subject import NotApplicable, Source, Subject
 from .induction_ablation import EVEN, KINDS, ODD, Ablations, Halves
 from .induction_claim import induction_claim
+from .induction_composition import composition_measures, from_previous_token
 from .induction_evidence import sequences_needed
 from .induction_inputs import LONGEST, PeriodInputs, input_recipes, period_inputs, period_laws
 from .induction_losses import loss_measures
@@ -35,7 +36,7 @@ from .induction_passes import PARTS, Abilities, Passes, Sides, observe, observe_
 from .induction_text import read_corpus, text_measures
 from .induction_verdicts import Thresholds, head_verdicts, heads_named, near_measure
 from .induction_watchers import OtherDefinitions
-from .induction_weight_measures import weight_measures
+from .induction_weight_measures import Folded, copying_measures
 from .measure import Claim, Measure, missing
 from .probe import Findings, Probe, Progress, silent
 from .task_measures import PerTask, task_measures
@@ -158,7 +159,8 @@ class InductionHeads(Probe):
         periods = period_inputs(laws, n, seed)
         passes, able = Passes(subject, batch_size), Abilities.of(subject)
         progress("weights", 0.0)
-        measures = weight_measures(subject, able, [law.period - 1 for law in laws], seed)
+        offsets = [law.period - 1 for law in laws]
+        measures = _by_weights(subject, able, offsets, seed)
         progress("repeats and controls", 0.1)
         other = OtherDefinitions(laws[0].period)
         sides, windows, means = observe(passes, periods, able, [other] if self.compatibility_scores else [])
@@ -168,6 +170,8 @@ class InductionHeads(Probe):
         measures |= head_measures(sides, inputs) | offset_measures(sides, inputs)
         if isinstance(able.directions, NotApplicable):
             measures["direct_logit_attribution"] = missing("logit", "not applicable", able.directions.reason)
+        previous = heads_named(self.heads(measures), "previous-token")
+        measures |= from_previous_token(Folded.of(subject, able), previous, offsets, seed)
         of_nulls = [null.repeated[0] for null in nulls]
         measures |= loss_measures(sides.repeated[0], sides.control[0], of_nulls, laws[0], seed, able.no_logits)
         progress("heads taken away", 0.6)
@@ -242,6 +246,11 @@ ABLATIONS = tuple(
     for name in ("ablation_{}", "group_ablation_{}", "in_context_learning_without_{}")
     for kind in KINDS
 )
+
+
+def _by_weights(subject: LanguageModel, able: Abilities, offsets: Sequence[int], seed: int) -> dict[str, Measure]:
+    folded = Folded.of(subject, able)  # a copy of all attention weights: dropped before the passes
+    return copying_measures(subject, able, folded, seed) | composition_measures(folded, offsets, seed)
 
 
 def _windows_note(windows: Mapping[int, int]) -> str:

@@ -145,6 +145,23 @@ def test_a_model_without_logits_has_attention_and_no_copying() -> None:
     assert any("no head can be called" in limit for limit in claim.limits)
 
 
+def test_a_model_that_shows_no_weights_has_its_attention_measured() -> None:
+    class Hidden(AttentionOnlyModel):
+        def weights(self, folded: bool = False) -> Any:
+            return NotApplicable("its weights are not shown")
+
+    subject = induction_circuit(**SIZES)
+    probe = InductionHeads(periods=(6, 4), n_sequences=8)
+    found = measure(Hidden(subject.module, subject.source), probe).measures
+    for name in ("ov_copying_score", "k_composition", "k_composition_from_previous", "direct_logit_attribution"):
+        assert found[name].message == "its weights are not shown"
+    assert found["excess"].values[1, 0] == pytest.approx(1, abs=1e-6)
+    assert "no weights that could be permuted" in found["excess"].no_nulls
+    assert found["ablation_zero"].status == "ok"
+    assert probe.heads(found) == {"L0H0": "previous-token", "L1H0": "first-token"}
+    assert "L1H0: matches, but neither" in " ".join(probe.claim(found, (subject.source,)).limits)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -12,6 +12,7 @@ from mesascope.models import AttentionOnlyConfig, AttentionOnlyModel, AttentionO
 from mesascope.models.constructed_induction import induction_circuit, near_misses
 from mesascope.probes import Measure
 from mesascope.probes import induction_weight_measures as under_test
+from mesascope.probes.induction_composition import ROTATED, composition_measures
 from mesascope.probes.induction_passes import Abilities
 
 # third parties' own: TransformerLens and what it imports
@@ -21,8 +22,10 @@ pytestmark = pytest.mark.filterwarnings(
 Make = Callable[..., AttentionOnlyModel]
 
 
-def measured(subject: Any, offsets: tuple[int, ...] = (3,)) -> dict[str, Measure]:
-    return under_test.weight_measures(subject, Abilities.of(subject), offsets, seed=0)
+def measured(subject: Any) -> dict[str, Measure]:
+    able = Abilities.of(subject)
+    folded = under_test.Folded.of(subject, able)
+    return under_test.copying_measures(subject, able, folded, seed=0) | composition_measures(folded, (3,), seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def test_the_planted_circuit_composes_and_copies() -> None:
     assert np.isnan(copying[0, 0])  # what it moves is for the next layer: the unembedding does not read it
     assert copying[1, 0] == pytest.approx(1.0, abs=1e-9)
     assert found["ov_top1_share"].values[1, 0] == pytest.approx(1.0)
-    k, null = found["k_composition"], found["k_composition"].nulls[under_test.ROTATED]
+    k, null = found["k_composition"], found["k_composition"].nulls[ROTATED]
     assert k.values[0, 0, 1, 0] > null[:, 0, 0, 1, 0].max()
     for kind in ("q", "v"):
         assert found[f"{kind}_composition"].values[0, 0, 1, 0] == pytest.approx(0, abs=1e-9)
@@ -108,41 +111,6 @@ def test_relabelled_heads_take_their_numbers_along(make: Make) -> None:
     for kind in "qkv":
         values = after[f"{kind}_composition"].values[:, ::-1, :, ::-1]
         assert np.allclose(before[f"{kind}_composition"].values, values, equal_nan=True)
-
-
-def test_rotary_products_are_those_at_the_offsets(make: Make) -> None:
-    subject = make(positions="rotary", norm="none")
-    weights, (near, far) = subject.weights(), (2, 5)
-    slow = []
-    for offset in (near, far):
-        factors = weights.qk(2, 1, offset)
-        R = factors.left @ factors.right
-        L = weights.W_V[0, 1] @ weights.W_O[0, 1]
-        slow.append([(L @ M).norm() / (L.norm() * M.norm()) for M in (R, R.mT)])
-    q, k = (np.mean([pair[side] for pair in slow]) for side in (0, 1))
-    found = measured(subject, (near, far))
-    assert found["q_composition"].values[0, 1, 2, 1] == pytest.approx(q)
-    assert found["k_composition"].values[0, 1, 2, 1] == pytest.approx(k)
-    assert "keys 2, 5 tokens back" in found["k_composition"].message
-    assert not np.allclose(found["k_composition"].values, measured(subject, (4,))["k_composition"].values)
-
-
-def test_one_layer_has_no_earlier_heads(make: Make) -> None:
-    found = measured(make(n_layers=1))
-    for kind in "qkv":
-        assert found[f"{kind}_composition"].status == "not applicable"
-        assert found[f"{kind}_composition"].message == "one layer has no earlier heads"
-    assert found["ov_copying_score"].status == "ok"
-
-
-def test_too_many_pairs_are_left_to_the_formula(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "_FEW", 35)
-    found = measured(make())["k_composition"]
-    assert found.status == "ok"
-    assert not found.nulls
-    assert "0.302 in the root mean square" in found.no_nulls  # 1 / sqrt(12 - 1): the norm takes the mean out
-    monkeypatch.setattr(under_test, "_MOST", 35)
-    assert "36 pairs of heads are too many" in measured(make())["k_composition"].message
 
 
 def test_large_vocabularies_are_sampled_and_say_so(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
