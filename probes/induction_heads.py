@@ -45,6 +45,8 @@ FEWEST = 16
 """Sequences of each period, at least."""
 NULL_DRAWS = (4, 12)
 """Draws of permuted weights: at least, and at most, however few heads there are to pool over."""
+SMALLEST_LEVEL = 1e-4
+"""False discovery rate that the test can be asked for: the smaller it is, the more sign flips it takes."""
 FEW_HEADS = 64
 """Up to so many heads each is taken away alone; of more, only those with a verdict by content or previous-token."""
 ABLATE = ("auto", "all", "called", "nothing")
@@ -105,8 +107,10 @@ class InductionHeads(Probe):
             if value is not None and value < 2:
                 raise UsageError(f"{name} = {value}: expected at least 2")
         for name, value in vars(self.thresholds).items():
-            if not 0 <= value <= 1:
-                raise UsageError(f"{name} threshold or level = {value}: expected a number from 0 to 1")
+            lowest = SMALLEST_LEVEL if name == "level" else 0
+            if not lowest <= value <= 1:
+                given = name if name in ("level", "tolerance") else f"{name}_threshold"
+                raise UsageError(f"{given} = {value}: expected a number from {lowest:g} to 1")
 
     @property
     def _periods(self) -> tuple[int, ...] | None:
@@ -145,9 +149,10 @@ class InductionHeads(Probe):
             length = min(length, shape.n_ctx)
         weights = 4 * heads * shape.d_model * shape.d_head * size
         logits = 4 * min(2**24, self.batch_size * length * shape.d_vocab)
-        batch = self.batch_size * length * (12 * shape.d_model + 4 * shape.n_heads * length) * size
+        batch = self.batch_size * length * 12 * shape.d_model * size
+        pattern = 4 * min(2**23, self.batch_size * shape.n_heads * length**2)
         # measured: so many copies of each are alive at the peak
-        return 4 * weights + 4 * logits + batch + 2_000 * 40 * heads * 8 + 8 * shape.d_model**2
+        return 4 * weights + 4 * logits + batch + 4 * pattern + 2_000 * 40 * heads * 8 + 8 * shape.d_model**2
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         if not isinstance(subject, LanguageModel):
