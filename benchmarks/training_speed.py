@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 GOAL = 4.0
 STEPS = 20  # in a row, in each turn
+REGRESSION = {name: recipe for name, recipe in RECIPES.items() if isinstance(recipe, TrainingRecipe)}
 
 
 class PlainTransformer(nn.Module):
@@ -78,10 +79,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--recipe", choices=RECIPES, default="lsa-1layer")
+    parser.add_argument("--recipe", choices=REGRESSION, default="lsa-1layer")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    recipe = RECIPES[options.recipe]
+    recipe = REGRESSION[options.recipe]
     if not recipe.config.tied or recipe.config.softmax:
         parser.error(f"{recipe.name}: the plain implementation is of tied linear attention")
     several, one = recipe, replace(recipe, seeds=recipe.seeds[:1])
