@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from .batch import Recipe, tensors_sha256
+from .batch import Recipe, file_sha256, tensors_sha256
 from .errors import TaskError
 from .npz import read_npz
 
@@ -49,6 +50,15 @@ def read_documents(path: str | Path, encode: Encode | None = None) -> list[Docum
         if not len(document):
             raise TaskError(f"{path}: document {number} is empty; expected at least one token")
     return found
+
+
+def documents_sha256(path: str | Path) -> str:
+    """Digest of a file of documents, or of all text files in a folder by their names."""
+    path = Path(path)
+    if not path.is_dir():
+        return file_sha256(path)
+    parts = (f"{file.name} {file_sha256(file)}\n" for file in sorted(path.glob("*.txt")))
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def _read(path: Path) -> str:

@@ -16,12 +16,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from ..data.batch import file_sha256
+from ..data.corpus import documents_sha256
 from ..data.errors import UsageError, nearest
 from ..models.language_model import LanguageModel
 from ..models.subject import NotApplicable, Source, Subject
@@ -132,11 +131,8 @@ class InductionHeads(Probe):
         return None
 
     def fingerprint(self) -> dict[str, str]:
-        path = self.text or self.tokens
-        if path is None:
-            return {}
-        files = sorted(Path(path).glob("*.txt")) if Path(path).is_dir() else [Path(path)]
-        return {f"{file.name}_sha256": file_sha256(file) for file in files}
+        given = {"text": self.text, "tokens": self.tokens}
+        return {f"{name}_sha256": documents_sha256(path) for name, path in given.items() if path is not None}
 
     def memory(self, subject: Subject) -> int | None:
         """Copies of the attention weights, logits of a few positions, and a batch with its statistics."""

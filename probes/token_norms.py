@@ -13,15 +13,14 @@ tensors from anywhere.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from ..data.batch import Recipe, file_sha256, named_seed
+from ..data.batch import Recipe, named_seed
+from ..data.corpus import documents_sha256
 from ..data.errors import UsageError, nearest
 from ..models.language_model import LanguageModel
 from ..models.subject import NotApplicable, Source, Subject
@@ -97,7 +96,7 @@ class TokenNorms(Probe):
 
     def fingerprint(self) -> dict[str, str]:
         given = {"text": self.text, "tokens": self.tokens}
-        return {f"{name}_sha256": _digest(Path(path)) for name, path in given.items() if path is not None}
+        return {f"{name}_sha256": documents_sha256(path) for name, path in given.items() if path is not None}
 
     def memory(self, subject: Subject) -> int | None:
         if not isinstance(subject, LanguageModel):
@@ -161,14 +160,6 @@ class TokenNorms(Probe):
             measures, arrays = measures | outliers.measures(subject.shape.causal), arrays | outliers.arrays
         names = ("embed", "resid", "attn_out", "mlp_out", "final_norm", "write_norm", "mixing_ratio")
         return measures | correlation_measures(notes, names), arrays
-
-
-def _digest(path: Path) -> str:
-    """Of a file, or of all text files in a folder."""
-    if not path.is_dir():
-        return file_sha256(path)
-    parts = (f"{file.name} {file_sha256(file)}\n" for file in sorted(path.glob("*.txt")))
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def _part(progress: Progress, begun: float, share: float) -> Progress:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mesascope.data import Corpus, TaskError, read_documents
-from mesascope.data.corpus import windows
+from mesascope.data.corpus import documents_sha256, windows
 
 
 def encode(text: str) -> list[int]:
@@ -139,3 +139,19 @@ def test_documents_with_nothing_to_foresee_are_refused() -> None:
         windows([np.array([1]), np.array([2])], 4, 30)
     with pytest.raises(TaskError, match="expected at least 2"):
         windows(DOCUMENTS, 1, 30)
+
+
+def test_the_digest_of_a_file_or_folder_is_of_its_content(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "a.txt").write_text("a")
+        (folder / "b.txt").write_text("b")
+    (there / "notes.md").write_text("not read")
+    assert documents_sha256(here) == documents_sha256(there)
+    assert documents_sha256(here / "a.txt") == documents_sha256(there / "a.txt") != documents_sha256(here)
+    (there / "a.txt").write_text("b")
+    (there / "b.txt").write_text("a")
+    assert documents_sha256(here) != documents_sha256(there)
+    with pytest.raises(TaskError, match="cannot be read"):
+        documents_sha256(tmp_path / "missing.txt")
