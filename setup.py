@@ -1,4 +1,4 @@
-"""Build hooks: what is built knows the git commit it came from, and whether the sources had changed since.
+"""Build hooks: every package ships, and what is built knows its git commit and whether the sources had changed.
 
 The record goes into the build tree and into source archives, never into the sources. What is built from a source
 archive, without git, keeps the record that was baked into the archive.
@@ -11,13 +11,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
 RECORD = Path("analyses", "_build.json")
-SHIPPED = ("analyses", "data", "models", "probes", "pyproject.toml", "setup.py")
+FOLDERS = ("analyses", "data", "models", "probes")
+SHIPPED = (*FOLDERS, "pyproject.toml", "setup.py")
 
 
 def git(*arguments: str) -> str:
@@ -56,4 +57,13 @@ class SourceArchive(sdist):
         write_record(Path(base_dir, RECORD))
 
 
-setup(cmdclass={"build_py": BuildPy, "sdist": SourceArchive})
+def packages() -> list[str]:
+    """The four folders, each with every package in it: none can be forgotten, hence none can vanish from the wheel."""
+    return [
+        f"mesascope.{name}"
+        for folder in FOLDERS
+        for name in (folder, *(f"{folder}.{package}" for package in find_packages(folder)))
+    ]
+
+
+setup(packages=packages(), cmdclass={"build_py": BuildPy, "sdist": SourceArchive})

@@ -6,25 +6,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .comparing import compare
-    from .family import run_family
-    from .recipes import RECIPES, LanguageRecipe, TrainingRecipe
-    from .report import Report
-    from .running import run
-    from .training import train
-    from .verifying import Verification, verify
+    from .reports.report import Report
+    from .runs.comparing import compare
+    from .runs.family import run_family
+    from .runs.running import run
+    from .runs.verifying import Verification, verify
+    from .training.recipes import RECIPES, LanguageRecipe, TrainingRecipe
+    from .training.training import train
 
 _HOMES = {
-    "LanguageRecipe": "recipes",
-    "RECIPES": "recipes",
-    "Report": "report",
-    "TrainingRecipe": "recipes",
-    "Verification": "verifying",
-    "compare": "comparing",
-    "run": "running",
-    "run_family": "family",
-    "train": "training",
-    "verify": "verifying",
+    "LanguageRecipe": "training.recipes",
+    "RECIPES": "training.recipes",
+    "Report": "reports.report",
+    "TrainingRecipe": "training.recipes",
+    "Verification": "runs.verifying",
+    "compare": "runs.comparing",
+    "run": "runs.running",
+    "run_family": "runs.family",
+    "train": "training.training",
+    "verify": "runs.verifying",
 }
 __all__ = [
     "RECIPES",

@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from mesascope.models import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer, Source, from_module
 from mesascope.models import attention as kernels
-from mesascope.probes import induction_scores as scores
+from mesascope.probes.induction_heads import scores
 from torch import Tensor
 
 SHAPES = ((8, 257), (4, 1_025), (1, 2_049))

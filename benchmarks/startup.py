@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-ENTRY = "import sys; from mesascope.analyses.cli import main; sys.exit(main())"
+ENTRY = "import sys; from mesascope.analyses.commands.cli import main; sys.exit(main())"
 COMMANDS = (["--help"], ["run", "--help"], ["list"])
 REPEATS = 7
 LIMIT = 0.5

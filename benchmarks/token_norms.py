@@ -29,13 +29,13 @@ import torch
 from linear_attention_scaling import PeakMemory
 from mesascope.data.corpus import windows
 from mesascope.models import from_module
-from mesascope.probes.norm_extremes import Outliers, pilot
-from mesascope.probes.norm_mixing import AttentionNorms
-from mesascope.probes.norm_notes import Notes
-from mesascope.probes.norm_reading import Reading
-from mesascope.probes.norm_sites import SiteLengths
-from mesascope.probes.norm_steps import InnerSteps
 from mesascope.probes.streaming import Watcher, stream
+from mesascope.probes.token_norms.accumulator import Notes
+from mesascope.probes.token_norms.attention_measures import AttentionNorms
+from mesascope.probes.token_norms.inner_measures import InnerSteps
+from mesascope.probes.token_norms.length_measures import SiteLengths
+from mesascope.probes.token_norms.outlier_measures import Outliers, pilot
+from mesascope.probes.token_norms.text import Reading
 
 VOCABULARY = 50_257
 LIMITS = {"norms": 1.3, "attention": 1.6}  # of the plain pass

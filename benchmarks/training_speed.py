@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from mesascope.analyses.recipes import RECIPES, TrainingRecipe
-from mesascope.analyses.training import step
-from mesascope.analyses.training_run import TrainingRun
+from mesascope.analyses.training.recipes import RECIPES, TrainingRecipe
+from mesascope.analyses.training.training import step
+from mesascope.analyses.training.training_run import TrainingRun
 from torch import Tensor, nn
 
 GOAL = 4.0

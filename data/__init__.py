@@ -6,10 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .batch import Batch, Recipe, TokenBatch
+    from .batch import Batch, TokenBatch
     from .corpus import Corpus, read_documents
     from .errors import CheckpointRefused, MesascopeError, TaskError, UsageError
     from .grammar import Documents, Grammar
+    from .recipe import Recipe
     from .regression import LinearRegression, OtherDistributions
     from .repeated import RepeatedTokens
     from .segments import RepeatedSegments
@@ -24,7 +25,7 @@ _HOMES = {
     "LinearRegression": "regression",
     "MesascopeError": "errors",
     "OtherDistributions": "regression",
-    "Recipe": "batch",
+    "Recipe": "recipe",
     "RepeatedSegments": "segments",
     "RepeatedTokens": "repeated",
     "TaskError": "errors",

@@ -19,9 +19,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from .batch import Recipe, file_sha256, tensors_sha256
+from .batch import tensors_sha256
 from .errors import TaskError
 from .npz import read_npz
+from .recipe import Recipe, file_sha256
 
 Encode = Callable[[str], list[int]]
 """A tokenizer: text in, ids out, without BOS."""

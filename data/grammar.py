@@ -23,9 +23,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .batch import named_seed
 from .english import ADJECTIVES, ADVERBS, INTRANSITIVE, NAMES, NOUNS, PLURAL, PREPOSITIONS, SINGULAR, TRANSITIVE
 from .errors import TaskError
+from .recipe import named_seed
 
 BOS = "<s>"
 _RECENT = np.array([4.0, 3.0, 2.0, 1.0])  # how likely the last name is to come back, the one before it, …

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .batch import Batch, Recipe, generator, tensors_sha256
+from .batch import Batch, generator, tensors_sha256
 from .errors import TaskError
+from .recipe import Recipe
 
 
 @dataclass(frozen=True)

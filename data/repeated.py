@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from .batch import Recipe, TokenBatch, generator, tensors_sha256
+from .batch import TokenBatch, generator, tensors_sha256
 from .errors import TaskError
+from .recipe import Recipe
 
 
 @dataclass(frozen=True)

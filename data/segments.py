@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from .batch import named_seed
 from .errors import TaskError
+from .recipe import named_seed
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from .batch import generator, named_seed
+from .batch import generator
+from .recipe import named_seed
 from .regression import LinearRegression
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .batch import Batch, Recipe, tensors_sha256
+from .batch import Batch, tensors_sha256
 from .errors import TaskError
 from .npz import read_npz
+from .recipe import Recipe
 
 
 def load_tasks(path: str | Path, limit: int | None = None, d_out: int = 1) -> Batch:

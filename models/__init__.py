@@ -6,62 +6,62 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
-    from .bridge import from_bridge
-    from .catalogue import shipped
-    from .checkpoint import save_checkpoint
-    from .constructed import gd_transformer, gdpp_products, gdpp_transformer, with_start_weights
-    from .constructed_induction import PlantedHead, induction_circuit, near_misses, planted_model
-    from .constructed_norms import planted_norms
-    from .hugging_face import HuggingFaceModel
-    from .in_memory import from_module
+    from .constructed.gradient_descent import gd_transformer, gdpp_products, gdpp_transformer, with_start_weights
+    from .constructed.induction import PlantedHead, induction_circuit, near_misses, planted_model
+    from .constructed.norms import planted_norms
+    from .hugging_face.subject import HuggingFaceModel
     from .language_model import LanguageModel, LanguageModelShape
     from .norms import Norm
-    from .opening import load, load_all
-    from .regression_transformer import RegressionConfig, RegressionTransformer, initialise
+    from .opening.bridge import from_bridge
+    from .opening.catalogue import shipped
+    from .opening.checkpoint import save_checkpoint
+    from .opening.in_memory import from_module
+    from .opening.loading import load, load_all
+    from .own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
+    from .own.regression_transformer import RegressionConfig, RegressionTransformer, initialise
     from .regressors import TokenLayout, from_predictor, from_transformer
     from .rotary import Rotary
     from .subject import AttentionScores, NotApplicable, Regressor, Source, Subject, Trace
     from .weights import AttentionWeights, Factors
 
 _HOMES = {
-    "AttentionOnlyConfig": "attention_only",
-    "AttentionOnlyModel": "attention_only",
-    "AttentionOnlyTransformer": "attention_only",
+    "AttentionOnlyConfig": "own.attention_only",
+    "AttentionOnlyModel": "own.attention_only",
+    "AttentionOnlyTransformer": "own.attention_only",
     "AttentionScores": "subject",
     "AttentionWeights": "weights",
     "Factors": "weights",
-    "HuggingFaceModel": "hugging_face",
+    "HuggingFaceModel": "hugging_face.subject",
     "LanguageModel": "language_model",
     "LanguageModelShape": "language_model",
     "Norm": "norms",
     "NotApplicable": "subject",
-    "PlantedHead": "constructed_induction",
-    "RegressionConfig": "regression_transformer",
-    "RegressionTransformer": "regression_transformer",
+    "PlantedHead": "constructed.induction",
+    "RegressionConfig": "own.regression_transformer",
+    "RegressionTransformer": "own.regression_transformer",
     "Regressor": "subject",
     "Rotary": "rotary",
     "Source": "subject",
     "Subject": "subject",
     "TokenLayout": "regressors",
     "Trace": "subject",
-    "from_bridge": "bridge",
-    "from_module": "in_memory",
+    "from_bridge": "opening.bridge",
+    "from_module": "opening.in_memory",
     "from_predictor": "regressors",
     "from_transformer": "regressors",
-    "gd_transformer": "constructed",
-    "gdpp_products": "constructed",
-    "gdpp_transformer": "constructed",
-    "induction_circuit": "constructed_induction",
-    "initialise": "regression_transformer",
-    "load": "opening",
-    "load_all": "opening",
-    "near_misses": "constructed_induction",
-    "planted_model": "constructed_induction",
-    "planted_norms": "constructed_norms",
-    "save_checkpoint": "checkpoint",
-    "shipped": "catalogue",
-    "with_start_weights": "constructed",
+    "gd_transformer": "constructed.gradient_descent",
+    "gdpp_products": "constructed.gradient_descent",
+    "gdpp_transformer": "constructed.gradient_descent",
+    "induction_circuit": "constructed.induction",
+    "initialise": "own.regression_transformer",
+    "load": "opening.loading",
+    "load_all": "opening.loading",
+    "near_misses": "constructed.induction",
+    "planted_model": "constructed.induction",
+    "planted_norms": "constructed.norms",
+    "save_checkpoint": "opening.checkpoint",
+    "shipped": "opening.catalogue",
+    "with_start_weights": "constructed.gradient_descent",
 }
 __all__ = [
     "AttentionOnlyConfig",

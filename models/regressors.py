@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,9 +11,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .regression_transformer import RegressionConfig, RegressionTransformer
+from .own.regression_transformer import RegressionConfig, RegressionTransformer
 from .subject import NotApplicable, Regressor, Source
-from .weights import AttentionWeights
+from .weights import AttentionWeights, weights_sha256
 
 
 class TransformerRegressor(Regressor):
@@ -145,16 +144,3 @@ def from_transformer(module: RegressionTransformer, name: str = "in-memory") -> 
         notes=("an in-memory model: the report can be verified only when it is passed again",),
     )
     return TransformerRegressor(module, source)
-
-
-def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over every tensor's name, dtype, shape and bytes, in the order of the names.
-
-    It does not depend on the container: the same weights in .safetensors and .npz have one digest.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # in place: an embedding is a large thing
-    return digest.hexdigest()

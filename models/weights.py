@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -97,3 +99,16 @@ class AttentionWeights:
     def PV(self) -> Float[Tensor, "layer head d_model d_model"]:
         """W_V W_O: what an attended token h adds to the residual stream is h PV."""
         return self.expanded().W_V @ self.W_O
+
+
+def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over every tensor's name, dtype, shape and bytes, in the order of the names.
+
+    It does not depend on the container: the same weights in .safetensors and .npz have one digest.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # in place: an embedding is a large thing
+    return digest.hexdigest()

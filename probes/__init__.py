@@ -1,4 +1,4 @@
-"""Probes: measurements of a subject. A new one is one file, its test, and one line here."""
+"""Probes: measurements of a subject. A new one is a package, its tests, its guide page, and one line here."""
 
 from __future__ import annotations
 
@@ -7,42 +7,26 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .gd_alignment import GDAlignment
-    from .induction_heads import InductionHeads
-    from .induction_scores import prefix_matching_score
+    from .findings import Findings
+    from .induction_heads.scores import prefix_matching_score
     from .measure import Claim, Measure
-    from .probe import Findings, Probe
-    from .token_norms import TokenNorms
+    from .probe import Probe
 
 PROBES = {
-    "gd-alignment": "mesascope.probes.gd_alignment:GDAlignment",
-    "induction-heads": "mesascope.probes.induction_heads:InductionHeads",
-    "token-norms": "mesascope.probes.token_norms:TokenNorms",
+    "gd-alignment": "mesascope.probes.gd_alignment.probe:GDAlignment",
+    "induction-heads": "mesascope.probes.induction_heads.probe:InductionHeads",
+    "token-norms": "mesascope.probes.token_norms.probe:TokenNorms",
 }
 """Every probe of this package, `name -> "module:Class"`; nothing is imported until one is used."""
 
 _HOMES = {
     "Claim": "measure",
-    "Findings": "probe",
-    "GDAlignment": "gd_alignment",
-    "InductionHeads": "induction_heads",
+    "Findings": "findings",
     "Measure": "measure",
     "Probe": "probe",
-    "TokenNorms": "token_norms",
-    "prefix_matching_score": "induction_scores",
+    "prefix_matching_score": "induction_heads.scores",
 }
-__all__ = [
-    "PROBES",
-    "Claim",
-    "Findings",
-    "GDAlignment",
-    "InductionHeads",
-    "Measure",
-    "Probe",
-    "TokenNorms",
-    "prefix_matching_score",
-    "registered",
-]
+__all__ = ["PROBES", "Claim", "Findings", "Measure", "Probe", "prefix_matching_score", "registered"]
 
 
 def registered() -> dict[str, str]:
@@ -51,7 +35,18 @@ def registered() -> dict[str, str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that naming the package does not import torch (PEP 562)."""
+    """Import on first use, so that naming the package does not import torch (PEP 562).
+
+    `probes.GDAlignment` and every other class of `PROBES` is found here without a line of its own.
+    """
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    for target in PROBES.values():
+        module, _, kind = target.partition(":")
+        if name == kind:
+            return getattr(import_module(module), kind)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(target.partition(":")[2] for target in PROBES.values())])

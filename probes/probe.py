@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
-from ..data.batch import Recipe
 from ..models.subject import NotApplicable, Source, Subject
+from .findings import Findings
 from .measure import Claim, Measure
 
 Progress = Callable[[str, float], None]
@@ -19,20 +17,6 @@ Progress = Callable[[str, float], None]
 
 def silent(stage: str, fraction: float) -> None:
     """The progress of a run that nobody watches."""
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What one probe measured on one subject.
-
-    measures:  the numbers, by metric name
-    arrays:    raw values behind them, e.g. one a task, by name
-    recipes:   the inputs, by the split they served ("tuning", "nulls", "evaluation")
-    """
-
-    measures: Mapping[str, Measure]
-    arrays: Mapping[str, np.ndarray]
-    recipes: Mapping[str, Recipe]
 
 
 @dataclass(frozen=True)

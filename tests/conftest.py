@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.path import Path
+from matplotlib.text import Text
+from matplotlib.transforms import Affine2D
 
 # before anything imports mesascope: every annotated shape and type is then checked at each call (an int is a float)
 install_import_hook("mesascope", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
@@ -95,3 +101,47 @@ def _layer_norm(row: np.ndarray, layer: dict[str, np.ndarray]) -> np.ndarray:
         return row
     centred = row - row.mean()
     return centred / np.sqrt((centred**2).mean() + 1e-5) * layer["scale"] + layer["offset"]
+
+
+# -- figures are legible -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def faults() -> Callable[[Figure], list[str]]:
+    """Texts of a figure that leave the canvas or run into another."""
+    return texts_that_clash
+
+
+def drawn_texts(figure: Figure) -> list[tuple[str, Path]]:
+    """Every text that reaches the canvas, with its outline in pixels, rotation included."""
+    from mesascope.probes.drawing import page  # after the hook above
+
+    canvas = FigureCanvasAgg(figure)
+    texts: list[Text] = []
+    with page.settings(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Text, "draw", lambda self, renderer: texts.append(self) if self.get_visible() else None)
+        figure.draw(canvas.get_renderer())
+    return [(text.get_text(), outline(text)) for text in texts if text.get_text().strip()]
+
+
+def outline(text: Text) -> Path:
+    turn = text.get_rotation()
+    if turn % 90 == 0:
+        box = text.get_window_extent()
+        return Path(box.corners()[[0, 1, 3, 2, 0]])
+    assert text.get_rotation_mode() == "anchor"
+    anchor = text.get_transform().transform(text.get_position())
+    text.set_rotation(0)
+    corners = text.get_window_extent().corners()[[0, 1, 3, 2, 0]]
+    text.set_rotation(turn)
+    return Path(Affine2D().rotate_deg_around(*anchor, turn).transform(corners))
+
+
+def texts_that_clash(figure: Figure) -> list[str]:
+    """Texts that leave the canvas or run into another."""
+    texts = drawn_texts(figure)
+    inside = figure.bbox.padded(0.5)
+    cut = [f"{text!r} leaves the canvas" for text, path in texts if not inside.contains(*path.get_extents().min)
+           or not inside.contains(*path.get_extents().max)]  # fmt: skip
+    clashes = [f"{a!r} on {b!r}" for (a, p), (b, q) in combinations(texts, 2) if p.intersects_path(q, filled=True)]
+    return cut + clashes

@@ -11,11 +11,12 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from mesascope.analyses import cli
-from mesascope.analyses.arguments import EXIT_CODES, parse
+from mesascope.analyses.commands import cli
+from mesascope.analyses.commands.arguments import EXIT_CODES, parse
 from mesascope.models import gd_transformer
-from mesascope.models.catalogue import MODEL_ARGS
-from mesascope.probes import PROBES, gd_alignment
+from mesascope.models.opening.catalogue import MODEL_ARGS
+from mesascope.probes import PROBES
+from mesascope.probes.gd_alignment import probe as gd_alignment
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,7 +42,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mpl.use("agg")
     few = tuple(replace(curve, n=50) for curve in gd_alignment.CURVES)
     monkeypatch.setattr(gd_alignment, "CURVES", few)  # shifted tasks are 10,000 a point whatever the limit says
-    for place in ("provenance", "running"):  # sources that have changed reuse nothing, and every command starts anew
+    for place in (
+        "reports.provenance",
+        "runs.running",
+    ):  # sources that have changed reuse nothing, and every command starts anew
         monkeypatch.setattr(f"mesascope.analyses.{place}.source_state", lambda: {"commit": "c" * 40, "dirty": False})
     weights = gd_transformer(n_context=10, learning_rate=6.0, d_in=10)
     roles = {"query": "W_Q", "key": "W_K", "value": "W_V", "linear": "W_O"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib
 import pkgutil
 import subprocess
@@ -13,15 +14,23 @@ from pathlib import Path
 import pytest
 
 LAYERS = ("data", "models", "probes", "analyses")  # imports point left here: a layer sees those before it
-OF_DATA_FOR_MODELS = {"errors", "batch", "npz"}  # models and data do not know each other, these helpers apart
+OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch"}  # models and data do not know each other, these helpers apart
+ROOMS = {
+    "models": ("rotary", "weights", "attention", "norms", "subject", "tokenizing", "taps", "language_model", "own",
+               "constructed", "regressors", "hugging_face", "opening"),
+    "probes": ("measure", "findings", "probe", "streaming", "statistics", "drawing"),
+    "analyses": ("reports", "runs", "training", "commands"),
+}  # fmt: skip
+"""Rooms of a layer, files and packages, each of which imports only those before it. After those of `probes` come the
+probes themselves, which never import each other."""
 ROOT = Path(__file__).parents[1]
 PACKAGES = {layer: Path(importlib.import_module(f"mesascope.{layer}").__path__[0]) for layer in LAYERS}
-MODULES = [(layer, path) for layer, folder in PACKAGES.items() for path in sorted(folder.glob("*.py"))]
+MODULES = [(layer, path) for layer, folder in PACKAGES.items() for path in sorted(folder.rglob("*.py"))]
+NAMES = {path: ".".join((layer, *path.relative_to(PACKAGES[layer]).with_suffix("").parts)) for layer, path in MODULES}
+"""Each module's dotted name; a package's own is `package.__init__`."""
 OTHERS = sorted(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 
-each_module = pytest.mark.parametrize(
-    ("layer", "path"), MODULES, ids=[f"{layer}/{path.name}" for layer, path in MODULES]
-)
+each_module = pytest.mark.parametrize(("layer", "path"), MODULES, ids=[NAMES[path] for _, path in MODULES])
 each_layer = pytest.mark.parametrize("layer", LAYERS)
 
 
@@ -30,10 +39,36 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((0, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.level, node.module
         elif isinstance(node, ast.ImportFrom):
-            yield from ((node.level, alias.name) for alias in node.names)
+            base = f"{node.module}." if node.module else ""
+            yield from ((node.level, base + alias.name) for alias in node.names)
+
+
+def targets(path: Path) -> Iterator[str]:
+    """The modules of ours that a file imports when it runs, wherever it does, without what only type checkers read."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    unread = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for line in block.body
+        for node in ast.walk(line)
+    }
+    known = {name.removesuffix(".__init__") for name in NAMES.values()}
+    package = NAMES[path].rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and node not in unread:
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                yield name if name in known else base
+
+
+def room(name: str) -> tuple[str, str]:
+    """The layer and the room of a module."""
+    layer, _, rest = name.partition(".")
+    return layer, rest.partition(".")[0]
 
 
 def lines_of_functions(path: Path) -> Iterator[tuple[str, int]]:
@@ -48,13 +83,51 @@ def test_imports_point_one_way(layer: str, path: Path) -> None:
         if level == 0:
             # an absolute name finds another copy: of the installed package, or of the folder one happens to stand in
             assert name.split(".")[0] not in {"mesascope", "tests", *LAYERS}, name
-        else:
-            assert level <= 2, f"{'.' * level}{name} leaves the package"
-        if level == 2:
-            target, _, module = name.partition(".")
-            assert LAYERS.index(target) < LAYERS.index(layer), f"{layer} imports {target}"
-            if (layer, target) == ("models", "data"):
-                assert module in OF_DATA_FOR_MODELS, name
+    for target in targets(path):
+        other, there = room(target)
+        assert LAYERS.index(other) <= LAYERS.index(layer), f"{layer} imports {target}"
+        if (layer, other) == ("models", "data"):
+            assert there in OF_DATA_FOR_MODELS, target
+
+
+@each_module
+def test_rooms_import_only_those_before_them(layer: str, path: Path) -> None:
+    here, order = room(NAMES[path])[1], ROOMS.get(layer, ())
+    for target in targets(path):
+        other, there = room(target)
+        if other != layer or there in (here, "") or here == "__init__" or layer == "data":
+            continue
+        assert there in order, f"{target} is a probe's own, or no room has its name"
+        assert here not in order or order.index(there) < order.index(here), f"{here} imports {target}"
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    for layer, order in ROOMS.items():
+        found = {room(name)[1] for name in NAMES.values() if room(name)[0] == layer} - {"__init__"}
+        assert set(order) <= found
+        if layer != "probes":
+            assert found == set(order)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {NAMES[path].removesuffix(".__init__"): set(targets(path)) for _, path in MODULES}
+    graphlib.TopologicalSorter({name: reached - {name} for name, reached in graph.items()}).prepare()
+
+
+def test_only_figures_draw() -> None:
+    """matplotlib and seaborn are imported by `drawing/` and by the `figures/` of probes alone."""
+    for _, path in MODULES:
+        found = {name.split(".")[0] for level, name in imports(path) if level == 0}
+        if found & {"matplotlib", "seaborn"} and "drawing" not in path.parts and "figures" not in path.parts:
+            assert NAMES[path] == "analyses.reports.figures", path
+
+
+def test_no_file_among_the_probes_is_named_after_one() -> None:
+    """What belongs to one probe stands in its package."""
+    own = {path.name for path in PACKAGES["probes"].iterdir() if (path / "probe.py").is_file()}
+    loose = [path.stem for path in PACKAGES["probes"].glob("*.py")]
+    assert own
+    assert set(loose) == {"__init__", *(name for name in ROOMS["probes"] if name in loose)}
 
 
 @each_module
@@ -62,7 +135,7 @@ def test_one_module_imports_transformer_lens_and_only_when_called(layer: str, pa
     def named(found: Iterator[tuple[int, str]]) -> list[str]:
         return [name for level, name in found if level == 0 and name.split(".")[0] == "transformer_lens"]
 
-    assert bool(named(imports(path))) is ((layer, path.name) == ("models", "bridge.py"))
+    assert bool(named(imports(path))) is (NAMES[path] == "models.opening.bridge")
     outermost = [
         node
         for node in ast.parse(path.read_text(encoding="utf-8")).body
@@ -87,7 +160,9 @@ def test_every_module_says_what_it_is(layer: str, path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("module", [*LAYERS, "models.catalogue", "data.errors"])
+@pytest.mark.parametrize(
+    "module", [*LAYERS, "models.opening.catalogue", "data.errors", "data.recipe", "probes.findings"]
+)
 def test_import_without_torch(module: str) -> None:
     code = f"import sys, mesascope.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.path import Path
-from matplotlib.text import Text
-from matplotlib.transforms import Affine2D
 from mesascope import models, probes
-from mesascope.analyses import figures
 from mesascope.data.regression import LinearRegression
 from mesascope.models.regressors import TransformerRegressor
 from mesascope.models.subject import NotApplicable, Source, Subject
+from mesascope.probes.findings import Findings
 from mesascope.probes.measure import Claim, Measure, missing
-from mesascope.probes.probe import Findings, Probe, Progress, silent
+from mesascope.probes.probe import Probe, Progress, silent
 
 
 @dataclass(frozen=True)
@@ -118,45 +112,3 @@ def seeds() -> list[TransformerRegressor]:
         for seed in range(3)
         for step in (10, 20)
     ]
-
-
-# -- figures are legible -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def faults() -> Callable[[Figure], list[str]]:
-    """Texts of a figure that leave the canvas or run into another."""
-    return texts_that_clash
-
-
-def drawn_texts(figure: Figure) -> list[tuple[str, Path]]:
-    """Every text that reaches the canvas, with its outline in pixels, rotation included."""
-    canvas = FigureCanvasAgg(figure)
-    texts: list[Text] = []
-    with figures.settings(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Text, "draw", lambda self, renderer: texts.append(self) if self.get_visible() else None)
-        figure.draw(canvas.get_renderer())
-    return [(text.get_text(), outline(text)) for text in texts if text.get_text().strip()]
-
-
-def outline(text: Text) -> Path:
-    turn = text.get_rotation()
-    if turn % 90 == 0:
-        box = text.get_window_extent()
-        return Path(box.corners()[[0, 1, 3, 2, 0]])
-    assert text.get_rotation_mode() == "anchor"
-    anchor = text.get_transform().transform(text.get_position())
-    text.set_rotation(0)
-    corners = text.get_window_extent().corners()[[0, 1, 3, 2, 0]]
-    text.set_rotation(turn)
-    return Path(Affine2D().rotate_deg_around(*anchor, turn).transform(corners))
-
-
-def texts_that_clash(figure: Figure) -> list[str]:
-    """Texts that leave the canvas or run into another."""
-    texts = drawn_texts(figure)
-    inside = figure.bbox.padded(0.5)
-    cut = [f"{text!r} leaves the canvas" for text, path in texts if not inside.contains(*path.get_extents().min)
-           or not inside.contains(*path.get_extents().max)]  # fmt: skip
-    clashes = [f"{a!r} on {b!r}" for (a, p), (b, q) in combinations(texts, 2) if p.intersects_path(q, filled=True)]
-    return cut + clashes

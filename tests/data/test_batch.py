@@ -9,7 +9,8 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 from mesascope.data import Batch, Recipe
-from mesascope.data.batch import canonical_json, generator, named_seed, tensors_sha256
+from mesascope.data.batch import generator, tensors_sha256
+from mesascope.data.recipe import canonical_json, named_seed
 
 RECIPE = Recipe("family", {"b": 1, "a": 2.0}, 0, 3, "digest")
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from mesascope.data import LinearRegression, OtherDistributions, TaskError
-from mesascope.data.batch import canonical_json, tensors_sha256
+from mesascope.data.batch import tensors_sha256
+from mesascope.data.recipe import canonical_json
 from mesascope.data.regression import RegressionTasks
 from torch import Tensor
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from mesascope.data.errors import TaskError
-from mesascope.models.in_memory import from_module
+from mesascope.models.opening.in_memory import from_module
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from mesascope.data.errors import CheckpointRefused
-from mesascope.models.in_memory import from_module
 from mesascope.models.language_model import LanguageModel
 from mesascope.models.norms import Norm, norm_of
+from mesascope.models.opening.in_memory import from_module
 from mesascope.models.subject import NotApplicable
 from torch import Tensor, nn
 

@@ -15,7 +15,7 @@ from mesascope.models import (
     from_predictor,
     from_transformer,
 )
-from mesascope.models.regressors import weights_sha256
+from mesascope.models.weights import weights_sha256
 from torch import Tensor, nn
 
 Make = Callable[..., RegressionTransformer]

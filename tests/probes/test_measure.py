@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mesascope.probes import Measure
 from mesascope.probes.measure import missing
-from mesascope.probes.task_measures import PerTask, task_measures
+from mesascope.probes.statistics.sample_measures import PerTask, task_measures
 
 NAN = np.array(np.nan)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from mesascope.models.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
+from mesascope.models.own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
 from mesascope.models.subject import Reduce, Site, Source
 from mesascope.probes.streaming import Watcher, stream
 from torch import Tensor

@@ -1,0 +1,197 @@
+"""The command `mesascope`: from words to a call, from errors to one line and an exit code.
+
+Exit codes: 0 done; 1 some items failed, or verify found a difference; 2 bad arguments, tasks or output; 3 the
+checkpoint was refused; 130 and 143 interrupted; 141 the reader of the output went away. What nobody expected keeps
+its traceback. Nothing here imports torch before a command needs it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ...data.errors import MesascopeError, UsageError, nearest
+from .arguments import FORMATS, LISTS, parse, run_options
+from .terminal import complain, print_json, print_table, printable
+
+Values = Mapping[str, Any]
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised where the program stands so that it cleans up behind itself."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows "?", not a traceback
+    try:
+        with _sigterm_as_exception():
+            code = _command(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # what is still buffered would raise again when the interpreter closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
+
+
+def _command(argv: Sequence[str]) -> int:
+    try:
+        command, values = parse(argv)
+        return _COMMANDS[command](values)
+    except MesascopeError as error:
+        complain(error)
+        return error.exit_code
+    except SystemExit as stop:  # argparse, after --help and --version
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        print("mesascope: interrupted; nothing half-written is left", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Terminated:
+        print("mesascope: terminated; nothing half-written is left", file=sys.stderr)
+        return 128 + signal.SIGTERM
+
+
+@contextmanager
+def _sigterm_as_exception() -> Iterator[None]:
+    def stop(number: int, frame: object) -> NoReturn:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: signals are somebody else's matter
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(values: Values) -> int:
+    options = run_options(values)
+    if options.offline:  # before anything is imported that reads it once
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    from .run_command import run_command
+
+    return run_command(options)
+
+
+def _list(values: Values) -> int:
+    from .listing import rows
+
+    what = values["what"]
+    asked = [what] if what else [name for name in LISTS if name != "revisions"]
+    found = {name: rows(name, values["model"]) for name in asked}
+    if values.get("json"):
+        print_json(found[what] if what else found)
+        return 0
+    for name, table in found.items():
+        print_table(name, [{key: cell for key, cell in row.items() if key != "details"} for row in table])
+    for row in found[what] if what else ():
+        if row.get("details"):
+            print(printable(f"{row['name']}: {row['details']}\n"))
+    return 0
+
+
+def _show(values: Values) -> int:
+    from ..reports.report import Report
+    from .showing import find_report, print_report, report_summary
+
+    folder = find_report(values["report"])
+    report = Report.load(folder)
+    if values.get("json"):
+        print_json(report_summary(report, folder))
+    else:
+        print_report(report, folder)
+    return 0
+
+
+def _verify(values: Values) -> int:
+    from ..runs.verifying import verify
+    from .progress import progress_bar
+    from .showing import find_report
+
+    folder = find_report(values["report"])
+    with progress_bar(values.get("quiet", False)) as progress:
+        found = verify(folder, values.get("weights"), progress=progress)
+    if values.get("json"):
+        print_json({"report": str(folder), **asdict(found)})
+    else:
+        print(printable("\n".join([f"{found.verdict}: {folder}", *(f"  {line}" for line in found.differences)])))
+    return 0 if found.verdict in {"bit-identical", "within tolerance"} else 1
+
+
+def _compare(values: Values) -> int:
+    from ..reports.records import plain
+    from ..reports.report import Report
+    from ..reports.tidy import OWN_COLUMN
+    from ..runs.comparing import compare
+    from .showing import find_report, print_comparison
+
+    reports = [Report.load(find_report(given)) for given in values.get("reports", [])]
+    rows = compare(reports).to_dict("records")
+    if values.get("json"):
+        print_json(plain(rows))
+    else:
+        print_comparison(rows, [*OWN_COLUMN, "data"])
+    return 0
+
+
+def _figures(values: Values) -> int:
+    from ..reports.escaping import slug
+    from ..reports.figures import draw
+    from ..reports.report import Report
+    from .showing import find_report
+
+    report = Report.load(find_report(values["report"]))
+    style = values.get("style", "neurips")
+    folder = Path(values.get("output_dir", f"{slug(report.label)}-{slug(style)}"))
+    try:
+        paths = draw(report, folder, values.get("formats", FORMATS), style)
+    except OSError as error:
+        raise UsageError(f"{folder}: the figures cannot be written ({error.strerror or error})") from error
+    for path in paths:
+        print(printable(str(path)))
+    return 0
+
+
+def _train(values: Values) -> int:
+    from ..training.recipes import RECIPES
+    from .progress import progress_bar
+
+    name = values["recipe"]
+    if name not in RECIPES:
+        raise UsageError(f"recipe {name!r} is not known; {nearest(name, RECIPES)}")
+    from ..training.training import train
+
+    path = Path(values.get("output", f"{name}.safetensors"))
+    try:
+        with progress_bar(values.get("quiet", False)) as progress:
+            device, force = values.get("device", "cpu"), values.get("force", False)
+            train(RECIPES[name], path, values.get("seeds"), device, progress, force)
+    except (KeyboardInterrupt, Terminated):
+        print(printable(f"{path}.partial holds what was reached: the same command goes on from there"), file=sys.stderr)
+        raise
+    print(printable(str(path)))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[Values], int]] = {
+    "run": _run,
+    "list": _list,
+    "show": _show,
+    "verify": _verify,
+    "compare": _compare,
+    "figures": _figures,
+    "train": _train,
+}

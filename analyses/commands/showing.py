@@ -1,0 +1,178 @@
+"""A report for the terminal, and for `--json`: its claim, its numbers and where they come from. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.errors import UsageError
+from ...probes import Measure
+from ..reports.record import Record, by_verdict
+from ..reports.records import plain
+from .terminal import number, print_claim, print_table, printable, show, width
+
+ROOMY = 130
+"""Columns of a terminal from which on units and numbers of replicates fit beside the numbers."""
+FEW = 12
+"""Values along one axis that still fit into a line of a table."""
+
+
+def find_report(given: str) -> Path:
+    """The folder of the report that is meant: itself, its report.json, or the one report somewhere below it.
+
+    A family's folder lies beside its members', so a folder above both holds several, and the choice is the user's.
+    """
+    path = Path(given)
+    if path.name == "report.json" and path.is_file():
+        return path.parent
+    if (path / "report.json").is_file():
+        return path
+    if not path.is_dir():
+        raise UsageError(f"{given}: no such report")
+    found = sorted(file.parent for file in path.rglob("report.json") if not file.parent.name.startswith("."))
+    if not found:
+        raise UsageError(f"{given}: holds no report (no report.json in it or below it)")
+    if len(found) > 1:
+        some = ", ".join(map(str, found[:4])) + (", …" if len(found) > 4 else "")
+        raise UsageError(f"{given}: holds {len(found)} reports; name one: {some}")
+    return found[0]
+
+
+def title(report: Record) -> str:
+    return f"{report.probe} on {report.label}"
+
+
+def print_card(report: Record) -> None:
+    """The claim card under the report's title."""
+    print_claim(title(report), plain(report.claim))
+
+
+def print_report(report: Record, folder: Path) -> None:
+    """The claim card, every measure, and where it all came from."""
+    print_card(report)
+    if report.heads:
+        rows = [{"verdict": verdict, "heads": ", ".join(heads)} for verdict, heads in by_verdict(report).items()]
+        print_table("heads", rows)
+    scalars = {name: m for name, m in report.measures.items() if m.status == "ok" and not m.axes}
+    nulls = list(dict.fromkeys(null for measure in scalars.values() for null in measure.nulls))
+    numbers = [_scalar_row(name, measure, nulls) for name, measure in scalars.items()]
+    if width() < ROOMY:
+        numbers = [{name: cell for name, cell in row.items() if name not in {"unit", "n"}} for row in numbers]
+    print_table("measures (nulls: mean, and 95 % of the samples)" if nulls else "measures", numbers)
+    curves = [_curve_row(name, m) for name, m in report.measures.items() if m.status == "ok" and m.axes]
+    if curves:
+        print_table("measures along axes", curves)
+    absent = [
+        {"measure": n, "status": m.status, "why": m.message} for n, m in report.measures.items() if m.status != "ok"
+    ]
+    if absent:
+        print_table("measures without a number", absent)
+    show(_origin(report, folder))
+
+
+def print_comparison(rows: Sequence[Mapping[str, Any]], axes: Iterable[str]) -> None:
+    """Rows of `compare` for each pair of reports: numbers without axes; all of them where every number has some."""
+    axes = tuple(axes)
+    scalar = [row for row in rows if all(_blank(row[axis]) for axis in axes)]
+    shown = scalar or rows
+    for pair in dict.fromkeys((row["report_a"], row["report_b"]) for row in shown):
+        of_pair = [row for row in shown if (row["report_a"], row["report_b"]) == pair]
+        print_table(f"a: {pair[0]}\nb: {pair[1]}", [_difference_row(row, axes) for row in of_pair])
+    if len(shown) < len(rows):
+        print(f"{len(rows) - len(shown)} numbers along axes are left out; --json has them all")
+
+
+def _difference_row(row: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
+    where = ", ".join(f"{axis} {row[axis]}" for axis in axes if not _blank(row[axis]))
+    low, high = row["ci_low"], row["ci_high"]
+    return {
+        "measure": f"{row['metric']} {where}".strip(),
+        "a": number(row["estimate_a"]),
+        "b": number(row["estimate_b"]),
+        "b - a": number(row["difference"]),
+        "95 % interval": _span(low, high),
+        "from": row["method"],
+    }
+
+
+def _span(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f"{number(low)} … {number(high)}"
+
+
+def _blank(cell: Any) -> bool:
+    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
+
+
+def report_summary(report: Record, folder: Path) -> dict[str, Any]:
+    """The report for a program: claim and every number without axes; the whole is in report.json."""
+    return {
+        "label": report.label,
+        "probe": report.probe,
+        "key": report.key,
+        "folder": str(folder),
+        "claim": plain(report.claim),
+        "heads": report.heads,
+        "measures": {name: _summary(measure) for name, measure in report.measures.items() if not measure.axes},
+    }
+
+
+def _summary(measure: Measure) -> dict[str, Any]:
+    low, high = measure.interval
+    return {
+        "estimate": plain(measure.values),
+        "ci_low": plain(low),
+        "ci_high": plain(high),
+        "unit": measure.unit,
+        "replicate": measure.replicate,
+        "n": measure.n,
+        "status": measure.status,
+        "message": measure.message,
+    }
+
+
+def _scalar_row(name: str, measure: Measure, nulls: Iterable[str]) -> dict[str, Any]:
+    low, high = (float(bound) for bound in measure.interval)
+    return {
+        "measure": name,
+        "estimate": number(measure.estimate),
+        "95 % interval": _span(low, high),
+        "unit": measure.unit,
+        "n": "" if measure.replicate == "none" else f"{measure.n} × {measure.replicate}",
+        **{f"null: {null}": _null(measure.nulls.get(null)) for null in nulls},
+    }
+
+
+def _null(samples: np.ndarray | None) -> str:
+    if samples is None:
+        return ""
+    known = samples[np.isfinite(samples)]
+    if not known.size:
+        return "undefined"
+    low, high = np.quantile(known, (0.025, 0.975))
+    spread = f" ({number(float(low), 2)} … {number(float(high), 2)})" if known.size > 1 else ""
+    return number(float(known.mean()), 2) + spread
+
+
+def _curve_row(name: str, measure: Measure) -> dict[str, Any]:
+    along = ", ".join(f"{axis} ({size})" for axis, size in zip(measure.axes, measure.values.shape, strict=True))
+    known = measure.values[np.isfinite(measure.values)]
+    if len(measure.axes) == 1 and measure.values.size <= FEW:
+        shown = ", ".join(map(number, measure.values))
+    else:
+        shown = _span(known.min(), known.max()) if known.size else "undefined"
+    return {"measure": name, "values": shown, "unit": measure.unit, "along": along}
+
+
+def _origin(report: Record, folder: Path) -> str:
+    lines = [f"{source['name']} {source['revision'] or ''}: {source['weights_sha256']}" for source in report.sources]
+    notes = dict.fromkeys(note for source in report.sources for note in source["notes"])
+    made = report.provenance
+    command = [f"command  {made['command']}"] if made["command"] else []
+    page = folder / "report.html"
+    text = ["weights (SHA-256)", *(f"  {line}" for line in lines), *(f"note     {note}" for note in notes), *command]
+    text += [f"seed     {report.seed}", f"report   {page if page.exists() else folder}"]
+    return printable("\n".join(text))

@@ -1,0 +1,170 @@
+"""A report's folder: built under a temporary name beside its place, flushed to the disk, then renamed into it.
+
+A folder is complete or absent, whatever happens: a kill, a full disk, several runs at once. What a dead process left
+behind is cleared away by the next run into the same output folder.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save as safetensors_bytes
+
+from ...data.errors import UsageError, nearest
+from . import figures
+from . import html
+from . import latex
+from . import tidy
+from .escaping import slug
+from .records import dumps
+from .record import Record
+
+FORMATS = {"paper": ("pdf", "svg", "png"), "png": ("png",), "none": ()}
+TIMING = "timing.json"
+_BUILDING, _REPLACED = ".mesascope-new", ".mesascope-old"
+_LEFTOVER = re.compile(r"\.mesascope-(?:new|old)-(?P<host>[^-]+)-(?P<pid>\d+)-[0-9a-f]+-(?P<name>.+)")
+
+
+def save(report: Record, out: Path, drawn: str, keep_samples: int) -> Path:
+    """See `Report.save`."""
+    if drawn not in FORMATS:
+        raise UsageError(f"figures {drawn!r} is not known; {nearest(drawn, FORMATS)}")
+    if keep_samples < 1:
+        raise UsageError(f"keep_samples = {keep_samples}: at least 1 is needed")
+    kept = sampled(report, keep_samples)
+    try:
+        clear_leftovers(out)
+        return publish(out / report.folder, lambda folder: write_files(kept, folder, FORMATS[drawn]))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"{out}: the report cannot be written ({reason}); nothing half-written is left") from error
+
+
+def sampled(report: Record, keep: int) -> Record:
+    """The report with at most `keep` tasks in its raw values, the same for every array, drawn with its seed."""
+    total = report.n_tasks
+    if total is None or total <= keep:
+        return report
+    chosen = np.sort(np.random.default_rng([report.seed, total]).permutation(total)[:keep])
+    arrays = {name: a[chosen] if a.shape[:1] == (total,) else a for name, a in report.arrays.items()}
+    of = report.sample["of"] if report.sample else total
+    return replace(report, arrays=arrays, sample={"axis": "task", "kept": keep, "of": of})
+
+
+def write_files(report: Record, folder: Path, formats: tuple[str, ...]) -> None:
+    """Every file of a report. Figures are drawn from what is saved, so that they can be drawn again."""
+    _write(folder / "report.json", dumps(report.record()) + "\n")
+    _write(folder / "measures.csv", tidy.csv_text(tidy.frame(report)))
+    arrays = {name: np.ascontiguousarray(array) for name, array in report.arrays.items()}
+    (folder / "arrays.safetensors").write_bytes(safetensors_bytes(arrays))
+    (folder / "tables").mkdir()
+    for name, text in latex.tables(report).items():
+        _write(folder / "tables" / f"{slug(name)}.tex", text)
+    drawn = figures.draw(report, folder, formats) if formats else []
+    _write(folder / "report.html", html.page(report, [path for path in drawn if path.suffix == ".png"]))
+    _write(folder / TIMING, json.dumps(report.timing, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="")
+
+
+def publish(final: Path, fill: Callable[[Path], None]) -> Path:
+    """Let `fill` write a folder, then move it to `final` in one step. An identical folder there is kept."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    building = final.with_name(_mark(_BUILDING, final.name))
+    try:
+        building.mkdir()
+        fill(building)
+        _flush(*building.rglob("*"), building)
+        _move(building, final)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return final
+
+
+def _mark(kind: str, name: str) -> str:
+    """A name that no other process takes, and that says who made it and for what."""
+    return f"{kind}-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{name}"
+
+
+def _host() -> str:
+    return slug(socket.gethostname()).replace("-", "_")
+
+
+def _flush(*paths: Path) -> None:
+    """Wait until files and folders are on the disk."""
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _move(building: Path, final: Path) -> None:
+    """Rename into place. A different report there, of other figures say, steps aside first."""
+    aside: list[Path] = []
+    while True:
+        try:
+            os.rename(building, final)
+            break
+        except OSError:
+            if not final.is_dir():
+                raise
+        # another run may move `final` away between any two of these lines
+        with suppress(FileNotFoundError):
+            if same_files(building, final):
+                break
+            place = final.with_name(_mark(_REPLACED, final.name))
+            os.rename(final, place)
+            aside.append(place)
+    _flush(final.parent)
+    for place in aside:  # only now: a crash before this line finds the old report again
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def files_of(folder: Path) -> list[str]:
+    """Every file below a report's folder but its timing, sorted."""
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in found if name != TIMING)
+
+
+def same_files(one: Path, other: Path) -> bool:
+    """The same bytes, timing apart."""
+    names = files_of(one)
+    return names == files_of(other) and filecmp.cmpfiles(one, other, names, shallow=False)[0] == names
+
+
+def clear_leftovers(out: Path) -> None:
+    """Remove what dead processes of this machine left in an output folder; put back what they had set aside."""
+    for leftover in [*out.glob(f"*/*/{_BUILDING}-*"), *out.glob(f"*/*/{_REPLACED}-*")]:
+        match = _LEFTOVER.fullmatch(leftover.name)
+        if match is None or match["host"] != _host() or _alive(int(match["pid"])):
+            continue
+        final = leftover.with_name(match["name"])
+        if leftover.name.startswith(_REPLACED) and not final.exists():
+            with suppress(OSError):  # another run was faster
+                os.rename(leftover, final)
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # alive, and somebody else's
+    return True

@@ -1,0 +1,143 @@
+"""A report as one tidy table: a row a number and null, the same columns for every probe."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
+
+from ...probes.measure import Measure
+from .escaping import csv_cell
+from .record import Record
+
+COLUMNS = (
+    "model", "revision", "step", "weights_sha256", "probe", "probe_version", "metric", "layer", "head", "position",
+    "data", "seed", "estimate", "ci_low", "ci_high", "replicate", "n", "null", "null_mean", "null_sd", "effect", "p",
+    "p_adjusted", "higher_is_better", "status", "message",
+)  # fmt: skip
+OWN_COLUMN = ("step", "layer", "head", "position")
+NUMBERS = ("estimate", "ci_low", "ci_high", "null_mean", "null_sd", "effect", "p", "p_adjusted")
+Row = dict[str, Any]
+
+
+def frame(report: Record) -> pd.DataFrame:
+    """Every number of a report with its interval and nulls.
+
+    A measure with several nulls has a row for each, and one without nulls has one row; the estimate repeats. Axes
+    without a column of their own stand in `data` as `name=value;…`. `effect` is the estimate's distance from the
+    null's mean in the null's standard deviations; `p` counts null samples at least as extreme, on the better side where
+    the measure has one and on both sides otherwise; `p_adjusted` controls the false discovery rate over the cells of
+    one measure.
+    """
+    common = _common(report)
+    rows = [{**common, **row} for name, measure in report.measures.items() for row in _rows(name, measure)]
+    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    return table.astype({column: kind for column in COLUMNS if (kind := _kind(column, table[column].tolist()))})
+
+
+def _kind(column: str, cells: list[Any]) -> str | None:
+    if column in NUMBERS:
+        return "float64"
+    whole = column in {*OWN_COLUMN, "seed", "n"} and all(isinstance(cell, int) or pd.isna(cell) for cell in cells)
+    return "Int64" if whole else None
+
+
+def _common(report: Record) -> Row:
+    first = report.sources[0]
+    one = len(report.sources) == 1
+    steps = {source["step"] for source in report.sources}
+    return {
+        "model": first["name"] if one else report.label,
+        "revision": first["revision"] if one else None,
+        "step": steps.pop() if len(steps) == 1 else None,
+        "weights_sha256": first["weights_sha256"] if one else None,
+        "probe": report.probe,
+        "probe_version": report.probe_version,
+        "seed": report.seed,
+    }
+
+
+def _rows(name: str, measure: Measure) -> Iterator[Row]:
+    for null in measure.nulls or (None,):
+        compared = against(measure, measure.nulls[null]) if null is not None else {}
+        for cell in np.ndindex(measure.values.shape):
+            yield {
+                "metric": name,
+                **place(measure, cell),
+                "estimate": float(measure.values[cell]),
+                "ci_low": float(measure.interval[0][cell]),
+                "ci_high": float(measure.interval[1][cell]),
+                "replicate": measure.replicate,
+                "n": measure.n,
+                "null": null,
+                **{column: float(values[cell]) for column, values in compared.items()},
+                "higher_is_better": measure.higher_is_better,
+                "status": measure.status,
+                "message": measure.message,
+            }
+
+
+def place(measure: Measure, cell: tuple[int, ...]) -> Row:
+    """Where a cell stands: its own columns, and the rest of its axes in `data`."""
+    labels = {axis: measure.labels(axis)[index] for axis, index in zip(measure.axes, cell, strict=True)}
+    own = {axis: label for axis, label in labels.items() if axis in OWN_COLUMN}
+    return {**own, "data": ";".join(f"{axis}={label}" for axis, label in labels.items() if axis not in OWN_COLUMN)}
+
+
+def against(measure: Measure, samples: np.ndarray) -> dict[str, np.ndarray]:
+    """Each cell of a measure against one null. Null samples without a number are left out."""
+    n = np.asarray(np.isfinite(samples).sum(axis=0))
+    total = np.where(np.isfinite(samples), samples, 0.0)
+    mean = np.divide(total.sum(axis=0), n, out=np.full(measure.values.shape, np.nan), where=n > 0)
+    squares = (np.where(np.isfinite(samples), samples - mean, 0.0) ** 2).sum(axis=0)
+    sd = np.sqrt(np.divide(squares, n - 1, out=np.full(measure.values.shape, np.nan), where=n > 1))
+    distance = measure.values - mean
+    effect = np.divide(distance, sd, out=np.full(measure.values.shape, np.nan), where=sd > 0)
+    p = _p_value(measure, samples, mean, n)
+    return {"null_mean": mean, "null_sd": sd, "effect": effect, "p": p, "p_adjusted": _adjusted(p)}
+
+
+def _p_value(measure: Measure, samples: np.ndarray, mean: np.ndarray, n: np.ndarray) -> np.ndarray:
+    if measure.higher_is_better is None:
+        extreme = np.abs(samples - mean) >= np.abs(measure.values - mean)
+    elif measure.higher_is_better:
+        extreme = samples >= measure.values
+    else:
+        extreme = samples <= measure.values
+    defined = np.isfinite(measure.values) & (n > 0)
+    count = (extreme & np.isfinite(samples)).sum(axis=0)
+    return np.where(defined, (1 + count) / (n + 1), np.nan)
+
+
+def _adjusted(p: np.ndarray) -> np.ndarray:
+    defined = np.isfinite(p)
+    adjusted = np.full(p.shape, np.nan)
+    if defined.any():
+        adjusted[defined] = false_discovery_control(p[defined])
+    return adjusted
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A table as CSV: floats in full, empty where there is no number, text that no spreadsheet takes for a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([csv_cell(column) for column in table.columns])
+    for row in table.astype(object).itertuples(index=False):
+        writer.writerow([_cell(value) for value in row])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return "" if pd.isna(value) else csv_cell(value)
+
+
+def short(value: float | None) -> str:
+    """A number for people: four significant digits, a dash where there is none."""
+    if value is None or np.isnan(value):
+        return "–"
+    return f"{value:.4g}"

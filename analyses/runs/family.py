@@ -1,0 +1,158 @@
+"""One probe on several checkpoints of a family: a report each, and one over them all.
+
+The replicate is the seed: means over seeds with a t-interval, every seed's value kept as a point, the seeds' nulls side
+by side. Seeds are never pooled with tasks. Several steps make a leading axis "step".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.errors import UsageError
+from ...models.subject import NotApplicable, Subject
+from ...probes.measure import Measure
+from ...probes.probe import Probe, Progress, silent
+from ..reports.escaping import slug
+from ..reports.provenance import family_key, key, provenance
+from ..reports.report import Report
+from .aggregation import along_steps, mean_over
+from .running import checked_batch_size, reusable, run, source_record, timing
+
+SMALL = 100_000
+"""Values of one array up to which every seed's is kept: weights are, values a task are not."""
+
+
+def run_family(
+    subjects: Sequence[Subject], probe: Probe, seed: int = 0, batch_size: int | None = None, progress: Progress = silent
+) -> tuple[list[Report], Report] | NotApplicable:
+    """Measure several checkpoints: their own reports, sorted by step and seed, and the report over them.
+
+    A probe that does not apply to one of them answers why.
+    """
+    batch_size = checked_batch_size(probe, seed, batch_size)
+    subjects = in_order(subjects)
+    for subject in subjects:
+        if (refusal := probe.applies(subject)) is not None:
+            return NotApplicable(f"{subject.source.label}: {refusal.reason}")
+    begun = time.perf_counter()
+    members = [
+        _must(run(subject, probe, seed, batch_size, _part(progress, index, subjects)))
+        for index, subject in enumerate(subjects)
+    ]
+    return members, over(subjects, members, probe, seed, batch_size, begun)
+
+
+def in_order(subjects: Sequence[Subject]) -> list[Subject]:
+    """By step, then seed. The same weights twice at one step would count one replicate as two: refused."""
+    if not subjects:
+        raise UsageError("a family of no checkpoints: at least 1 is needed")
+    ordered = sorted(subjects, key=lambda s: (_step(s), -1 if s.source.seed is None else s.source.seed, s.source.label))
+    seen: dict[Any, str] = {}
+    for subject in ordered:
+        digest, label = subject.source.weights_sha256, subject.source.label
+        if digest is not None and (other := seen.setdefault((_step(subject), digest), label)) != label:
+            raise UsageError(f"{other} and {label} hold the same weights: as two replicates they would count twice")
+    return ordered
+
+
+def _step(subject: Subject) -> int:
+    return -1 if subject.source.step is None else subject.source.step
+
+
+def _must(answer: Report | NotApplicable) -> Report:
+    assert isinstance(answer, Report), "asked applies() before"
+    return answer
+
+
+def _part(progress: Progress, index: int, subjects: Sequence[Subject]) -> Progress:
+    """The progress of one checkpoint, as progress of them all."""
+    label = subjects[index].source.label
+    return lambda stage, fraction: progress(f"{label}: {stage}", (index + fraction) / len(subjects))
+
+
+def over(
+    subjects: Sequence[Subject], members: Sequence[Report], probe: Probe, seed: int, batch_size: int, begun: float
+) -> Report:
+    """The report over checkpoints that have been measured one by one."""
+    pairs = list(zip(subjects, members, strict=True))
+    groups = {step: list(group) for step, group in groupby(pairs, key=lambda pair: _step(pair[0]))}
+    by_step = {step: _over_seeds(group, probe, seed, batch_size) for step, group in groups.items()}
+    last = max(groups)
+    measures = by_step[last] if len(groups) == 1 else _over_steps(by_step)
+    return replace(
+        members[0],
+        sources=tuple(source_record(subject.source) for subject in subjects),
+        provenance=provenance(subjects, probe, seed, batch_size),
+        recipes=_recipes(members),
+        claim=probe.claim(by_step[last], tuple(subject.source for subject, _ in groups[last])),
+        heads=groups[last][0][1].heads if len(groups[last]) == 1 else {},
+        measures=measures,
+        arrays=_arrays([member for _, member in groups[last]]),
+        sample=groups[last][0][1].sample if len(groups[last]) == 1 else None,
+        key=family_key([member.key for member in members]),
+        members=tuple({"label": member.label, "key": member.key} for member in members),
+        timing=timing(begun),
+    )
+
+
+def finished_family(
+    out: str | Path, subjects: Sequence[Subject], probe: Probe, seed: int = 0, batch_size: int | None = None
+) -> Path | None:
+    """The folder of a finished report over exactly these checkpoints below `out`, if there is one to reuse."""
+    subjects = in_order(subjects)
+    if any(subject.source.weights_sha256 is None for subject in subjects):
+        return None
+    label = "+".join(dict.fromkeys(subject.source.name for subject in subjects))
+    batch_size = checked_batch_size(probe, seed, batch_size)
+    keys = [key(subject, probe, seed, batch_size) for subject in subjects]
+    return reusable(Path(out, slug(label), slug(probe.name), family_key(keys)))
+
+
+def _over_seeds(
+    group: Sequence[tuple[Subject, Report]], probe: Probe, seed: int, batch_size: int
+) -> dict[str, Measure]:
+    if len(group) == 1:
+        return dict(group[0][1].measures)
+    subjects = tuple(subject for subject, _ in group)
+    replicate = "checkpoint" if all(subject.source.seed is None for subject in subjects) else "seed"
+    names = dict.fromkeys(name for _, report in group for name in report.measures)
+    found = {name: [report.measures.get(name) for _, report in group] for name in names}
+    measures = {name: mean_over(replicate, of_one) for name, of_one in found.items()}
+    return measures | dict(probe.between(subjects, seed, batch_size))
+
+
+def _over_steps(by_step: Mapping[int, Mapping[str, Measure]]) -> dict[str, Measure]:
+    names = dict.fromkeys(name for measures in by_step.values() for name in measures)
+    steps = tuple(by_step)
+    return {name: along_steps(steps, [by_step[step].get(name) for step in steps]) for name in names}
+
+
+def _recipes(members: Sequence[Report]) -> dict[str, Any]:
+    """The inputs of every member: under the split's name where all used the same, else also under the member's."""
+    recipes: dict[str, Any] = {}
+    for member in members:
+        for split, recipe in member.recipes.items():
+            if recipes.setdefault(split, recipe) != recipe:
+                recipes[f"{split} ({member.label})"] = recipe
+    return recipes
+
+
+def _arrays(members: Sequence[Report]) -> dict[str, np.ndarray]:
+    """Small arrays of the last step, such as weights, one seed above the other; never a value a task."""
+    if len(members) == 1:
+        return dict(members[0].arrays)
+    tasks = [(member.n_tasks,) for member in members]
+    return {
+        name: np.stack([member.arrays[name] for member in members])
+        for name, like in members[0].arrays.items()
+        if like.shape[:1] not in tasks
+        and like.size <= SMALL
+        and all(name in member.arrays and member.arrays[name].shape == like.shape for member in members)
+    }

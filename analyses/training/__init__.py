@@ -1,0 +1,1 @@
+"""Training: recipes, what they minimise, and runs that can be interrupted."""

@@ -1,0 +1,1 @@
+"""Transformers whose weights we wrote, so that their mechanism is known."""

@@ -1,0 +1,48 @@
+"""How a layer's heads write to the residual stream, one layer at a time: without a copy of every layer's weights."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..language_model import LanguageModel
+from ..norms import Norm, norm_of
+from ..subject import NotApplicable
+from .subject import HuggingFaceModel
+
+
+class AttentionOutput(NamedTuple):
+    """What turns the heads' results z into a write.
+
+    W_O, b_O:  the write is the sum over heads of z W_O, plus b_O
+    own_norm:  what the write goes through before it is added to the stream (Gemma 2); None: nothing
+    norm:      what the sum of stream and write goes through before anything else reads it, in models that normalise
+               after attention (BERT); None: nothing
+    """
+
+    W_O: Float[Tensor, "head d_head d_model"]
+    b_O: Float[Tensor, "d_model"] | None
+    own_norm: Norm | None = None
+    norm: Norm | None = None
+
+
+def attention_output(subject: LanguageModel, layer: int) -> AttentionOutput | NotApplicable:
+    """The weights of one layer, as views of the model's own."""
+    if isinstance(subject, HuggingFaceModel):
+        block = subject.blocks[layer]
+        anatomy = block.anatomy
+        after = None if anatomy.resid_mid is None else norm_of(_only_norm(block.part(anatomy.resid_mid)))
+        own = None if anatomy.out.startswith(anatomy.attn_out) else norm_of(block.part(anatomy.attn_out))
+        return AttentionOutput(*block.output(), own, after)
+    weights = subject.weights()
+    if isinstance(weights, NotApplicable):
+        return weights
+    return AttentionOutput(weights.W_O[layer], None if weights.b_O is None else weights.b_O[layer])
+
+
+def _only_norm(module: nn.Module) -> nn.Module:
+    """The norm in a module that adds the write to the stream and normalises the sum."""
+    (norm,) = (part for part in module.modules() if isinstance(part, nn.LayerNorm))
+    return norm

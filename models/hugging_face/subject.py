@@ -1,0 +1,196 @@
+"""Language models of Hugging Face's transformers as subjects: weights, activations and logits under our names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ...data.errors import UsageError
+from ..language_model import LanguageModel, LanguageModelShape
+from ..norms import Norm, norm_of
+from ..rotary import Rotary
+from ..subject import NotApplicable, Source
+from ..taps import Taps
+from ..tokenizing import begins_with
+from ..weights import AttentionWeights
+from .anatomy import FAMILIES, Anatomy, Block, find_anatomy
+from .watched import IMPLEMENTATION, watched_pass
+
+
+class HuggingFaceModel(LanguageModel):
+    """A transformers model that belongs to this subject alone (its storage may be shared with the caller's).
+
+    no_head:  why there are no logits, None where there are
+    """
+
+    packages = ("transformers", "tokenizers", "huggingface-hub")
+
+    def __init__(
+        self, module: PreTrainedModel, source: Source, tokenizer: Any | None = None, no_head: str | None = None
+    ) -> None:
+        module.eval().requires_grad_(False)
+        module.config._attn_implementation = IMPLEMENTATION
+        self.module = module
+        self.source = source
+        self.tokenizer = tokenizer
+        self.no_head = no_head or _missing_head(module)
+        self.anatomy = find_anatomy(module.config.model_type, module.base_model)
+        self.blocks = _blocks(module, self.anatomy)
+        self.shape = _shape(module, self.blocks)
+
+    @property
+    def _base(self) -> nn.Module:
+        return self.module.base_model
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self._base.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return next(self._base.parameters()).device
+
+    def weights(self, folded: bool = False) -> AttentionWeights | NotApplicable:
+        """Copies of the projections' weights. The norms of q, k (Qwen3) and attn_out (Gemma 2) are not in them."""
+        if folded and self.anatomy.norm is None:
+            return NotApplicable(f"{self.source.name} normalises after attention: there is nothing before it to fold")
+        columns = [(*block.projections(), block.output()) for block in self.blocks]
+        parts: dict[str, Tensor | None] = {}
+        for role, column in zip("QKVO", zip(*columns, strict=True), strict=True):
+            weights, biases = zip(*column, strict=True)
+            parts[f"W_{role}"] = torch.stack(weights)
+            parts[f"b_{role}"] = None if biases[0] is None else torch.stack(biases)
+        found = AttentionWeights(**cast(Any, parts), rotary=self._rotary())
+        if not folded:
+            return found
+        norms = [norm_of(cast(nn.Module, block.norm)) for block in self.blocks]
+        scales, offsets = ([getattr(norm, part) for norm in norms] for part in ("scale", "offset"))
+        return found.with_norm_folded(
+            torch.stack(scales).to(self.dtype), None if offsets[0] is None else torch.stack(offsets)
+        )
+
+    def attention_input(
+        self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """What a layer's projections read: q = attention_input(resid_pre) @ W_Q + b_Q, folded or not."""
+        norm = self.blocks[layer].norm
+        if norm is None:
+            return resid_pre
+        return norm_of(norm).plain()(resid_pre) if folded else norm(resid_pre)
+
+    @property
+    def final_norm(self) -> Norm:
+        path = self.anatomy.final_norm
+        return Norm() if path is None else norm_of(self._base.get_submodule(path))
+
+    @torch.no_grad()
+    def embedding(self) -> Float[Tensor, "d_vocab d_model"]:
+        embed = cast(nn.Embedding, self._base.get_submodule(self.anatomy.embed))
+        if type(embed) is nn.Embedding:
+            return embed.weight
+        return embed(torch.arange(embed.num_embeddings, device=self.device))  # a factor of its own (Gemma)
+
+    def unembedding(self) -> Float[Tensor, "d_model d_vocab"] | NotApplicable:
+        if self.no_head is not None:
+            return NotApplicable(f"{self.source.name} has no logits: {self.no_head}")
+        head = _head(self.module)
+        if not isinstance(head, nn.Linear):
+            return NotApplicable(
+                f"{self.source.name} predicts tokens by a {type(head).__name__}, which is more than one matrix"
+            )
+        return head.weight.detach().mT
+
+    def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
+        return watched_pass(self._base, self.blocks, tokens, taps, self.shape.causal)
+
+    def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
+        self._require_head()
+        logits = _head(self.module)(state)
+        cap = getattr(self.module.config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * (logits / cap).tanh()
+
+    def _require_head(self) -> None:
+        if self.no_head is not None:
+            raise UsageError(f"{self.source.name}: no logits, {self.no_head}")
+
+    def _rotary(self) -> Rotary | None:
+        frequencies = getattr(getattr(self._base, "rotary_emb", None), "inv_freq", None)
+        return None if frequencies is None else Rotary(frequencies.detach())
+
+
+def identifying(module: PreTrainedModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that a digest is taken of: each tied one once, so that every container gives the same."""
+    found = dict(state)
+    for target, source in (getattr(module, "all_tied_weights_keys", None) or {}).items():
+        if target in found and source not in found:
+            found[source] = found.pop(target)
+        elif target in found and _same(found[target], found[source]):
+            del found[target]
+    return found
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.data_ptr() == b.data_ptr() or torch.equal(a, b)
+
+
+def untested(config: Any) -> tuple[str, ...]:
+    """A word on families that the tests do not open."""
+    if config.model_type in FAMILIES:
+        return ()
+    return (f"model_type {config.model_type!r} is not among those tested ({', '.join(FAMILIES)})",)
+
+
+def facts_of(module: PreTrainedModel, tokenizer: Any | None, tokenizer_sha256: str | None) -> dict[str, Any]:
+    """What the weights do not say, as used. `bos` is the token that sequences begin with, None where there is none."""
+    embedding = cast(nn.Embedding, module.get_input_embeddings())
+    return {
+        "model_type": module.config.model_type,
+        "architecture": type(module).__name__,
+        "dtype": str(module.dtype).removeprefix("torch."),
+        "bos": begins_with(tokenizer, module.config, embedding.num_embeddings),
+        "tokenizer_sha256": tokenizer_sha256,
+    }
+
+
+def _missing_head(module: PreTrainedModel) -> str | None:
+    if module.get_output_embeddings() is not None:
+        return None
+    return f"{type(module).__name__} has no head that predicts tokens"
+
+
+def _head(module: PreTrainedModel) -> nn.Module:
+    """What lies beside the base model."""
+    (head,) = (child for name, child in module.named_children() if name != module.base_model_prefix)
+    return head
+
+
+def _blocks(module: PreTrainedModel, anatomy: Anatomy) -> list[Block]:
+    config = module.config
+    n_heads = config.num_attention_heads
+    n_kv_heads = getattr(config, "num_key_value_heads", None) or n_heads
+    parallel = bool(getattr(config, "use_parallel_residual", False))
+    layers = module.base_model.get_submodule(anatomy.blocks).children()
+    return [Block(layer, anatomy, n_heads, n_kv_heads, parallel) for layer in layers]
+
+
+def _shape(module: PreTrainedModel, blocks: list[Block]) -> LanguageModelShape:
+    config, block = module.config, blocks[0]
+    W_Q, _ = next(block.projections())
+    vocabulary = cast(nn.Embedding, module.base_model.get_submodule(block.anatomy.embed)).num_embeddings
+    rotary = getattr(module.base_model, "rotary_emb", None) is not None
+    return LanguageModelShape(
+        n_layers=len(blocks),
+        n_heads=block.n_heads,
+        n_kv_heads=block.n_kv_heads,
+        d_model=config.hidden_size,
+        d_head=W_Q.shape[-1],
+        d_vocab=vocabulary,
+        n_ctx=config.max_position_embeddings,
+        causal=bool(getattr(block.part(block.anatomy.attention), "is_causal", True)),
+        positions="rotary" if rotary else "learned",
+    )

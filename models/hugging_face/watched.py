@@ -1,0 +1,249 @@
+"""The watched pass over a Hugging Face model: hooks for the stream, and an attention function of ours for the rest.
+
+The hooks sit on the model for one pass and are taken off whatever happens. The attention function is registered with
+transformers under a name of ours; only models whose configuration asks for it see it. It calls torch's own attention,
+which forms no pattern, unless somebody watches what that would not show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from ...data.errors import UsageError
+from ..attention import blocks_of, hidden, masked_scores
+from ..subject import Site
+from ..taps import Taps
+from .anatomy import Block
+
+IMPLEMENTATION = "mesascope"
+"""Our attention function's name in transformers' registers."""
+_PROJECTIONS: tuple[Site, ...] = ("q", "k", "v")
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What the attention function needs to know of the pass that it serves."""
+
+    taps: Taps
+    layers: Mapping[nn.Module, int]
+    causal: bool
+
+
+_current: ContextVar[_Pass | None] = ContextVar("watched_pass", default=None)
+
+
+def attend(
+    module: nn.Module,
+    query: Float[Tensor, "batch head pos d_head"],
+    key: Float[Tensor, "batch kv_head pos d_head"],
+    value: Float[Tensor, "batch kv_head pos d_head"],
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Float[Tensor, "batch pos head d_head"], None]:
+    """Attention as transformers calls it, within a pass of ours."""
+    now = _current.get()
+    if now is None:
+        raise RuntimeError("this model belongs to a subject; call the subject's run or logits")
+    layer, scale = now.layers[module], query.shape[-1] ** -0.5 if scaling is None else scaling
+    kind = (scale, now.causal, softcap, sliding_window)
+    group = query.shape[1] // key.shape[1]
+    kwargs.pop("is_causal", None)  # what some families repeat of the module's own
+    if attention_mask is not None and (now.taps.wants("attention") or now.taps.wants("pattern")):
+        _check_mask(attention_mask, now.causal, sliding_window)
+    z = now.taps.attention(layer, query, key, value, kind)
+    if now.taps.wants("pattern"):
+        pattern = now.taps("pattern", layer, _softmax(masked_scores(query, key, *kind)).to(query.dtype))
+        z = pattern @ value.repeat_interleave(group, dim=1)
+    elif softcap is not None:
+        z = _capped(query, key, value.repeat_interleave(group, dim=1), kind)
+    elif z is None or attention_mask is not None or kwargs.get("position_bias") is not None:
+        sdpa, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scale, is_causal=now.causal, **kwargs
+        )
+        z = sdpa.transpose(1, 2)
+    return now.taps("z", layer, z).transpose(1, 2).contiguous(), None
+
+
+def _check_mask(mask: Tensor, causal: bool, window: int | None) -> None:
+    """Refuse to show attention whose mask hides other keys than those that we know to be hidden."""
+    n = mask.shape[-1]
+    for first, last, _ in blocks_of(n):
+        back = torch.arange(first, last, device=mask.device)[:, None] - torch.arange(n, device=mask.device)
+        part = mask[..., first:last, :]
+        seen = part if part.dtype == torch.bool else part >= 0  # an additive mask
+        if not (seen != hidden(back, causal, window)).all():
+            raise UsageError(
+                "attention cannot be watched in this model: its mask hides other keys than causality"
+                f"{'' if window is None else f' and a window of {window}'} would; watch z or the stream"
+            )
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """In float32 at least, as every family does."""
+    return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+
+
+def _capped(q: Tensor, k: Tensor, v: Tensor, kind: tuple[float, bool, float | None, int | None]) -> Tensor:
+    """Attention with capped scores, which torch's own does not know, by blocks of queries."""
+    blocks = []
+    for first in range(0, q.shape[2], 128):
+        last = first + 128 if kind[1] else k.shape[2]  # later keys are hidden from causal queries anyway
+        pattern = _softmax(masked_scores(q[:, :, first : first + 128], k[:, :, :last], *kind, first))
+        blocks.append(pattern.to(v.dtype) @ v[:, :, :last])
+    return torch.cat(blocks, dim=2)
+
+
+AttentionInterface.register(IMPLEMENTATION, attend)
+AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+
+
+@torch.no_grad()
+def watched_pass(
+    base: nn.Module, blocks: list[Block], tokens: Int[Tensor, "batch pos"], taps: Taps, causal: bool
+) -> Float[Tensor, "batch pos d_model"]:
+    """States after the final norm; `taps` is called at every site on the way."""
+    with ExitStack() as stack:
+        for module, before, hook in _hooks(base, blocks, taps):
+            register = module.register_forward_pre_hook if before else module.register_forward_hook
+            stack.callback(register(hook, with_kwargs=True).remove)
+        layers = {block.part(block.anatomy.attention): layer for layer, block in enumerate(blocks)}
+        stack.enter_context(_as_current(_Pass(taps, layers, causal)))
+        output = base(input_ids=tokens, use_cache=False, output_hidden_states=False, output_attentions=False)
+    return output.last_hidden_state
+
+
+@torch.no_grad()
+def whole_pass(
+    module: nn.Module, blocks: list[Block], tokens: Int[Tensor, "batch pos"], causal: bool
+) -> Float[Tensor, "batch pos d_vocab"]:
+    """Logits as the model itself gives them, head included."""
+    layers = {block.part(block.anatomy.attention): layer for layer, block in enumerate(blocks)}
+    with _as_current(_Pass(Taps(None, None), layers, causal)):
+        return module(input_ids=tokens, use_cache=False).logits
+
+
+@contextmanager
+def _as_current(one: _Pass) -> Iterator[None]:
+    token = _current.set(one)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+Hook = Callable[..., Any]
+
+
+def _hooks(base: nn.Module, blocks: list[Block], taps: Taps) -> Iterator[tuple[nn.Module, bool, Hook]]:
+    """Every hook that the watched and edited sites need: (module, whether it is called before it, hook)."""
+    anatomy = blocks[0].anatomy
+    if taps.wants("embed"):
+        yield base.get_submodule(anatomy.embed), False, _after(lambda x: taps("embed", 0, x))
+    for layer, block in enumerate(blocks):
+        yield from _block_hooks(block, layer, taps)
+    if anatomy.final_norm is not None:
+        norm = base.get_submodule(anatomy.final_norm)
+        if taps.wants("final"):
+            yield norm, True, _before(lambda x: taps("final", 0, x))
+        if taps.wants("final_norm"):
+            yield norm, False, _after(lambda x: taps("final_norm", 0, x))
+    elif taps.wants("final") or taps.wants("final_norm"):  # every block ends with its norm
+        last = lambda x: taps("final_norm", 0, taps("final", 0, x))  # noqa: E731
+        yield blocks[-1].module, False, _after(last)
+
+
+def _block_hooks(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn.Module, bool, Hook]]:
+    anatomy, at = block.anatomy, lambda site: lambda x: taps(site, layer, x)
+    if taps.wants("resid_pre"):
+        yield block.module, True, _before(at("resid_pre"))
+    if anatomy.fused and any(taps.wants(site) for site in _PROJECTIONS):
+        yield block.part(anatomy.fused), False, _after(lambda x: _tap_fused(x, block, layer, taps))
+    elif not anatomy.fused:
+        for site, path in zip(_PROJECTIONS, (anatomy.q, anatomy.k, anatomy.v), strict=True):
+            if taps.wants(site):
+                yield block.part(path), False, _after(_tap_heads(block, site, layer, taps))
+    if taps.wants("attn_out"):
+        yield block.part(anatomy.attn_out), False, _after(at("attn_out"))
+    if taps.wants("resid_mid"):
+        yield from _resid_mid(block, layer, taps)
+    if taps.wants("mlp_out"):
+        yield block.part(anatomy.mlp_out), False, _after(at("mlp_out"))
+    if taps.wants("resid_post"):
+        yield block.module, False, _after(at("resid_post"))
+
+
+def _resid_mid(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn.Module, bool, Hook]]:
+    """The stream between attention and MLP; where they run side by side there is none."""
+    if block.parallel:
+        return
+    if block.anatomy.resid_mid is not None:
+        yield block.part(block.anatomy.resid_mid), False, _after(lambda x: taps("resid_mid", layer, x))
+        return
+    before: list[Tensor] = []
+
+    def keep(x: Tensor) -> Tensor:
+        before[:] = [x]
+        return x
+
+    def add(x: Tensor) -> Tensor:
+        stream = before.pop()
+        middle = x + stream
+        edited = taps("resid_mid", layer, middle)
+        return x if edited is middle else edited - stream
+
+    yield block.module, True, _before(keep)
+    yield block.part(block.anatomy.attn_out), False, _after(add)
+
+
+def _tap_heads(block: Block, site: Site, layer: int, taps: Taps) -> Callable[[Tensor], Tensor]:
+    heads = block.n_heads if site == "q" else block.n_kv_heads
+
+    def tap(x: Tensor) -> Tensor:
+        split = rearrange(x, "batch pos (head d) -> batch head pos d", head=heads)
+        edited = taps(site, layer, split)
+        return x if edited is split else rearrange(edited, "batch head pos d -> batch pos (head d)")
+
+    return tap
+
+
+def _tap_fused(x: Tensor, block: Block, layer: int, taps: Taps) -> Tensor:
+    parts = [part.transpose(1, 2) for part in block.split(x)]
+    edited = [taps(site, layer, part) for site, part in zip(_PROJECTIONS, parts, strict=True)]
+    if all(new is old for new, old in zip(edited, parts, strict=True)):
+        return x
+    return block.fuse([part.transpose(1, 2) for part in edited])
+
+
+def _before(change: Callable[[Tensor], Tensor]) -> Hook:
+    """A hook on what a module is given: its first argument, however it is passed."""
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        if args:
+            return (change(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": change(kwargs["hidden_states"])}
+
+    return hook
+
+
+def _after(change: Callable[[Tensor], Tensor]) -> Hook:
+    """A hook on what a module gives: a tensor, or a tuple that begins with it."""
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+
+    return hook

@@ -1,0 +1,169 @@
+"""TransformerLens bridges as subjects. The only module that imports TransformerLens, and only where it is asked to.
+
+A bridge rewires the model that it wraps and runs attention of its own. The tensors are the model's, though: a second
+module is built over the same storage, and the bridge is left as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from ...data.errors import CheckpointRefused, UsageError
+from ..hugging_face.subject import HuggingFaceModel
+from ..own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
+from ..subject import Source
+from ..tokenizing import begins_with, digest_of, knows_words
+from ..weights import weights_sha256
+from .in_memory import IN_MEMORY, twin_subject
+
+PACKAGE = ("transformer-lens",)
+_WRAPPER = "._original_component"
+_ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "silu": "silu", "swish": "silu"}
+_NORMS = {None: "none", "LN": "layer", "LNPRE": "layer"}
+_POSITIONS = {"standard": "learned", "rotary": "rotary"}
+
+
+def from_bridge(
+    bridge: Any, tokenizer: Any | None = None, name: str = "bridge"
+) -> HuggingFaceModel | AttentionOnlyModel:
+    """A caller's `TransformerBridge` as a subject: one over a transformers model, or one from `boot_native`.
+
+    tokenizer:  the bridge's own, unless another is given; one that knows no word, with which a bridge boots from a
+                directory without tokenizer files, is left out
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    if not isinstance(bridge, TransformerBridge):
+        raise UsageError(f"a {type(bridge).__name__}, expected a TransformerBridge")
+    if getattr(bridge, "compatibility_mode", False):
+        raise CheckpointRefused(
+            f"{name}: its weights were processed by enable_compatibility_mode; pass a bridge as it was booted"
+        )
+    if tokenizer is None and bridge.tokenizer is not None and knows_words(bridge.tokenizer):
+        tokenizer = bridge.tokenizer
+    original: Any = bridge.original_model
+    state, buffers = _unwrapped(original.state_dict()), _unwrapped(dict(original.named_buffers()))
+    if not hasattr(original, "base_model_prefix"):
+        return _from_native(bridge.cfg, state, name, tokenizer)
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        expected = set(type(original)(original.config).state_dict())
+    kept = {key: tensor for key, tensor in state.items() if key in expected}  # the rest are views that the bridge made
+    subject = twin_subject(type(original), original.config, kept, buffers, tokenizer, name, layout="bridge")
+    subject.packages += PACKAGE
+    return subject
+
+
+def known_steps(model: str) -> list[int]:
+    """Training steps that the hub publishes of a model, as far as TransformerLens knows without asking the hub."""
+    from transformer_lens.tools.model_registry.checkpoints import get_checkpoint_labels
+
+    if not model.startswith(("EleutherAI/pythia", "stanford-crfm/")):
+        return []
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        return list(get_checkpoint_labels(model)[0])
+    finally:
+        logging.disable(previous)
+
+
+def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the names that they had before the bridge put its components around theirs."""
+    return {name.replace(_WRAPPER, ""): tensor for name, tensor in tensors.items()}
+
+
+def _from_native(cfg: Any, state: Mapping[str, Tensor], name: str, tokenizer: Any | None) -> AttentionOnlyModel:
+    config = _native_config(cfg, name)
+    try:
+        parameters = _native_parameters(config, {key: tensor.detach() for key, tensor in state.items()})
+    except KeyError as error:
+        raise CheckpointRefused(f"{name}: the native model holds no {error}") from error
+    source = Source(
+        name,
+        layout="bridge-native",
+        weights_sha256=weights_sha256(parameters),
+        facts={
+            **config.as_dict(),
+            "bos": begins_with(tokenizer, None, config.d_vocab),
+            "tokenizer_sha256": None if tokenizer is None else digest_of(tokenizer),
+        },
+        notes=(IN_MEMORY,),
+    )
+    subject = AttentionOnlyModel(AttentionOnlyTransformer(config, parameters), source, tokenizer)
+    subject.packages += PACKAGE
+    return subject
+
+
+def _native_config(cfg: Any, name: str) -> AttentionOnlyConfig:
+    """What a native model's configuration says, in our words; what has none is refused."""
+    norm = None if cfg.normalization_type is None else cfg.normalization_type.upper()
+    kv_heads = cfg.n_key_value_heads or cfg.n_heads
+    strange = {
+        "normalization_type": norm not in _NORMS,
+        "final_rms": cfg.final_rms,
+        "n_key_value_heads": kv_heads != cfg.n_heads,
+        "positional_embedding_type": cfg.positional_embedding_type not in _POSITIONS,
+        "attn_scores_soft_cap": cfg.attn_scores_soft_cap > 0,
+        "output_logits_soft_cap": cfg.output_logits_soft_cap > 0,
+        "rope_scaling": getattr(cfg, "rope_scaling", None) is not None,
+        "gated_mlp": cfg.gated_mlp and not cfg.attn_only,
+        "act_fn": not cfg.attn_only and (cfg.act_fn or "gelu") not in _ACTIVATIONS,
+        "d_vocab_out": cfg.d_vocab_out not in (-1, cfg.d_vocab),
+    }
+    for key, is_strange in strange.items():
+        if is_strange:
+            raise CheckpointRefused(
+                f"{name}: native model with {key} = {getattr(cfg, key, None)!r}, not understood here"
+            )
+    return AttentionOnlyConfig.from_dict(
+        {
+            **{key: getattr(cfg, key) for key in ("d_vocab", "n_ctx", "d_model", "n_layers", "n_heads", "d_head")},
+            "d_mlp": None if cfg.attn_only else cfg.d_mlp,
+            "activation": _ACTIVATIONS.get(cfg.act_fn or "gelu", "gelu"),
+            "norm": _NORMS[norm],
+            "norm_eps": float(cfg.eps),
+            "positions": _POSITIONS[cfg.positional_embedding_type],
+            "rotary_width": cfg.rotary_dim,
+            "rotary_base": float(cfg.rotary_base),
+            "rotary_interleaved": True,
+            "attention_scale": float(cfg.attn_scale) if cfg.use_attn_scale and cfg.attn_scale > 0 else None,
+            "causal": cfg.attention_dir == "causal",
+        }
+    )
+
+
+def _native_parameters(config: AttentionOnlyConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def stack(part: str, pattern: str, **sizes: int) -> Tensor:
+        found = [rearrange(state[f"layers.{layer}.{part}"], pattern, **sizes) for layer in range(config.n_layers)]
+        return torch.stack(found)
+
+    heads = {"h": config.n_heads}
+    parameters = {"W_E": state["tok_embed.weight"], "W_U": state["head.weight"].mT}
+    parameters["b_U"] = state["head.weight"].new_zeros(config.d_vocab)
+    if config.positions == "learned":
+        parameters["W_pos"] = state["pos.weight"]
+    for role in "QKV":
+        parameters[f"W_{role}"] = stack(f"attn.{role.lower()}.weight", "(h d) m -> h m d", **heads)
+        parameters[f"b_{role}"] = stack(f"attn.{role.lower()}.bias", "(h d) -> h d", **heads)
+    parameters["W_O"] = stack("attn.o.weight", "m (h d) -> h d m", **heads)
+    parameters["b_O"] = stack("attn.o.bias", "m -> m")
+    if config.d_mlp is not None:
+        for side in ("in", "out"):
+            parameters[f"W_{side}"] = stack(f"mlp.fc_{side}.weight", "out into -> into out")
+            parameters[f"b_{side}"] = stack(f"mlp.fc_{side}.bias", "out -> out")
+    for norm in ("ln1", "ln2"):
+        if f"{norm}_scale" in config.shapes and f"layers.0.{norm}.weight" in state:
+            parameters[f"{norm}_scale"] = stack(f"{norm}.weight", "m -> m")
+            parameters[f"{norm}_offset"] = stack(f"{norm}.bias", "m -> m")
+    if "ln_final_scale" in config.shapes and "ln_out.weight" in state:
+        parameters |= {"ln_final_scale": state["ln_out.weight"], "ln_final_offset": state["ln_out.bias"]}
+    for key, shape in config.shapes.items():
+        if key.startswith("ln") and key not in parameters:  # norms without scale and offset have those of 1 and 0
+            parameters[key] = parameters["W_E"].new_full(shape, float(key.endswith("scale")))
+    return parameters

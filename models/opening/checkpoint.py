@@ -1,0 +1,154 @@
+"""Reading and writing checkpoints of our own transformers: one `.safetensors`, configuration in its metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ...data.errors import CheckpointRefused
+from ...data.recipe import canonical_json
+from ..own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
+from ..own.regression_transformer import RegressionConfig, RegressionTransformer
+from ..regressors import TransformerRegressor
+from ..subject import Source
+from ..weights import weights_sha256
+from .catalogue import FORMAT, LANGUAGE_FORMAT, Header, Member
+from .word_level import read_words, word_level
+
+_DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+
+
+def save_checkpoint(
+    path: str | Path,
+    config: RegressionConfig | AttentionOnlyConfig,
+    parameters: Mapping[str, Tensor],
+    record: Mapping[str, Any] | None = None,
+    bos: int | None = None,
+    words: Sequence[str] | None = None,
+) -> None:
+    """Write one checkpoint (names W_Q, …) or a family (names seed0/step500/W_Q, …), complete or not at all.
+
+    bos:    the token that a language model's sequences begin with
+    words:  what its tokens say, by id, BOS among them: text can then go in, word by word
+    """
+    kind = FORMAT if isinstance(config, RegressionConfig) else LANGUAGE_FORMAT
+    metadata = {"format": kind, "config": canonical_json(config.as_dict()), "record": canonical_json(record or {})}
+    if bos is not None:
+        metadata["bos"] = str(bos)
+    if words is not None:
+        metadata["words"] = canonical_json(list(words))
+    # clones: the format refuses tensors that share memory, and writes them as they lie there
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in parameters.items()
+    }
+    write_atomically(Path(path), _in_order(save(tensors, metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata sorted: safetensors writes them in an order that changes from call to call."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # data begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside the target, flush to the disk, then rename: readers see the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def open_member(
+    header: Header, member: Member | None, name: str, path: str | None
+) -> TransformerRegressor | AttentionOnlyModel:
+    """One checkpoint of a file as a subject. Surplus, missing, mis-shaped and non-finite tensors are refused."""
+    prefix = member.prefix if member else ""
+    parameters = _read(header, prefix)
+    refuse_unusable(parameters, header.path.name)
+    try:
+        module = _module(header, parameters)
+    except CheckpointRefused as error:
+        raise CheckpointRefused(f"{header.path.name}: {error}") from error
+    source = Source(
+        name,
+        layout="mesascope",
+        revision=member.revision if member else None,
+        path=path,
+        weights_sha256=weights_sha256(parameters),
+        seed=member.seed if member else None,
+        step=member.step if member else None,
+        facts=module.config.as_dict(),
+        record=header.record,
+    )
+    if isinstance(module, RegressionTransformer):
+        return TransformerRegressor(module, source)
+    bos, words = _vocabulary(header, module.config.d_vocab)
+    digest = None if header.words is None else hashlib.sha256(header.words.encode()).hexdigest()
+    source = replace(source, facts={**source.facts, "bos": bos, "tokenizer_sha256": digest})
+    return AttentionOnlyModel(module, source, None if words is None or bos is None else word_level(words, bos))
+
+
+def _vocabulary(header: Header, d_vocab: int) -> tuple[int | None, tuple[str, ...] | None]:
+    """The token that sequences begin with and what every token says, where the file tells."""
+    bos, words = header.bos, None
+    if bos is not None and not (re.fullmatch("0|[1-9][0-9]{0,9}", bos, re.ASCII) and int(bos) < d_vocab):
+        raise CheckpointRefused(f"{header.path.name}: bos = {bos!r:.40}, expected a token below {d_vocab}")
+    if header.words is not None:
+        try:
+            words = read_words(header.words, d_vocab)
+        except CheckpointRefused as error:
+            raise CheckpointRefused(f"{header.path.name}: {error}") from error
+        if bos is None:
+            raise CheckpointRefused(f"{header.path.name}: words without a bos, expected the one that begins sequences")
+    return None if bos is None else int(bos), words
+
+
+def _module(header: Header, parameters: Mapping[str, Tensor]) -> RegressionTransformer | AttentionOnlyTransformer:
+    if header.format == LANGUAGE_FORMAT:
+        return AttentionOnlyTransformer(AttentionOnlyConfig.from_dict(header.config), parameters)
+    return RegressionTransformer(RegressionConfig.from_dict(header.config), parameters)
+
+
+def _read(header: Header, prefix: str) -> dict[str, Tensor]:
+    try:
+        with safe_open(header.path, framework="pt", device="cpu") as file:
+            return {
+                name.removeprefix(prefix): file.get_tensor(name) for name in header.names if name.startswith(prefix)
+            }
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointRefused(f"{header.path.name}: damaged safetensors ({error})") from error
+
+
+def refuse_unusable(parameters: Mapping[str, Tensor], file: str) -> None:
+    """Weights must be floating point, of one dtype, and finite."""
+    for name, tensor in parameters.items():
+        if tensor.dtype not in _DTYPES:
+            raise CheckpointRefused(f"{file}: {name!r} holds {tensor.dtype}, expected floating point")
+        if not torch.isfinite(tensor).all():
+            raise CheckpointRefused(f"{file}: {name!r} holds a number that is not finite")
+    if len(kinds := {str(tensor.dtype) for tensor in parameters.values()}) > 1:
+        raise CheckpointRefused(f"{file}: weights of several dtypes {sorted(kinds)}, expected one")

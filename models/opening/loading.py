@@ -1,0 +1,146 @@
+"""Opening what a user points at: one entry for shipped names, files, families, directories and hub ids."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.constants import HF_HUB_CACHE
+
+from ...data.errors import CheckpointRefused, UsageError, nearest
+from ..own.attention_only import AttentionOnlyModel
+from ..regressors import TransformerRegressor
+from ..subject import Subject
+from .catalogue import HAIKU, LAYOUTS, MAX_JSON, TL_LEGACY, find, parse_json, read_header, shipped
+from .checkpoint import open_member
+from .haiku import open_haiku
+from .layouts import open_declared
+from .safe_files import PICKLED, read_tensors
+from .tl_legacy import open_tl_legacy
+
+OfFile = TransformerRegressor | AttentionOnlyModel
+_WEIGHTS = {".safetensors", ".npz", *PICKLED}
+
+
+def load(
+    model: str | Path,
+    revision: str | None = None,
+    *,
+    layout: str | Mapping[str, Any] | None = None,
+    model_config: str | Path | Mapping[str, Any] | None = None,
+    model_args: Mapping[str, Any] | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Subject:
+    """Open one checkpoint: a shipped name, a `.safetensors` of ours, any other file in a declared layout, a directory
+    saved by `save_pretrained`, or a hub id that the local cache holds. Nothing is ever fetched.
+
+    In a family (several seeds and steps) `revision` chooses, e.g. "seed3-step1000"; without one, the first seed's last
+    step is opened, and `source.revision` says which that is. Of a hub id it is a branch, a commit or a training step.
+    `layout` is a name (`mesascope list layouts`), a `.toml` that declares one, or the tables of such a file;
+    `model_config`, a JSON file or a mapping, and `model_args`, which win over it, are the facts that the weights do not
+    say. `dtype` defaults to the checkpoint's own.
+
+    Raises CheckpointRefused for anything missing, damaged or not understood, UsageError for a revision, layout or
+    model argument that does not exist.
+    """
+    how: dict[str, Any] = {"layout": layout, "model_config": model_config, "model_args": model_args}
+    return load_all(model, revision, **how, device=device, dtype=dtype)[0]
+
+
+def load_all(
+    model: str | Path,
+    revision: str | None = None,
+    *,
+    layout: str | Mapping[str, Any] | None = None,
+    model_config: str | Path | Mapping[str, Any] | None = None,
+    model_args: Mapping[str, Any] | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> list[Subject]:
+    """Open every checkpoint that `model` and `revision` name: all seeds of a family, say, or all their steps."""
+    if _pretrained(str(model)):
+        if layout or model_config or model_args:
+            raise UsageError(f"{model}: its own config.json says how it is read; expected no --layout, no --model-args")
+        return [_open_pretrained(str(model), revision, device, dtype)]
+    path = find(str(model))
+    layout = layout or _layout_by_ending(path)
+    if isinstance(layout, str) and layout not in LAYOUTS and not layout.endswith(".toml"):
+        raise UsageError(f"layout {layout!r} is neither a .toml nor known; {nearest(layout, LAYOUTS)}")
+    if layout == "mesascope":
+        if model_args or model_config:
+            raise UsageError(f"--model-args: {path.name} carries its own configuration; expected none")
+        header = read_header(path)
+        members = header.select(revision) or (None,)
+        given = None if str(model) in shipped() else str(model)
+        subjects: list[OfFile] = [open_member(header, member, path.stem, given) for member in members]
+    else:
+        if revision is not None:
+            raise UsageError(f"revision {revision!r}: {path.name} holds a single checkpoint")
+        subjects = [_open_foreign(path, layout, {**_read_config(model_config), **(model_args or {})}, str(model))]
+    for subject in subjects:
+        subject.module.to(device=device, dtype=dtype)
+    return list(subjects)
+
+
+def _pretrained(model: str) -> bool:
+    """Whether a directory is meant, or a hub id: `owner/name`, or the bare name of what the cache holds."""
+    if model in shipped() or os.path.isfile(model):
+        return False
+    if os.path.isdir(model):
+        return True
+    if not re.fullmatch(r"[\w.-]+(?:/[\w.-]+)?", model) or model.startswith(".") or Path(model).suffix in _WEIGHTS:
+        return False
+    return "/" in model or (Path(HF_HUB_CACHE) / f"models--{model}").is_dir()
+
+
+def _open_pretrained(
+    model: str, revision: str | None, device: str | torch.device, dtype: torch.dtype | None
+) -> Subject:
+    from .pretrained import open_directory, open_hub  # transformers takes seconds to import
+
+    if not os.path.isdir(model):
+        return open_hub(model, revision, device=device, dtype=dtype)
+    if revision is not None:
+        raise UsageError(f"revision {revision!r}: {model} is a directory, which holds a single checkpoint")
+    return open_directory(model, device=device, dtype=dtype)
+
+
+def _layout_by_ending(path: Path) -> str:
+    if path.suffix in PICKLED:
+        names = sorted(read_tensors(path))  # refused here, and named, when it is no state dict at all
+        raise CheckpointRefused(
+            f"{path.name}: a state dict (first name: {names[0]!r:.80}); say how its names are to be read with --layout:"
+            f" {TL_LEGACY}, or a .toml that declares it"
+        )
+    return HAIKU if path.suffix == ".npz" else "mesascope"
+
+
+def _open_foreign(path: Path, layout: str | Mapping[str, Any], facts: Mapping[str, Any], given: str) -> OfFile:
+    if layout == HAIKU:
+        return open_haiku(path, facts, given)
+    if layout == TL_LEGACY:
+        return open_tl_legacy(path, facts, given)
+    return open_declared(path, layout, facts, given)
+
+
+def _read_config(config: str | Path | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The facts of --model-config."""
+    if config is None or isinstance(config, Mapping):
+        return config or {}
+    path = Path(config)
+    try:
+        if path.stat().st_size > MAX_JSON:
+            raise UsageError(f"{path}: a configuration of {path.stat().st_size} bytes; expected at most {MAX_JSON}")
+        values = parse_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected a JSON object")
+    return values

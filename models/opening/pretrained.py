@@ -1,0 +1,289 @@
+"""Opening directories saved by `save_pretrained`, and hub models from the local cache: strictly, offline, without code.
+
+transformers itself loads a file in which every tensor was renamed, and says nothing. So the tensors are read here, by
+readers that execute nothing, compared with what the configuration asks for, handed over, and looked at once more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightConverter
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+from transformers.utils import logging
+
+from ...data.errors import CheckpointRefused, UsageError, nearest
+from ..hugging_face.subject import HuggingFaceModel, facts_of, identifying, untested
+from ..subject import Source
+from ..weights import weights_sha256
+from .catalogue import HUGGING_FACE
+from .in_memory import NO_TOKENIZER
+from .own_pass import check_unfamiliar
+from .safe_files import read_tensors
+from .shards import Directory, bound_layers, read_directory
+from .tokenizer_files import digest_of_files, open_tokenizer
+
+# buffers that older versions stored beside the parameters, and that are worked out today
+_BUFFERS = re.compile(
+    r"(?:.*\.)?(?:attn\.(?:masked_)?bias|attention\.(?:masked_)?bias|rotary_emb\.inv_freq|position_ids|token_type_ids)"
+)
+_OTHER_HEADS = re.compile(r"bert\.pooler\..*|cls\.seq_relationship\..*")  # of BERT's second training task
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class _Match:
+    """A file's tensors under the model's names, and what there is to say of the rest."""
+
+    tensors: Mapping[str, Tensor]
+    missing_head: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def open_directory(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    revision: str | None = None,
+    commit: str | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> HuggingFaceModel:
+    """A directory saved by `save_pretrained`. `dtype` defaults to the checkpoint's own.
+
+    Raises CheckpointRefused for anything missing, surplus, mis-shaped, of another type, not finite, or outside the
+    directory. A head that is not in the file is named in the subject's notes, and its logits are refused.
+    """
+    folder = Path(path)
+    with _quiet(), _naming(name or folder.name, folder):
+        directory = read_directory(folder)
+        stored = _read(directory)
+        bound_layers(directory.config, len(stored))
+        kind, config = _architecture(directory.config)
+        empty = _empty(kind, config)
+        match = _match(empty, stored)
+        own = _common_dtype(match)
+        with ThreadPoolExecutor(max_workers=1) as beside:  # the digest reads every byte, and needs no Python for it
+            digest = beside.submit(weights_sha256, identifying(empty, match.tensors))
+            _refuse_non_finite(match.tensors)
+            module = _fill(kind, config, match, own)
+            tokenizer = open_tokenizer(folder)
+    notes = (*match.notes, *untested(config))
+    if tokenizer is None:
+        notes += (NO_TOKENIZER,)
+    source = Source(
+        name or folder.name,
+        layout=HUGGING_FACE,
+        revision=revision,
+        path=None if name else str(path),
+        commit=commit,
+        weights_sha256=digest.result(),
+        facts=facts_of(module, tokenizer, None if tokenizer is None else digest_of_files(folder)),
+        notes=notes,
+    )
+    module.to(device=torch.device(device), dtype=dtype or own)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    no_head = f"the checkpoint has no {match.missing_head[0]!r}" if match.missing_head else None
+    subject = HuggingFaceModel(module, source, tokenizer, no_head)
+    check_unfamiliar(subject)
+    return subject
+
+
+def open_hub(
+    model: str,
+    revision: str | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> HuggingFaceModel:
+    """A hub model from the local cache; nothing is fetched. A bare number is a training step: "1000" for "step1000"."""
+    revision = f"step{revision}" if revision is not None and revision.isdecimal() else revision
+    snapshot = _cached(model, revision)
+    return open_directory(snapshot, name=model, revision=revision, commit=snapshot.name, device=device, dtype=dtype)
+
+
+def cached_revisions(model: str) -> list[str]:
+    """The revisions of a hub model that the local cache holds."""
+    refs = _repository(model) / "refs"
+    return sorted(str(path.relative_to(refs)) for path in refs.rglob("*") if path.is_file())
+
+
+def _repository(model: str) -> Path:
+    from huggingface_hub import constants
+
+    if not re.fullmatch(r"[\w.-]+(?:/[\w.-]+)?", model) or ".." in model:
+        raise CheckpointRefused(f"{model}: neither a directory nor a hub id like owner/name")
+    return Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
+
+
+def _cached(model: str, revision: str | None) -> Path:
+    """The snapshot's directory in the hub cache."""
+    repository, wanted = _repository(model), revision or "main"
+    ref = repository / "refs" / wanted
+    known = cached_revisions(model)
+    fetch = f"hf download {model}" + (f" --revision {revision}" if revision else "")
+    if not known and not (repository / "snapshots").is_dir():
+        raise CheckpointRefused(f"{model}: neither a directory nor in the local hub cache; fetch it with `{fetch}`")
+    commit = ref.read_text(encoding="utf-8").strip() if wanted in known else wanted
+    if not re.fullmatch(r"[0-9a-zA-Z]+", commit) or not (repository / "snapshots" / commit).is_dir():
+        raise UsageError(f"{model}: revision {wanted!r} is not in the local cache; {nearest(wanted, known)}; `{fetch}`")
+    return repository / "snapshots" / commit
+
+
+def _read(directory: Directory) -> dict[str, Tensor]:
+    files = directory.pickles or tuple(sorted({stored.file for stored in directory.tensors.values()}))
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        for name, tensor in read_tensors(file).items():
+            if name in tensors:
+                raise CheckpointRefused(f"{file.name}: {name!r} is in another file too")
+            tensors[name] = tensor
+    return tensors
+
+
+def _architecture(values: Mapping[str, Any]) -> tuple[type[PreTrainedModel], Any]:
+    """The class that predicts tokens, and its configuration."""
+    model_type = values["model_type"]
+    if model_type not in CONFIG_MAPPING:
+        raise CheckpointRefused(f"config.json: model_type {model_type!r}; {nearest(model_type, CONFIG_MAPPING)}")
+    try:
+        config = CONFIG_MAPPING[model_type].from_dict(dict(values))
+    except Exception as error:  # each family checks its own values, and raises as it likes
+        raise CheckpointRefused(f"config.json: {_one_line(error)}") from error
+    kinds = [
+        mapping[type(config)]
+        for mapping in (MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING)
+        if type(config) in mapping
+    ]
+    if not kinds:
+        raise CheckpointRefused(f"config.json: {model_type!r} does not predict tokens")
+    named = [kind for kind in kinds if getattr(kind, "__name__", "") in (values.get("architectures") or ())]
+    return cast(type[PreTrainedModel], (named or kinds)[0]), config
+
+
+def _empty(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
+    """The model without memory: names and shapes alone, whatever the configuration claims."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return kind(config)
+    except Exception as error:
+        raise CheckpointRefused(f"config.json: {_one_line(error)}") from error
+
+
+def _match(empty: PreTrainedModel, stored: Mapping[str, Tensor]) -> _Match:
+    """Every tensor that the model needs, and no other, in its shape and of floating point."""
+    expected, prefix = empty.state_dict(), f"{empty.base_model_prefix}."
+    tensors = _renamed(empty, stored, prefix, expected)
+    notes = [f"not used: {name}" for name in sorted(tensors) if _OTHER_HEADS.fullmatch(name) and name not in expected]
+    for name in sorted(set(tensors) - set(expected)):
+        if not _BUFFERS.fullmatch(name) and not _OTHER_HEADS.fullmatch(name):
+            raise CheckpointRefused(f"surplus tensor {name!r}: {type(empty).__name__} has none of that name")
+    missing = _missing(empty, tensors, expected)
+    if inner := [name for name in missing if name.startswith(prefix)]:
+        raise CheckpointRefused(f"{len(missing)} tensors are missing, {inner[0]!r} among them")
+    tensors = {name: tensor for name, tensor in tensors.items() if name in expected}
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointRefused(f"{name!r} has shape {list(tensor.shape)}, expected {list(expected[name].shape)}")
+        if not tensor.is_floating_point() or tensor.element_size() < 2:
+            raise CheckpointRefused(f"{name!r} holds {tensor.dtype}, expected floating point")
+    notes += [f"no head in the checkpoint ({name} is missing): no logits" for name in missing[:1]]
+    return _Match(tensors, tuple(missing), tuple(notes))
+
+
+def _renamed(
+    empty: PreTrainedModel, stored: Mapping[str, Tensor], prefix: str, expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The file's tensors under today's names: each family renamed some, and base models were saved without prefix."""
+    found: dict[str, Tensor] = {}
+    transforms = get_model_conversion_mapping(empty)
+    bare = not any(name.startswith(prefix) for name in stored)
+    for old, tensor in stored.items():
+        name = old
+        for transform in transforms:
+            name, matched = transform.rename_source_key(name)
+            if matched and isinstance(transform, WeightConverter):
+                raise CheckpointRefused(f"{old!r} has to be converted; save the model again with save_pretrained")
+        name = prefix + name if bare and name not in expected else name
+        if name in found:
+            raise CheckpointRefused(f"two tensors mean {name!r}")
+        found[name] = tensor
+    return found
+
+
+def _missing(empty: PreTrainedModel, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """What the file does not hold. Of tensors that are tied, one is enough."""
+    tied = dict(getattr(empty, "all_tied_weights_keys", None) or {})
+    partners = {**tied, **{source: target for target, source in tied.items()}}
+    return [name for name in expected if name not in tensors and partners.get(name) not in tensors]
+
+
+def _refuse_non_finite(tensors: Mapping[str, Tensor]) -> None:
+    """By pieces: a mask of the whole would cost another copy of it. A finite sum has finite terms."""
+    for name, tensor in tensors.items():
+        for piece in tensor.reshape(-1).split(_CHUNK):
+            if not torch.isfinite(piece.sum()) and not torch.isfinite(piece).all():
+                raise CheckpointRefused(f"{name!r} holds a number that is not finite")
+
+
+def _common_dtype(match: _Match) -> torch.dtype:
+    """The dtype that most numbers have: some checkpoints keep their norms in a wider one."""
+    counts: dict[torch.dtype, int] = {}
+    for tensor in match.tensors.values():
+        counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel()
+    return max(counts, key=lambda dtype: counts[dtype])
+
+
+def _fill(kind: type[PreTrainedModel], config: Any, match: _Match, dtype: torch.dtype) -> PreTrainedModel:
+    """The model with the file's tensors in it, compared with them once more."""
+    try:
+        with torch.random.fork_rng(devices=[]):  # a missing head is drawn, and then refused
+            module = kind.from_pretrained(
+                None, config=config, state_dict=dict(match.tensors), dtype=dtype, local_files_only=True
+            )
+    except Exception as error:
+        raise CheckpointRefused(f"transformers does not load it ({_one_line(error)})") from error
+    state = module.state_dict()
+    for name, tensor in match.tensors.items():
+        if state[name].data_ptr() != tensor.data_ptr() and not torch.equal(state[name], tensor.to(dtype)):
+            raise CheckpointRefused(f"{name!r} is not what the model would compute with: it is tied elsewhere")
+    return module
+
+
+@contextmanager
+def _naming(name: str, folder: Path) -> Iterator[None]:
+    """Refusals name the directory, whichever of its files they speak of."""
+    try:
+        yield
+    except CheckpointRefused as error:
+        if str(folder) in str(error):
+            raise
+        raise CheckpointRefused(f"{name}: {error}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers reports what is checked here; its settings are the caller's."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(50)  # CRITICAL
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,0 +1,1 @@
+"""Transformers of our own: in-context regression, and attention-only language models."""

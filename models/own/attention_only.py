@@ -1,0 +1,289 @@
+"""Our own small transformer over tokens: attention only, or with MLPs where `d_mlp` says so.
+
+For a layer with states h [batch, pos, d_model], row convention, norm() the layer norm or nothing:
+
+    q, k, v = norm(h) W_Q + b_Q, …           then q and k are turned, where positions are rotary
+    h <- h + softmax(q k^T / attention_scale) v W_O + b_O
+    h <- h + act(norm(h) W_in + b_in) W_out + b_out          where there are MLPs
+    logits = norm(h) W_U + b_U               after the last layer
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from einops import einsum
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ...data.errors import CheckpointRefused
+from ..attention import masked_scores
+from ..language_model import LanguageModel, LanguageModelShape
+from ..norms import Norm
+from ..rotary import Rotary
+from ..subject import Source
+from ..taps import Taps
+from ..weights import AttentionWeights
+from .config import check_shapes, read_config
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": nn.functional.relu,
+    "gelu": nn.functional.gelu,
+    "gelu_tanh": partial(nn.functional.gelu, approximate="tanh"),
+    "silu": nn.functional.silu,
+}
+
+
+@dataclass(frozen=True)
+class AttentionOnlyConfig:
+    """Everything about the transformer that its weights do not say, beside their shapes.
+
+    d_vocab, n_ctx:      tokens known, and the longest sequence
+    n_heads, d_head:     heads, and width of queries, keys and values
+    d_mlp:               hidden width of the MLPs; None: there are none
+    activation:          of the MLPs
+    norm:                "layer": layer norm before attention, MLP and unembedding; "none"
+    norm_eps:            added to the variance
+    positions:           "learned" and "sinusoidal" are added to the embeddings, "rotary" turns q and k
+    rotary_width:        dimensions of a head that are turned; None: all
+    rotary_base:         of the frequencies
+    rotary_interleaved:  neighbouring dimensions are pairs, otherwise those half a width apart
+    attention_scale:     scores are divided by it; None: by the root of d_head
+    causal:              a token sees itself and those before it; otherwise all
+    """
+
+    d_vocab: int
+    n_ctx: int
+    d_model: int
+    n_layers: int
+    n_heads: int
+    d_head: int
+    d_mlp: int | None = None
+    activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu"
+    norm: Literal["layer", "none"] = "layer"
+    norm_eps: float = 1e-5
+    positions: Literal["learned", "sinusoidal", "rotary", "none"] = "learned"
+    rotary_width: int | None = None
+    rotary_base: float = 10_000.0
+    rotary_interleaved: bool = False
+    attention_scale: float | None = None
+    causal: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("d_vocab", "n_ctx", "d_model", "n_layers", "n_heads", "d_head", "d_mlp"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}, expected at least 1")
+        for name in ("norm_eps", "rotary_base", "attention_scale"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}, expected a positive number")
+        width = self.turned
+        if self.positions == "rotary" and (width % 2 or not 2 <= width <= self.d_head):
+            raise CheckpointRefused(f"config: {width} rotary dimensions, expected an even number up to {self.d_head}")
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise CheckpointRefused(f"config: d_model = {self.d_model}, expected an even one for sinusoidal positions")
+
+    @property
+    def turned(self) -> int:
+        """Dimensions of a head that rotary positions turn."""
+        return self.d_head if self.rotary_width is None else self.rotary_width
+
+    @property
+    def scale(self) -> float:
+        """Factor on the scores."""
+        return 1 / (math.sqrt(self.d_head) if self.attention_scale is None else self.attention_scale)
+
+    @property
+    def rotary(self) -> Rotary | None:
+        if self.positions != "rotary":
+            return None
+        return Rotary(Rotary.of_base(self.rotary_base, self.turned).frequencies, self.rotary_interleaved)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every parameter with the shape it must have."""
+        layers, heads, d_model = self.n_layers, self.n_heads, self.d_model
+        shapes: dict[str, tuple[int, ...]] = {"W_E": (self.d_vocab, d_model)}
+        if self.positions == "learned":
+            shapes["W_pos"] = (self.n_ctx, d_model)
+        for role in "QKV":
+            shapes |= {f"W_{role}": (layers, heads, d_model, self.d_head), f"b_{role}": (layers, heads, self.d_head)}
+        shapes |= {"W_O": (layers, heads, self.d_head, d_model), "b_O": (layers, d_model)}
+        norms: dict[str, tuple[int, ...]] = {"ln1": (layers, d_model), "ln_final": (d_model,)}
+        if self.d_mlp is not None:
+            shapes |= {"W_in": (layers, d_model, self.d_mlp), "b_in": (layers, self.d_mlp)}
+            shapes |= {"W_out": (layers, self.d_mlp, d_model), "b_out": (layers, d_model)}
+            norms["ln2"] = (layers, d_model)
+        if self.norm == "layer":
+            shapes |= {f"{name}_{part}": shape for name, shape in norms.items() for part in ("scale", "offset")}
+        return shapes | {"W_U": (d_model, self.d_vocab), "b_U": (self.d_vocab,)}
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AttentionOnlyConfig:
+        return read_config(cls, values)
+
+
+class AttentionOnlyTransformer(nn.Module):
+    """The transformer as an `nn.Module`, differentiable. Parameters: as `AttentionOnlyConfig.shapes` names them."""
+
+    W_E: Tensor
+    W_U: Tensor
+    b_U: Tensor
+    W_O: Tensor
+    b_O: Tensor
+
+    def __init__(self, config: AttentionOnlyConfig, parameters: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        check_shapes(parameters, config.shapes)
+        for name in config.shapes:
+            self.register_parameter(name, nn.Parameter(parameters[name], requires_grad=False))
+        self.config = config
+
+    def forward(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
+        return self.unembed(self.states(tokens, Taps(None, None)))
+
+    def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
+        return state @ self.W_U + self.b_U
+
+    def states(self, tokens: Int[Tensor, "batch pos"], tap: Taps) -> Float[Tensor, "batch pos d_model"]:
+        """States after the final norm; `tap` is called at every site on the way."""
+        h = tap("embed", 0, self.W_E[tokens])
+        if (added := self._positions(tokens.shape[1])) is not None:
+            h = h + added
+        for layer in range(self.config.n_layers):
+            h = tap("resid_pre", layer, h)
+            h = h + tap("attn_out", layer, self._attention(self.norm("ln1", layer)(h), layer, tap))
+            if self.config.d_mlp is not None:
+                h = tap("resid_mid", layer, h)
+                h = h + tap("mlp_out", layer, self._mlp(self.norm("ln2", layer)(h), layer))
+            h = tap("resid_post", layer, h)
+        h = tap("final", 0, h)
+        return tap("final_norm", 0, self.norm("ln_final")(h))
+
+    def _positions(self, n: int) -> Float[Tensor, "pos d_model"] | None:
+        """What is added to the embeddings."""
+        if self.config.positions == "learned":
+            return self.get_parameter("W_pos")[:n]
+        if self.config.positions == "sinusoidal":
+            return sinusoidal(n, self.config.d_model).to(self.W_E)
+        return None
+
+    def _attention(self, x: Tensor, layer: int, tap: Taps) -> Float[Tensor, "batch pos d_model"]:
+        q, k, v = (tap(site, layer, self._project(x, site.upper(), layer)) for site in ("q", "k", "v"))
+        if (rotary := self.config.rotary) is not None:
+            positions = torch.arange(x.shape[1], device=x.device)
+            q, k = rotary.rotate(q, positions), rotary.rotate(k, positions)
+        scale, causal = self.config.scale, self.config.causal
+        z = tap.attention(layer, q, k, v, (scale, causal, None, None))
+        if tap.wants("pattern"):
+            z = tap("pattern", layer, masked_scores(q, k, scale, causal).softmax(dim=-1)) @ v
+        elif z is None:
+            z = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale)
+        z = tap("z", layer, z)
+        out = einsum(z, self.W_O[layer], "batch head pos d_head, head d_head d_model -> batch pos d_model")
+        return out + self.b_O[layer]
+
+    def _project(self, x: Tensor, role: str, layer: int) -> Float[Tensor, "batch head pos d_head"]:
+        W, b = self.get_parameter(f"W_{role}")[layer], self.get_parameter(f"b_{role}")[layer]
+        return einsum(x, W, "batch pos d_model, head d_model d_head -> batch head pos d_head") + b[:, None]
+
+    def _mlp(self, x: Tensor, layer: int) -> Float[Tensor, "batch pos d_model"]:
+        W_in, b_in, W_out, b_out = (self.get_parameter(name)[layer] for name in ("W_in", "b_in", "W_out", "b_out"))
+        return _ACTIVATIONS[self.config.activation](x @ W_in + b_in) @ W_out + b_out
+
+    def norm(self, name: str, layer: int | None = None) -> Norm:
+        """ln1, ln2 or ln_final."""
+        if self.config.norm == "none":
+            return Norm()
+        scale, offset = (self.get_parameter(f"{name}_{part}") for part in ("scale", "offset"))
+        if layer is not None:
+            scale, offset = scale[layer], offset[layer]
+        return Norm("layer", scale, offset, self.config.norm_eps)
+
+
+class AttentionOnlyModel(LanguageModel):
+    """An `AttentionOnlyTransformer` under examination."""
+
+    def __init__(self, module: AttentionOnlyTransformer, source: Source, tokenizer: Any | None = None) -> None:
+        config = module.config
+        self.module = module
+        self.source = source
+        self.tokenizer = tokenizer
+        self.packages = () if tokenizer is None else ("tokenizers",)
+        self.shape = LanguageModelShape(
+            n_layers=config.n_layers,
+            n_heads=config.n_heads,
+            n_kv_heads=config.n_heads,
+            d_model=config.d_model,
+            d_head=config.d_head,
+            d_vocab=config.d_vocab,
+            n_ctx=config.n_ctx,
+            causal=config.causal,
+            positions=config.positions,
+        )
+
+    @property
+    def config(self) -> AttentionOnlyConfig:
+        return self.module.config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.module.W_E.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.W_E.device
+
+    def weights(self, folded: bool = False) -> AttentionWeights:
+        part = {name: parameter.detach() for name, parameter in self.module.named_parameters()}
+        weights = AttentionWeights(
+            W_Q=part["W_Q"],
+            W_K=part["W_K"],
+            W_V=part["W_V"],
+            W_O=part["W_O"],
+            b_Q=part["b_Q"],
+            b_K=part["b_K"],
+            b_V=part["b_V"],
+            b_O=part["b_O"],
+            folded=folded,
+            rotary=self.config.rotary,
+        )
+        if not folded or self.config.norm == "none":
+            return weights
+        return weights.with_norm_folded(part["ln1_scale"], part["ln1_offset"])
+
+    def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
+        return self.module.states(tokens, taps)
+
+    def attention_input(
+        self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
+    ) -> Float[Tensor, "batch pos d_model"]:
+        norm = self.module.norm("ln1", layer)
+        return norm.plain()(resid_pre) if folded else norm(resid_pre)
+
+    @property
+    def final_norm(self) -> Norm:
+        return self.module.norm("ln_final")
+
+    def embedding(self) -> Float[Tensor, "d_vocab d_model"]:
+        return self.module.W_E.detach()
+
+    def unembedding(self) -> Float[Tensor, "d_model d_vocab"]:
+        return self.module.W_U.detach()
+
+    def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
+        return self.module.unembed(state)
+
+
+def sinusoidal(n: int, width: int) -> Float[Tensor, "pos width"]:
+    """Sines in even dimensions, cosines in odd ones (Vaswani et al. 2017, arXiv 1706.03762, section 3.5); float64."""
+    frequencies = Rotary.of_base(10_000.0, width).frequencies
+    angles = torch.arange(n, dtype=torch.float64)[:, None] * frequencies
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)

@@ -1,0 +1,256 @@
+"""The in-context regression transformer of von Oswald et al. 2023 (arXiv 2212.07677, appendix A; code `attn.py`).
+
+For a layer with tokens h [task, token, d_model], row convention:
+
+    q = h W_Q,  k = c W_K,  v = c W_V        c: the context tokens (all but the query, unless `query_in_context`)
+    h <- h + dampening * (q k^T) v W_O       linear attention has no scale, no mask, no 1/N; softmax has 1/sqrt(d_head)
+    h <- clip(h, ±activation_clip)           where a clip is set, on every token
+    y_hat = -h[query, y slot]                the read-out, after any layer, carries a minus sign
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...data.errors import CheckpointRefused
+from ..attention import linear_attention, linear_pattern, softmax_pattern
+from ..subject import Edit, Reduce, Site, Trace
+from ..weights import AttentionWeights
+from .config import check_shapes, read_config
+
+LAYER_NORM_EPS = 1e-5
+MAX_LAYERS = 10_000
+ROLES = ("W_Q", "W_K", "W_V", "W_O")
+Tap = Callable[[Site, int, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class RegressionConfig:
+    """Everything about the transformer that its weights do not say, beside their shapes.
+
+    d_in, d_out:       widths of x and y; d_model = d_in + d_out
+    n_layers:          how often attention is applied
+    tied:              one set of weights for every layer ("recurrent")
+    n_heads, d_head:   heads, and width of queries, keys and values
+    softmax:           softmax attention scaled by 1/sqrt(d_head); otherwise linear, unscaled
+    layer_norm:        pre-attention layer norm (before every layer when tied, before all but the first when not)
+    dampening:         factor on every update
+    activation_clip:   element-wise clip after each layer; None: none
+    target_only:       attention updates the y slots only
+    query_in_context:  the query token is a key and value too
+    """
+
+    d_in: int
+    d_out: int = 1
+    n_layers: int = 1
+    tied: bool = True
+    n_heads: int = 1
+    d_head: int = 11
+    softmax: bool = False
+    layer_norm: bool = False
+    dampening: float = 1.0
+    activation_clip: float | None = None
+    target_only: bool = False
+    query_in_context: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("d_in", "d_out", "n_layers", "n_heads", "d_head"):
+            if getattr(self, name) < 1:
+                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}, expected at least 1")
+        if self.n_layers > MAX_LAYERS:  # tied layers cost a file nothing, and a run everything
+            raise CheckpointRefused(f"config: n_layers = {self.n_layers}, expected at most {MAX_LAYERS}")
+        if self.activation_clip is not None and not self.activation_clip > 0:
+            raise CheckpointRefused(f"config: activation_clip = {self.activation_clip}, expected a positive number")
+
+    @property
+    def d_model(self) -> int:
+        return self.d_in + self.d_out
+
+    @property
+    def n_blocks(self) -> int:
+        """Distinct sets of attention weights."""
+        return 1 if self.tied else self.n_layers
+
+    @property
+    def n_norms(self) -> int:
+        """Distinct layer norms: an untied stack has none before its first layer."""
+        return self.layer_norm * (1 if self.tied else self.n_layers - 1)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every parameter with the shape it must have."""
+        into = (self.n_blocks, self.n_heads, self.d_model, self.d_head)
+        out_of = (self.n_blocks, self.n_heads, self.d_head, self.d_model)
+        shapes: dict[str, tuple[int, ...]] = {"W_Q": into, "W_K": into, "W_V": into, "W_O": out_of}
+        if self.n_norms:
+            shapes |= {"ln_scale": (self.n_norms, self.d_model), "ln_offset": (self.n_norms, self.d_model)}
+        return shapes
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RegressionConfig:
+        """Check every key and type: an attribute that is not understood is an error that names it."""
+        return read_config(cls, values)
+
+
+class RegressionTransformer(nn.Module):
+    """The transformer as an `nn.Module`; `forward` returns the query's prediction, `run` watches and edits by name.
+
+    Parameters: W_Q, W_K, W_V [block, head, d_model, d_head], W_O [block, head, d_head, d_model], and with layer norm
+    ln_scale, ln_offset [norm, d_model]. Tied layers share block 0.
+    """
+
+    W_Q: Tensor
+    W_K: Tensor
+    W_V: Tensor
+    W_O: Tensor
+    ln_scale: Tensor
+    ln_offset: Tensor
+
+    def __init__(self, config: RegressionConfig, parameters: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        check_shapes(parameters, config.shapes)
+        for name in config.shapes:
+            self.register_parameter(name, nn.Parameter(parameters[name], requires_grad=False))
+        self.config = config
+
+    @classmethod
+    def from_products(
+        cls,
+        config: RegressionConfig,
+        KQ: Float[Tensor, "block head d_model d_model"],
+        PV: Float[Tensor, "block head d_model d_model"],
+    ) -> RegressionTransformer:
+        """A transformer with the given gauge-free products: W_Q = KQ, W_O = PV, W_K = W_V = identity.
+
+        Of linear attention only: softmax scores are divided by the root of d_head, which products do not know.
+        """
+        if config.softmax:
+            raise ValueError("softmax attention is not determined by its products: their scale is no gauge")
+        eye = torch.eye(config.d_model, dtype=KQ.dtype, device=KQ.device).expand_as(KQ).clone()
+        shape = {"n_heads": KQ.shape[1], "d_head": config.d_model}
+        config = RegressionConfig(**{**config.as_dict(), **shape})
+        return cls(config, {"W_Q": KQ, "W_K": eye, "W_V": eye.clone(), "W_O": PV})
+
+    def weights(self) -> AttentionWeights:
+        """Weights of every layer; a tied stack repeats its one block."""
+        repeat = self.config.n_layers if self.config.tied else 1
+        W_Q, W_K, W_V, W_O = (
+            weight.expand(repeat * weight.shape[0], -1, -1, -1)
+            for weight in (self.get_parameter(role).detach() for role in ROLES)
+        )
+        return AttentionWeights(W_Q, W_K, W_V, W_O)
+
+    def forward(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task d_out"]:
+        """Prediction for the query token after the last layer."""
+        return self.predict_layers(inputs)[-1]
+
+    def predict_layers(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "layer task d_out"]:
+        """The read-out -h[query, y slot] after each layer."""
+        return self._stack(inputs, tap=None)
+
+    def run(
+        self,
+        inputs: Float[Tensor, "task token feature"],
+        watch: Mapping[Site, Reduce] | None = None,
+        edit: Mapping[Site, Edit] | None = None,
+    ) -> Trace:
+        """One forward pass; each watched activation is reduced at once and dropped, each edited one replaced.
+
+        Shapes: resid_pre, attn_out, resid_post [task, token, d_model]; q, k, v, z [task, head, token, d_head] (k and v
+        without the query token); pattern [task, head, token, key], raw scores for linear attention. The output is the
+        prediction [task, d_out].
+        """
+        watch, edit = watch or {}, edit or {}
+        values: dict[Site, list[Any]] = {site: [] for site in watch}
+
+        def tap(site: Site, layer: int, activation: Tensor) -> Tensor:
+            if site in edit:
+                activation = edit[site](activation, layer)
+            if site in watch:
+                values[site].append(watch[site](activation, layer))
+            return activation
+
+        return Trace(self._stack(inputs, tap)[-1], values)
+
+    def _stack(self, inputs: Tensor, tap: Tap | None) -> Float[Tensor, "layer task d_out"]:
+        if inputs.shape[-1] != self.config.d_model:
+            raise ValueError(f"inputs are {inputs.shape[-1]} wide, the model expects {self.config.d_model}")
+        h, readouts = inputs, []
+        for layer in range(self.config.n_layers):
+            # only the query's read-out leaves the last layer; a watcher wants to see every token
+            last_row_only = tap is None and layer == self.config.n_layers - 1
+            h = self._layer(h, layer, tap or _pass, last_row_only)
+            readouts.append(-h[:, -1, self.config.d_in :])
+        return torch.stack(readouts)
+
+    def _layer(self, h: Tensor, layer: int, tap: Tap, last_row_only: bool) -> Tensor:
+        config = self.config
+        h = tap("resid_pre", layer, h)
+        x = self._norm(h, layer)
+        context = x if config.query_in_context else x[:, :-1]
+        if last_row_only:
+            h, x = h[:, -1:], x[:, -1:]
+        block = 0 if config.tied else layer
+        into_heads = "task pos d_model, head d_model d_head -> task head pos d_head"
+        q = tap("q", layer, einsum(x, self.W_Q[block], into_heads))
+        k = tap("k", layer, einsum(context, self.W_K[block], into_heads))
+        v = tap("v", layer, einsum(context, self.W_V[block], into_heads))
+        if config.softmax or tap is not _pass:
+            pattern = softmax_pattern(q, k) if config.softmax else linear_pattern(q, k)
+            z = tap("pattern", layer, pattern) @ v
+        else:
+            z = linear_attention(q, k, v)
+        z = tap("z", layer, z)
+        update = einsum(z, self.W_O[block], "task head pos d_head, head d_head d_model -> task pos d_model")
+        update = tap("attn_out", layer, update)
+        if config.target_only:
+            update = torch.cat([torch.zeros_like(update[..., : config.d_in]), update[..., config.d_in :]], dim=-1)
+        h = h + config.dampening * update
+        if config.activation_clip is not None:
+            h = h.clamp(-config.activation_clip, config.activation_clip)
+        return tap("resid_post", layer, h)
+
+    def _norm(self, h: Tensor, layer: int) -> Tensor:
+        norm = 0 if self.config.tied else layer - 1
+        if not self.config.layer_norm or norm < 0:
+            return h
+        return nn.functional.layer_norm(
+            h, (self.config.d_model,), self.ln_scale[norm], self.ln_offset[norm], LAYER_NORM_EPS
+        )
+
+
+def _pass(site: Site, layer: int, activation: Tensor) -> Tensor:
+    """The tap of a pass that nobody watches."""
+    return activation
+
+
+def initialise(config: RegressionConfig, scale: float, rng: torch.Generator) -> RegressionTransformer:
+    """A fresh transformer as the authors start theirs (haiku's VarianceScaling, fan-in, truncated normal).
+
+    Entries have variance scale / fan_in: a normal of std sqrt(scale / fan_in) / 0.8796 cut off at ±2 std. The authors'
+    scale is 0.002 / n_layers (the paper calls it a standard deviation; the code says variance). Layer norms start at 1
+    and 0. `rng` lives on the CPU, so that every device starts from the same weights.
+    """
+    parameters = {}
+    for name, shape in config.shapes.items():
+        if name in ROLES:
+            # W_O takes all heads at once: its fan-in is head x d_head, in the authors' [n_heads * d_head, d_model]
+            fan_in = config.n_heads * config.d_head if name == "W_O" else config.d_model
+            std = (scale / fan_in) ** 0.5 / 0.87962566103423978
+            weight = torch.empty(shape, dtype=torch.float64)
+            nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=rng)
+            parameters[name] = weight
+        else:
+            fill = torch.ones if name == "ln_scale" else torch.zeros
+            parameters[name] = fill(shape, dtype=torch.float64)
+    return RegressionTransformer(config, parameters)

@@ -1,0 +1,1 @@
+"""gd-alignment: does this model learn in context by gradient descent?"""

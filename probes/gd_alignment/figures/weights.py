@@ -1,0 +1,181 @@
+"""Figures of gd-alignment's weights: the trained products beside the constructed ones, and the path between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+
+from ...drawing import marks
+from ...drawing.marks import Look
+from .looks import CONTROLS, OTHER_SEED, TWINS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ...drawing.page import Page
+    from ...findings import Findings
+    from ...measure import Measure
+
+PRODUCTS = {"KQ": ("query entry", "key entry"), "PV": ("value entry", "output entry")}
+"""The two products of an attention head, and what their rows and columns are."""
+
+DIVERGING = "RdBu_r"
+MOST_ROWS = 8
+"""More heat maps below each other than fit on a page are not drawn."""
+
+
+# -- weights -----------------------------------------------------------------------------------------------------------
+
+
+def plot_product(matrix: np.ndarray, limit: float, ax: Axes, panel: str = "") -> pd.DataFrame:
+    """One product as a heat map, white at 0, between -limit and limit."""
+    if np.isnan(matrix).all():
+        return marks.say(ax, "alignment undefined", panel)
+    ax.imshow(matrix, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
+    last = len(matrix) - 1
+    ax.set_xticks([(last - 1) / 2, last], ["x", "y"])
+    ax.set_yticks([(last - 1) / 2, last], ["x", "y"])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(True)
+    return marks.frame(
+        {"panel": panel, "series": f"row {i}", "kind": "estimate", "at": j, "value": value}
+        for (i, j), value in np.ndenumerate(matrix)
+    )
+
+
+def weights_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
+    """Products of the trained weights after gauge alignment (KQ = W_Q W_K^T, PV = W_V W_O) beside the constructed ones;
+    layers that share their weights are shown once.
+    """
+    products = _products(findings.arrays)
+    if products is None:
+        return None
+    places = _places(products)
+    rows, versions = min(len(places), MOST_ROWS), len(products) // len(PRODUCTS)
+    panels = page.grid(rows, len(products), 0.6 + 1.05 * rows)
+    axes = np.array(panels, dtype=object).reshape(rows, len(PRODUCTS), versions)
+    tables = []
+    for k, product in enumerate(PRODUCTS):
+        stacks = {version: stack for (p, version), stack in products.items() if p == product}
+        tables.append(_block(page.figure, product, stacks, places[:rows], axes[:, k]))
+    notes = [f"the first {rows} of {len(places)} heads"] if len(places) > rows else []
+    if findings.arrays["KQ_aligned"].ndim == 5:
+        notes.append(f"the first of {len(findings.arrays['KQ_aligned'])} seeds")
+    if notes:
+        page.figure.suptitle(", ".join(notes), fontsize=8)
+    return marks.together(tables)
+
+
+def _block(
+    figure: Figure, product: str, stacks: Mapping[str, np.ndarray], places: Sequence[tuple[int, int, str]], axes: Any
+) -> pd.DataFrame:
+    """One product: trained and constructed side by side, a row a place, all in the same colours."""
+    limit = max(np.nanmax(np.abs(stack), initial=0.0) for stack in stacks.values()) or 1.0
+    row_label, column_label = PRODUCTS[product]
+    tables = []
+    for j, (version, stack) in enumerate(stacks.items()):
+        axes[0, j].set_title(f"{product}, {version}")
+        for i, (layer, head, place) in enumerate(places):
+            panel = " ".join([f"{product}, {version}", place]).strip()
+            tables.append(plot_product(stack[layer, head], limit, axes[i, j], panel))
+            if j > 0:
+                axes[i, j].set_yticks([])
+            else:
+                axes[i, j].set_ylabel(f"{place}\n{row_label}".strip())
+        axes[-1, j].set_xlabel(column_label)
+    colors = ScalarMappable(Normalize(-limit, limit), DIVERGING)
+    figure.colorbar(colors, ax=list(axes.flat), location="bottom", shrink=0.6, aspect=30, label="weight")
+    return marks.together(tables)
+
+
+def _products(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray] | None:
+    """(product, version) -> [layer head d_model d_model], of the first seed; None where none is aligned."""
+    versions = {"aligned": "trained", "gd": "GD", "gdpp": "GD++"}
+    held = [key for key in versions if all(f"{product}_{key}" in arrays for product in PRODUCTS)]
+    if "aligned" not in held or np.isnan(arrays["KQ_aligned"]).all():
+        return None
+    found = {(product, versions[key]): arrays[f"{product}_{key}"] for product in PRODUCTS for key in held}
+    # a family's report has a leading axis of seeds
+    return {place: stack[0] if stack.ndim == 5 else stack for place, stack in found.items()}
+
+
+def _places(products: Mapping[tuple[str, str], np.ndarray]) -> list[tuple[int, int, str]]:
+    """Layer, head and what to call them; a layer that is the first one again, as in tied models, is left out."""
+    n_layers, n_heads = (min(stack.shape[axis] for stack in products.values()) for axis in (0, 1))
+    layers = [
+        layer
+        for layer in range(n_layers)
+        if layer == 0 or not all(np.array_equal(stack[layer], stack[0]) for stack in products.values())
+    ]
+    if len(layers) * n_heads == 1:
+        return [(0, 0, "")]
+    heads = [f", head {head + 1}" if n_heads > 1 else "" for head in range(n_heads)]
+    return [(layer, head, f"layer {layer + 1}{called}") for layer in layers for head, called in enumerate(heads)]
+
+
+# -- the path between trained and constructed weights ------------------------------------------------------------------
+
+
+def plot_path(twin: str, measures: Mapping[str, Measure], ax: Axes) -> pd.DataFrame:
+    """Loss along the straight line from the trained weights (t = 0) to the twin's (t = 1), and along each control."""
+    name = f"loss_path_{twin}"
+    aligned = measures[name]
+    if not marks.has_number(aligned):
+        return marks.say(ax, aligned.message, name)
+    paths = {
+        key: (look, measures[key]) for key, look in _path_looks(twin).items() if marks.has_number(measures.get(key))
+    }
+    tables, handles = [], []
+    for key, (look, measure) in paths.items():
+        tables.append(marks.curve(measure, look, ax, panel=name, every=len(measure.values) - 1))
+        barrier = _number(measures.get(key.replace("loss_path", "barrier")))
+        handles.append(marks.line_key(replace(look, label=f"{look.label}: {barrier}")))
+    if marks.spans_decades(np.concatenate([measure.values for _, measure in paths.values()])):
+        marks.log_scale(ax, "y")
+    if words := marks.evidence([aligned]):
+        handles.append(marks.band_key(words))
+    ax.set_xticks([0, 0.5, 1], ["$t$ = 0\ntrained", "$t$ = 0.5", f"$t$ = 1\n{TWINS[twin].label}"], linespacing=0.9)
+    first, *_, last = ax.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
+    marks.legend_under(ax, handles, "barrier [95 % interval] of each path")
+    return marks.together(tables)
+
+
+def _path_looks(twin: str) -> dict[str, Look]:
+    """The aligned path, its controls, and the path between two seeds, by measure."""
+    controls = {f"loss_path_{twin}_{control}": look for control, look in CONTROLS.items()}
+    return (
+        {f"loss_path_{twin}": replace(TWINS[twin], label="aligned")} | controls | {"loss_path_other_seed": OTHER_SEED}
+    )
+
+
+def _number(measure: Measure | None) -> str:
+    if measure is None or not marks.has_number(measure):
+        return "undefined"
+    low, high = (float(bound) for bound in measure.interval)
+    interval = f" [{low:.2g}, {high:.2g}]" if np.isfinite(low) else ""
+    return f"{measure.estimate:.2g}{interval}"
+
+
+def path_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
+    """Loss along the straight line from the trained to the constructed weights after gauge alignment, and along its
+    controls; the barrier is the most by which a path exceeds the line between its ends. Bands: 95 % intervals.
+    """
+    measures = marks.last_step(findings.measures)
+    held = [twin for twin in TWINS if f"loss_path_{twin}" in measures]
+    twins = [twin for twin in held if marks.has_number(measures[f"loss_path_{twin}"])] or held[:1]
+    if not twins:
+        return None
+    width = page.style.page if len(twins) > 1 else page.style.column
+    axes = page.grid(1, len(twins), 3.1, width, sharey=True)
+    tables = [plot_path(twin, measures, ax) for twin, ax in zip(twins, axes, strict=True)]
+    axes[0].set_ylabel("loss (½ squared label)")
+    return marks.together(tables)

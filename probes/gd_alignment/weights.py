@@ -1,0 +1,195 @@
+"""Trained against constructed weights: gauge, distance, and the path between them.
+
+Everything is said in the products KQ = W_Q W_K^T and PV = W_V W_O (row convention). For linear attention KQ/β with
+PV·β is the same model for any β ≠ 0 (a gauge); the authors fix it by β = mean of KQ's first d diagonal entries, sign
+included. For softmax the scale of KQ is no gauge. Distances count live entries only: those that can reach the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ...models.own.regression_transformer import RegressionConfig, RegressionTransformer
+from ...models.regressors import TransformerRegressor
+from ...models.subject import NotApplicable, Subject
+
+PATH = tuple(i / 20 for i in range(21))
+"""Positions t of the interpolation: 0 is the trained model, 1 the constructed one."""
+NEAR_ZERO = 0.05
+"""β is undefined below this share of the diagonal's root mean square: it is then a difference of cancelling entries."""
+
+Products = Float[Tensor, "block head d_model d_model"]
+
+
+@dataclass(frozen=True)
+class WeightProducts:
+    """KQ and PV of each distinct block, float64 on the CPU, and the model around them."""
+
+    KQ: Products
+    PV: Products
+    config: RegressionConfig
+
+    @property
+    def single_head(self) -> bool:
+        return self.KQ.shape[1] == 1
+
+    def model(self, dtype: torch.dtype) -> RegressionTransformer:
+        """The network that has these products."""
+        return RegressionTransformer.from_products(self.config, self.KQ.to(dtype), self.PV.to(dtype))
+
+
+def products(subject: Subject) -> WeightProducts | NotApplicable:
+    """A subject's products, or why its weights cannot be set beside constructed ones."""
+    if not isinstance(subject, TransformerRegressor):
+        return NotApplicable("the subject shows no attention weights")
+    if subject.config.softmax:
+        return NotApplicable("constructed gradient descent is linear attention; under softmax the scale of KQ matters")
+    if subject.config.layer_norm:
+        return NotApplicable("layer norm has no counterpart in the constructed weights")
+    return of_module(subject.module)
+
+
+def of_module(module: RegressionTransformer) -> WeightProducts:
+    """Products of a linear-attention transformer's distinct blocks."""
+    W_Q, W_K, W_V, W_O = (getattr(module, name).detach().cpu().double() for name in ("W_Q", "W_K", "W_V", "W_O"))
+    return WeightProducts(W_Q @ W_K.mT, W_V @ W_O, module.config)
+
+
+def gauge(KQ: Float[Tensor, "block 1 d_model d_model"], d_in: int) -> Float[np.ndarray, " block"]:
+    """β of each block: the signed mean of the x part of KQ's diagonal; NaN where it is too near zero to divide by."""
+    diagonal = KQ[:, 0].diagonal(dim1=-2, dim2=-1)[:, :d_in].numpy()
+    beta = diagonal.mean(axis=1)
+    scale = np.sqrt(np.square(diagonal).mean(axis=1))
+    return np.where(np.abs(beta) > NEAR_ZERO * scale, beta, np.nan)
+
+
+def align(weights: WeightProducts) -> WeightProducts | NotApplicable:
+    """Single-head weights in the gauge where KQ's x diagonal has mean 1. Several heads: returned as they are.
+
+    The summed tensor of several heads, and the mixture of their update maps, do not depend on the gauge.
+    """
+    if not weights.single_head:
+        return weights
+    beta = gauge(weights.KQ, weights.config.d_in)
+    if np.isnan(beta).any():
+        blocks = ", ".join(f"L{i}" for i in np.flatnonzero(np.isnan(beta)))
+        return NotApplicable(f"the gauge is undefined: the mean of KQ's x diagonal is near zero ({blocks})")
+    factor = torch.from_numpy(beta)[:, None, None, None]
+    return replace(weights, KQ=weights.KQ / factor, PV=weights.PV * factor)
+
+
+@dataclass(frozen=True)
+class Live:
+    """Entries of KQ and PV that can change a prediction, block by block."""
+
+    KQ: Bool[Tensor, "block d_model d_model"]
+    PV: Bool[Tensor, "block d_model d_model"]
+
+
+def live_entries(config: RegressionConfig, query_label_set: bool = False) -> Live:
+    """Which entries can reach the output.
+
+    In the last application only the query's y slot is read: PV's y columns are live. In the first the query's y slot is
+    still 0 (unless the tasks set it), so with one layer KQ's y rows are dead; later it holds the running residual, and
+    context tokens always carry labels. With `target_only` PV's x columns write nowhere.
+    """
+    KQ = torch.ones(config.n_blocks, config.d_model, config.d_model, dtype=torch.bool)
+    PV = KQ.clone()
+    if config.n_layers == 1 and not query_label_set:
+        KQ[:, config.d_in :] = False
+    if config.n_layers == 1 or not config.tied:
+        PV[-1, :, : config.d_in] = False
+    if config.target_only:
+        PV[:, :, : config.d_in] = False
+    return Live(KQ, PV)
+
+
+def tensor_distance(a: WeightProducts, b: WeightProducts, live: Live) -> float:
+    """|Σ_h KQ_h ⊗ PV_h (a) - the same of b|_F / |b|_F over live entries of all blocks: free of the gauge.
+
+    The tensor, d_model⁴ entries, is never formed: Σ_h σ_h u_h v_h^T has the Frobenius norm of R_u diag(σ) R_v^T, where
+    R are the triangular factors of the stacked u and v. (Traces of Gram matrices say the same with half the digits.)
+    """
+    difference = reference = 0.0
+    for block in range(a.KQ.shape[0]):
+        masks = live.KQ[block], live.PV[block]
+        ours, theirs = ((w.KQ[block] * masks[0], w.PV[block] * masks[1]) for w in (a, b))
+        sign = torch.tensor([1.0] * len(ours[0]) + [-1.0] * len(theirs[0]), dtype=torch.float64)
+        difference += _outer_sum_norm(torch.cat([ours[0], theirs[0]]), torch.cat([ours[1], theirs[1]]), sign) ** 2
+        reference += _outer_sum_norm(*theirs, torch.ones(len(theirs[0]), dtype=torch.float64)) ** 2
+    return float(np.sqrt(difference / reference))
+
+
+def _outer_sum_norm(u: Tensor, v: Tensor, sign: Tensor) -> float:
+    factors = (torch.linalg.qr(rearrange(w, "head row column -> (row column) head")).R for w in (u, v))
+    R_u, R_v = factors
+    return float(torch.linalg.norm((R_u * sign) @ R_v.mT))
+
+
+def relative_distance(
+    a: Products, b: Products, mask: Bool[Tensor, "block d_model d_model"]
+) -> Float[np.ndarray, " block"]:
+    """|a - b|_F / |b|_F over the masked entries of aligned single-head products, block by block.
+
+    The reference is the whole of b, so that entries which are all zero in b (the dead ones) have a distance too.
+    """
+    difference = torch.linalg.norm((a - b)[:, 0] * mask, dim=(1, 2))
+    return (difference / torch.linalg.norm(b[:, 0], dim=(1, 2))).numpy()
+
+
+def path(trained: WeightProducts, constructed: WeightProducts, dtype: torch.dtype) -> Iterator[RegressionTransformer]:
+    """Models along the straight line from trained (t = 0) to constructed (t = 1), at the 21 positions of `PATH`.
+
+    One head each: (1-t) KQ + t KQ', (1-t) PV + t PV' (von Oswald et al. 2023, appendix A.3, has t = 1/2 only). Several
+    heads: the mixture of the two update maps, all heads side by side, weighted 1-t and t.
+    """
+    for t in PATH:
+        if trained.single_head and constructed.single_head:
+            KQ, PV = torch.lerp(trained.KQ, constructed.KQ, t), torch.lerp(trained.PV, constructed.PV, t)
+        else:
+            KQ = torch.cat([trained.KQ, constructed.KQ], dim=1)
+            PV = torch.cat([(1 - t) * trained.PV, t * constructed.PV], dim=1)
+        yield replace(trained, KQ=KQ, PV=PV).model(dtype)
+
+
+def barrier(path_loss: Float[np.ndarray, "*axes t"]) -> Float[np.ndarray, "*axes"]:
+    """max over t of loss(t) - ((1-t) loss(0) + t loss(1)): 0 when the path never rises above the straight line."""
+    t = np.array(PATH)
+    with np.errstate(invalid="ignore"):  # a path with an infinite loss has no barrier: NaN
+        chord = (1 - t) * path_loss[..., :1] + t * path_loss[..., -1:]
+        return np.asarray((path_loss - chord).max(axis=-1))
+
+
+def rotated(weights: WeightProducts, rng: torch.Generator) -> WeightProducts:
+    """The same weights with KQ's x rows turned by a random rotation: same spectrum, wrong directions."""
+    d_in = weights.config.d_in
+    q, r = torch.linalg.qr(torch.randn(d_in, d_in, generator=rng, dtype=torch.float64))
+    KQ = weights.KQ.clone()
+    KQ[..., :d_in, :] = (q * r.diagonal().sign()) @ KQ[..., :d_in, :]
+    return replace(weights, KQ=KQ)
+
+
+def matched_blocks(constructed: WeightProducts, config: RegressionConfig) -> WeightProducts:
+    """Constructed products repeated for every distinct block of an untied stack."""
+    shape = (config.n_blocks, 1, config.d_model, config.d_model)
+    return WeightProducts(constructed.KQ.expand(shape), constructed.PV.expand(shape), config)
+
+
+def rates_in_weights(aligned: WeightProducts, n_context: int) -> dict[str, Float[np.ndarray, " block"]]:
+    """The learning rate η and curvature γ that single-head aligned weights amount to, block by block.
+
+    From the constructions: PV = diag(-γ 1_d, -η/N), so both are signed mean diagonals (before dampening, as a twin's).
+    """
+    diagonal = aligned.PV[:, 0].diagonal(dim1=-2, dim2=-1).numpy()
+    d_in = aligned.config.d_in
+    return {
+        "weights_learning_rate": -diagonal[:, d_in:].mean(axis=1) * n_context,
+        "weights_gamma": -diagonal[:, :d_in].mean(axis=1),
+    }

@@ -1,0 +1,1 @@
+"""induction-heads: which heads do induction, and what is lost without them?"""

@@ -1,0 +1,101 @@
+"""What induction heads are shown: runs of random tokens said several times, at several periods, and their controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Int
+from torch import Tensor
+
+from ...data.batch import tensors_sha256
+from ...data.errors import TaskError
+from ...data.recipe import Recipe
+from ...data.repeated import RepeatedTokens
+from ...models.language_model import LanguageModelShape
+
+LONGEST = 50
+"""The longest period of a default run, the field's usual one."""
+
+
+@dataclass(frozen=True)
+class PeriodInputs:
+    """Sequences of one period, and their controls of the same length: the same first runs, and nothing repeated.
+
+    others:  offsets at which an induction head would look if another period of the run were this one's
+    """
+
+    law: RepeatedTokens
+    repeated: Int[Tensor, "sequence pos"]
+    control: Int[Tensor, "sequence pos"]
+    others: tuple[int, ...]
+
+    @property
+    def period(self) -> int:
+        return self.law.period
+
+
+def period_laws(
+    shape: LanguageModelShape, bos: int | None, periods: Sequence[int] | None, repeats: int
+) -> tuple[RepeatedTokens, ...]:
+    """The laws of the sequences, longest period first; by default the longest that fits, 3/4 and 1/2 of it.
+
+    Fits: in the context, and in a vocabulary that leaves other tokens for the control. TaskError, with what would fit,
+    for periods that the model cannot be shown.
+    """
+    first = int(bos is not None)
+    room = LONGEST if shape.n_ctx is None else (shape.n_ctx - first) // repeats
+    usable = shape.d_vocab - first
+    if periods is None:
+        longest = min(LONGEST, room, max(usable // repeats, 2))
+        periods = sorted({p for p in (longest, 3 * longest // 4, longest // 2) if p >= 2}, reverse=True)
+    if not periods:
+        raise TaskError(
+            f"a context of {shape.n_ctx} tokens: {repeats} runs of two different tokens{' and BOS' * first} take"
+            f" {2 * repeats + first}; no model with fewer can be shown a repeat"
+        )
+    for period in periods:
+        if shape.n_ctx is not None and first + repeats * period > shape.n_ctx:
+            raise TaskError(
+                f"period {period}: {repeats} runs{' and BOS' * first} take {first + repeats * period} tokens, the model"
+                f" reads at most {shape.n_ctx}; the longest period that fits is {room}"
+            )
+    return tuple(RepeatedTokens(period, shape.d_vocab, repeats, bos) for period in sorted(set(periods), reverse=True))
+
+
+def period_inputs(laws: Sequence[RepeatedTokens], n: int, seed: int) -> list[PeriodInputs]:
+    """`n` sequences of each period with their controls."""
+    return [
+        PeriodInputs(law, law.draw(n, seed).tokens, law.control(n, seed).tokens, _other_offsets(law, laws))
+        for law in laws
+    ]
+
+
+def _other_offsets(law: RepeatedTokens, laws: Sequence[RepeatedTokens]) -> tuple[int, ...]:
+    """Offsets S' - 1 of the other periods that mean nothing here, and that most queries of later runs can read."""
+    queries = (law.repeats - 1) * law.period
+    offsets = [other.period - 1 for other in laws]
+    return tuple(
+        offset
+        for offset in offsets
+        if (offset + 1) % law.period and 2 * (law.repeats * law.period - max(law.period, offset)) >= queries
+    )
+
+
+def input_recipes(inputs: Sequence[PeriodInputs], n: int, seed: int) -> dict[str, Recipe]:
+    """One recipe for the sequences of all periods, and one for their controls."""
+    law = inputs[0].law
+    settings = {
+        "periods": [one.period for one in inputs],
+        "repeats": law.repeats,
+        "d_vocab": law.d_vocab,
+        "bos": law.bos,
+        "sequences_of_each_period": n,
+    }
+    total = n * len(inputs)
+    return {
+        "evaluation": Recipe(
+            "repeated tokens", settings, seed, total, tensors_sha256(*(one.repeated for one in inputs))
+        ),
+        "control": Recipe("unrepeated tokens", settings, seed, total, tensors_sha256(*(one.control for one in inputs))),
+    }

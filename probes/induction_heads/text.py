@@ -1,0 +1,91 @@
+"""The user's own text or tokens: attention to what followed earlier occurrences of the same token, wherever they are.
+
+Natural text repeats itself in ways that position alone predicts, so the control is within the text: what the same
+offsets get from queries that have no match there (see `matching_attention`). No verdict is read off it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from ...data.corpus import Corpus, read_documents, windows
+from ...models.language_model import LanguageModel
+from ...models.subject import AttentionScores, Reduce, Site
+from ..measure import Measure, missing
+from ..statistics.sample_measures import PerTask, task_measures
+from .passes import Passes
+from .score_measures import HEADS
+from .scores import matching_attention
+from .watchers import PerHead
+
+LONGEST = 1024
+"""Tokens of a window, where the model reads so many."""
+_AFTER = {"text_matching": 1, "text_duplicate": 0}
+
+
+class Matches(PerHead):
+    """Attention to matches by the tokens' identity, and its excess over the same offsets without a match."""
+
+    _tokens: Int[Tensor, "batch pos"]
+
+    def watch(self, tokens: Int[Tensor, "batch pos"]) -> dict[Site, Reduce]:
+        self._tokens = tokens
+        return super().watch(tokens)
+
+    def reduce(self, activation: AttentionScores, layer: int) -> Mapping[str, Float[Tensor, "batch head"]]:
+        tokens = self._tokens.to(activation.q.device)
+        found = {name: matching_attention(activation, tokens, after) for name, after in _AFTER.items()}
+        return {f"{name}_score": of.score for name, of in found.items()} | {
+            f"{name}_excess": of.excess for name, of in found.items()
+        }
+
+
+def read_corpus(subject: LanguageModel, path: str, limit: int | None) -> Corpus:
+    """The user's file as windows that the model can read."""
+    length = min(subject.shape.n_ctx or LONGEST, LONGEST)
+    documents = read_documents(path, None if subject.tokenizer is None else subject.encode)
+    return windows(documents, length, subject.shape.d_vocab, subject.bos, limit, settings={"file": Path(path).name})
+
+
+def text_measures(passes: Passes, corpus: Corpus, seed: int) -> dict[str, Measure]:
+    """text_matching_score and _excess, text_duplicate_score and _excess, of every head.
+
+    Means over documents, or over windows where there is one document only; those without any match are left out.
+    """
+    watcher, places = Matches(), []
+    for some in corpus.batches(passes.batch_size):
+        passes.over("own text", some.tokens, [watcher])
+        places.append(some.document)
+    documents = np.concatenate(places)
+    several = len(np.unique(documents)) > 1
+    replicate, groups = ("document", documents) if several else ("window", np.arange(len(documents)))
+    found = {}
+    for name, values in watcher.arrays().items():
+        samples = _means(values, groups)
+        without = len(np.unique(groups)) - len(samples)
+        words = f"{without} {replicate}s without a token that comes back are left out" if without else ""
+        if len(samples):
+            no_nulls = "the same offsets without a match are in the excess"
+            of_one = PerTask(samples, "probability", HEADS, no_nulls=no_nulls, message=words, replicate=replicate)
+            found |= task_measures({name: of_one}, seed)
+        else:
+            found[name] = missing("probability", "undefined", "no token of the text has an earlier occurrence")
+    return found
+
+
+def _means(
+    values: Float64[np.ndarray, "window layer head"], groups: Int[np.ndarray, " window"]
+) -> Float64[np.ndarray, "group layer head"]:
+    """Mean over the windows of each group that have a value; a window has one for all heads or for none."""
+    present = np.isfinite(values).all(axis=(1, 2))
+    values, groups = values[present], groups[present]
+    kept = np.unique(groups)
+    means = np.empty((len(kept), *values.shape[1:]))
+    for place, group in enumerate(kept):
+        means[place] = values[groups == group].mean(axis=0)
+    return means

@@ -1,0 +1,1 @@
+"""token-norms: how long are token representations, and what goes with it?"""

@@ -1,0 +1,76 @@
+"""Figures of token-norms over training: every statistic against the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ...drawing import head_marks, marks, panels
+from .looks import ESTIMATED, FIRST, LATER, MATRICES, by_covariate, by_layer, by_place, series
+
+if TYPE_CHECKING:
+    from ...drawing.page import Page
+    from ...findings import Findings
+    from ...measure import Measure
+
+HEADS = {"attention_to_first": "attention to position 0", "value_drain": "value norm at position 0"}
+
+
+def norms_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
+    """Over training: the norm of the residual stream and its growth; loss, and the inner problem, position 0 left out
+    (positive step cosine follows from falling loss; it is no evidence of an inner optimizer); rank correlations of the
+    last norm and of embedding rows. Bands: 95 % intervals; grey: untrained models.
+    """
+    measures = _over_steps(findings)
+    later = {"position": "later"}
+    logarithmic = {
+        "norm after position 0": by_layer(measures, "norm_resid", statistic="mean", **later),
+        "norm at position 0": by_layer(measures, "norm_resid", statistic="mean", position="first"),
+    }
+    found = logarithmic | {
+        "growth of the norm": series(measures, {LATER: ("norm_growth", {})}),
+        "loss": series(measures, by_place("next_token_loss")),
+        "inner loss": by_layer(measures, "inner_loss", **later),
+        "step cosine": by_layer(measures, "step_cosine", **later),
+        "Spearman with the norm": by_covariate(_last_layer(measures), "spearman_resid", ESTIMATED),
+        "partial Spearman": by_covariate(_last_layer(measures), "partial_spearman_resid", ESTIMATED),
+        "Spearman with frequency": series(
+            measures, {look: ("spearman_rows_frequency", {"matrix": key}) for key, look in MATRICES.items()}
+        ),
+    }
+    return panels.curves_figure(found, page, logarithmic=logarithmic)
+
+
+def attention_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
+    """Over training: mixing ratios, the sink metric and attention to position 0, the value's and the state's norm there
+    relative to the others', the largest |entry| of a state over the median one, anisotropy, and the share of its
+    largest dimension. Bands: 95 % intervals; grey: untrained models.
+    """
+    measures = _over_steps(findings)
+    ratio = "largest / median |entry|"
+    found = {
+        "mixing ratio (AttnRes-N)": by_layer(measures, "mixing_ratio", ratio="AttnRes-N", position="later"),
+        "sink metric": series(measures, {FIRST: ("sink_metric", {})}),
+        "mean attention to position 0": series(measures, {FIRST: ("bos_attention_mean", {})}),
+        "state norm at position 0": by_layer(measures, "state_peak"),
+        ratio: series(_last_layer(measures), by_place("massive_ratio")),
+        "anisotropy": by_layer(measures, "anisotropy", dimensions="all dimensions", position="later"),
+        "its largest dimension": by_layer(measures, "rogue_share", rank=0),
+    }
+    drawn, keys = panels.curves_panels(found, logarithmic=[ratio])
+    for name, title in HEADS.items():
+        if name in measures and "layer" in measures[name].axes:
+            draw = partial(head_marks.called_curves, measures[name], chosen={}, others="heads")
+            drawn[title] = draw, marks.unit_label(measures[name])
+    return panels.panels_figure(drawn, page, [*keys, head_marks.others_key("heads")])
+
+
+def _over_steps(findings: Findings) -> dict[str, Measure]:
+    return {name: m for name, m in findings.measures.items() if m.axes[:1] == ("step",) and marks.has_number(m)}
+
+
+def _last_layer(measures: Mapping[str, Measure]) -> dict[str, Measure]:
+    return {name: marks.part(measure, layer=-1) for name, measure in measures.items() if "layer" in measure.axes}

@@ -1,0 +1,390 @@
+"""The command from end to end: what it prints where, which files it leaves, and with which code it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from mesascope import probes
+from mesascope.analyses.commands import cli
+from mesascope.data.errors import TaskError
+from mesascope.models import gd_transformer, save_checkpoint
+from mesascope.models.subject import NotApplicable, Source, Subject
+from mesascope.probes import Claim, Findings, Measure, Probe
+
+# a test run started in the background hands its children an ignored Ctrl-C: they take Python's own handler again
+ENTRY = """
+import signal, sys
+from mesascope.analyses.commands.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+
+
+@dataclass(frozen=True)
+class Toy(Probe):
+    """A probe that takes no time."""
+
+    name: ClassVar[str] = "toy"
+    version: ClassVar[str] = "1"
+    runs: ClassVar[list[str]] = []
+
+    limit: int | None = None
+    scale: float = 1.0
+    word: str = "found"
+    refuse: bool = False
+
+    def applies(self, subject: Subject) -> NotApplicable | None:
+        return NotApplicable("it was told to refuse") if self.refuse else None
+
+    def measure(self, subject: Subject, seed: int, batch_size: int, progress: Any = None) -> Findings:
+        self.runs.append(subject.source.label)
+        if self.word == "tasks":
+            raise TaskError("these tasks do not fit")
+        if self.word == "bug":
+            raise ZeroDivisionError("nobody expected this")
+        value, low, high = (np.array(self.scale + seed + shift) for shift in (0, -1, 1))
+        measure = Measure(value, "unit", (low, high), "task", 3, no_nulls="a toy")
+        return Findings({"toy_measure": measure}, {"toy_array": np.arange(3.0)}, {})
+
+    def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
+        return Claim(f"the toy {self.word} it", "no rival", "nothing", ("nothing at all",), "none", ())
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Toy]]:
+    """The toy is the only probe, the sources are clean, and everything happens in an empty folder."""
+    module = ModuleType("toy_module")
+    module.Toy = Toy  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "toy_module", module)
+    monkeypatch.setattr(probes, "PROBES", {"toy": "toy_module:Toy"})
+    for place in ("reports.provenance", "runs.running"):
+        monkeypatch.setattr(f"mesascope.analyses.{place}.source_state", lambda: {"commit": "c" * 40, "dirty": False})
+    monkeypatch.chdir(tmp_path)
+    Toy.runs.clear()
+    yield Toy
+    Toy.runs.clear()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Callable[..., str]:
+    """Write a small checkpoint and return its name."""
+
+    def write(name: str = "model", rate: float = 1.0, spoil: float | None = None, d_in: int = 2) -> str:
+        module = gd_transformer(n_context=3, learning_rate=rate, d_in=d_in)
+        parameters = {role: tensor.clone() for role, tensor in module.state_dict().items()}
+        if spoil is not None:
+            parameters["W_Q"].view(-1)[0] = spoil
+        save_checkpoint(tmp_path / f"{name}.safetensors", module.config, parameters)
+        return f"{name}.safetensors"
+
+    return write
+
+
+def reports(folder: str = "reports") -> list[Path]:
+    return sorted(path.parent for path in Path(folder).rglob("report.json"))
+
+
+def everything() -> list[str]:
+    return sorted(path.as_posix() for path in Path().rglob("*"))
+
+
+RUN = ["--figures", "none"]
+
+
+def test_run_prints_the_claim_and_where_the_report_is(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", checkpoint(), *RUN]) == 0
+    (folder,) = reports()
+    out, err = capsys.readouterr()
+    assert "the toy found it" in out
+    assert str(folder) in out
+    assert err == "", "no progress where nobody watches"
+
+
+def test_a_finished_run_is_found_again_unless_forced_or_different(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = checkpoint()
+    assert cli.main(["run", name, *RUN]) == 0
+    assert cli.main(["run", name, *RUN]) == 0
+    assert "found finished" in capsys.readouterr().out
+    assert Toy.runs == ["model"]
+    assert cli.main(["run", name, *RUN, "--force"]) == 0
+    assert cli.main(["run", name, *RUN, "--seed", "1"]) == 0
+    assert Toy.runs == ["model"] * 3
+    assert len(reports()) == 2
+
+
+def test_changed_sources_never_reuse_a_result(checkpoint: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    name = checkpoint()
+    assert cli.main(["run", name, *RUN]) == 0
+    monkeypatch.setattr("mesascope.analyses.runs.running.source_state", lambda: {"commit": "c" * 40, "dirty": True})
+    assert cli.main(["run", name, *RUN]) == 0
+    assert Toy.runs == ["model"] * 2
+
+
+def test_several_checkpoints_leave_a_report_each_and_one_over_them(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [checkpoint(f"m{i}", rate=1.0 + i) for i in range(3)]
+    assert cli.main(["run", *names, *RUN, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["reports"]
+    assert [report["label"] for report in found] == ["m0", "m1", "m2", "m0+m1+m2"]
+    assert [Path(report["folder"]) for report in found if not Path(report["folder"], "report.json").is_file()] == []
+    assert cli.main(["run", *names, *RUN, "--json"]) == 0
+    assert all(report["found_again"] for report in json.loads(capsys.readouterr().out)["reports"])
+    assert Toy.runs == ["m0", "m1", "m2"]
+
+
+def test_a_checkpoint_named_twice_is_measured_once_and_other_architectures_stay_apart(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, large = checkpoint("small"), checkpoint("large", d_in=4)
+    assert cli.main(["run", small, small, large, *RUN, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["reports"]
+    assert [report["label"] for report in found] == ["small", "large"]
+
+
+def test_one_refused_checkpoint_does_not_stop_the_others(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "gone.safetensors", checkpoint(), *RUN, "--json"]) == 1
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert [report["label"] for report in found["reports"]] == ["model"]
+    assert "gone.safetensors: no such file" in found["failed"][0]
+    assert err == "mesascope: error: gone.safetensors: no such file\n"
+
+
+def test_not_applicable_is_an_answer(checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", checkpoint(), "--probe-args", "refuse=true"]) == 0
+    assert "toy on model: not applicable: it was told to refuse; what applies: " in capsys.readouterr().out
+    assert reports() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("scale=2", 2.0), ("scale=2.5,limit=4", 2.5), ("scale=-0.5,limit=none,word=3", -0.5)]
+)
+def test_probe_settings_take_the_types_of_their_fields(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str], given: str, expected: float
+) -> None:
+    assert cli.main(["run", checkpoint(), *RUN, "--probe-args", given, "--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)["reports"]
+    assert report["measures"]["toy_measure"]["estimate"] == expected
+
+
+def test_dry_run_says_what_would_run_and_writes_nothing(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = checkpoint()
+    before = everything()
+    assert cli.main(["run", name, "--dry-run"]) == 0
+    assert "toy" in capsys.readouterr().out
+    assert cli.main(["run", name, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["would_run"][0]["checkpoint"] == "model"
+    assert (everything(), Toy.runs) == (before, [])
+
+
+def test_quiet_prints_only_where_the_report_is(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", checkpoint(), *RUN, "-q"]) == 0
+    assert capsys.readouterr().out.split() == [str(reports()[0])]
+
+
+def test_verbose_shows_every_measure(checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", checkpoint(), *RUN, "-v"]) == 0
+    assert "toy_measure" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["run", "lsa-1layr"], 3, "did you mean lsa-1layer"),
+        (["run", "gone.safetensors"], 3, "gone.safetensors: no such file"),
+        (["run", "nan.safetensors"], 3, "not finite"),
+        (["run", "text.safetensors"], 3, "text.safetensors"),
+        (["run", "model.safetensors", "--layout", "von-oswald-haiku"], 3, "not a readable .npz"),
+        (["run", "model.safetensors", "--model-args", "n_layers=2"], 2, "carries its own configuration"),
+        (["run", "model.safetensors", "--revision", "seed0"], 2, "holds a single checkpoint"),
+        (["run", "model.safetensors", "-p", "tyo"], 2, "probe 'tyo' is not known; did you mean toy"),
+        (["run", "model.safetensors", "--probe-args", "scal=1"], 2, "'scal' is not known; did you mean scale"),
+        (["run", "model.safetensors", "--probe-args", "scale=big"], 2, "scale = 'big': expected float"),
+        (["run", "model.safetensors", "--probe-args", "limit=1.5"], 2, "limit = 1.5: expected int or none"),
+        (["run", "model.safetensors", "--probe-args", "word=tasks"], 2, "these tasks do not fit"),
+        (["run", "model.safetensors", "--tasks", "t.npz"], 2, "'tasks' is not known"),
+        (["run", "model.safetensors", "--limit", "0"], 2, "--limit 0"),
+        (["run", "model.safetensors", "--device", "gpu"], 2, "--device 'gpu' is not known; usable here: cpu"),
+        (["run", "model.safetensors", "--device", "meta"], 2, "--device 'meta' cannot be used on this machine"),
+        (
+            ["run", "model.safetensors", "-o", "model.safetensors"],
+            2,
+            "--output-dir model.safetensors: cannot be",
+        ),
+        (["run", "model.safetensors", "-o", "model.safetensors/in"], 2, "cannot be written"),
+        (["run", "model.safetensors", "--batchsize", "2"], 2, "did you mean --batch-size"),
+        (["list", "revisions", "model.safetensors", "x"], 2, "one argument too many"),
+        (["show", "nowhere"], 2, "nowhere: no such report"),
+        (["show", "."], 2, "holds no report"),
+        (["verify", "nowhere"], 2, "nowhere: no such report"),
+        (["compare"], 2, "at least 2 are needed"),
+        (["figures", "nowhere"], 2, "nowhere: no such report"),
+        (["train", "lsa-1layr"], 2, "recipe 'lsa-1layr' is not known; did you mean lsa-1layer"),
+        (["train", "lsa-1layer", "--seeds", "one"], 2, "--seeds one: expected a whole number"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_a_code(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+) -> None:
+    checkpoint()
+    checkpoint("nan", spoil=float("nan"))
+    Path("text.safetensors").write_text("not weights at all, but long enough to have a header")
+    assert cli.main(words) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("mesascope: error: ")
+    assert err.count("\n") == 1
+    assert said in err
+    assert reports(".") == []
+
+
+def test_tasks_that_do_not_fit_are_refused(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "PROBES", {"gd-alignment": "mesascope.probes.gd_alignment.probe:GDAlignment"})
+    name = checkpoint()
+    for case, (shape, said) in {
+        "wide": ((4, 4, 7), "tokens are 7 wide, but the model takes 3"),
+        "none": ((0, 4, 3), "at least one task"),
+        "bare": ((4, 1, 3), "one context token"),
+    }.items():
+        np.savez(f"{case}.npz", inputs=np.zeros(shape), targets=np.zeros(shape[0]))
+        assert cli.main(["run", name, "--tasks", f"{case}.npz"]) == 2
+        assert said in capsys.readouterr().err
+    assert reports() == []
+
+
+def test_what_nobody_expected_keeps_its_traceback(checkpoint: Callable[..., str]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["run", checkpoint(), "--probe-args", "word=bug"])
+    assert reports() == []
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    name = checkpoint()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert cli.main(["run", name, *RUN]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert [path for path in Path("reports").rglob("*") if path.is_file()] == []
+
+
+def test_a_report_can_be_shown_verified_and_compared(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = checkpoint("a"), checkpoint("b", rate=2.0)
+    assert cli.main(["run", a, *RUN]) == 0
+    assert cli.main(["run", b, *RUN, "--probe-args", "scale=3"]) == 0
+    capsys.readouterr()
+    assert cli.main(["show", "reports/a"]) == 0
+    assert "toy_measure" in capsys.readouterr().out
+    assert cli.main(["show", "reports/a", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["measures"]["toy_measure"]["ci_low"] == 0.0
+    assert cli.main(["show", "reports"]) == 2
+    assert "holds 2 reports; name one" in capsys.readouterr().err
+    assert cli.main(["compare", "reports/a", "reports/b"]) == 0
+    assert "toy_measure" in capsys.readouterr().out
+    assert cli.main(["compare", "reports/a", "reports/b", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["report_a"], row["report_b"], row["difference"]) == ("a", "b", 2.0)
+    assert cli.main(["verify", "reports/a"]) == 0
+    assert "bit-identical" in capsys.readouterr().out
+    assert cli.main(["verify", "reports/a", "--weights", "b.safetensors"]) == 1
+    assert "weights differ" in capsys.readouterr().out
+
+
+def test_a_number_that_was_edited_is_found_and_named(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", checkpoint(), *RUN]) == 0
+    path = reports()[0] / "report.json"
+    text = path.read_text()
+    assert text.count('"values": 1.0') == 1
+    path.write_text(text.replace('"values": 1.0', '"values": 1.25'))
+    capsys.readouterr()
+    assert cli.main(["verify", "reports", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "differs"
+    assert any("toy_measure" in difference for difference in found["differences"])
+
+
+def test_figures_are_drawn_from_a_saved_report(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", checkpoint(), *RUN]) == 0
+    capsys.readouterr()
+    assert cli.main(["figures", "reports", "--formats", "png", "--style", "icml"]) == 0
+    drawn = [Path(line) for line in capsys.readouterr().out.split()]
+    assert {path.suffix for path in drawn} == {".png", ".csv"}
+    assert all(path.is_file() and path.parts[0] == "model-icml" for path in drawn)  # the report stays as it is
+    assert cli.main(["figures", "reports", "--style", "icmll", "-o", "elsewhere"]) == 2
+    assert "did you mean icml" in capsys.readouterr().err
+    assert not Path("elsewhere").exists()
+
+
+@pytest.mark.parametrize("command", ["show", "compare"])
+def test_reading_reports_needs_no_torch(checkpoint: Callable[..., str], command: str) -> None:
+    for name in ("a", "b"):
+        assert cli.main(["run", checkpoint(name, rate=ord(name)), *RUN]) == 0
+    code = (
+        "import sys; from mesascope.analyses.commands.cli import main; code = main(sys.argv[1:]);"
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    given = ["reports/a", "reports/b"] if command == "compare" else ["reports/a"]
+    done = subprocess.run([sys.executable, "-P", "-c", code, command, *given], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_stops_cleanly(checkpoint: Callable[..., str], number: int, code: int) -> None:
+    """In a process of its own, with the real probe, in the middle of its measurement."""
+    name = checkpoint()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", ENTRY, "run", name, "-p", "gd-alignment"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    limit = time.monotonic() + 60
+    while not Path("reports").is_dir() and time.monotonic() < limit:  # made right before measuring begins
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (code, "")
+    assert err.count("\n") == 1
+    assert "nothing half-written" in err
+    assert [path for path in Path("reports").rglob("*") if path.is_file()] == []
+
+
+def test_the_threads_and_the_signal_handler_are_left_as_they_were(checkpoint: Callable[..., str]) -> None:
+    before = (torch.get_num_threads(), signal.getsignal(signal.SIGTERM))
+    assert cli.main(["run", checkpoint(), *RUN]) == 0
+    assert (torch.get_num_threads(), signal.getsignal(signal.SIGTERM)) == before

@@ -1,0 +1,99 @@
+"""The command on language models."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mesascope.analyses.commands import cli
+from mesascope.analyses.commands.arguments import parse, run_options
+from mesascope.analyses.commands.listing import rows
+from mesascope.data.errors import CheckpointRefused
+from mesascope.models import AttentionOnlyConfig, LanguageModel, NotApplicable, Subject, save_checkpoint
+from mesascope.probes import PROBES, Probe
+
+CONFIG = AttentionOnlyConfig(d_vocab=5, n_ctx=4, d_model=4, n_layers=1, n_heads=1, d_head=2)
+
+
+@dataclass(frozen=True)
+class Reads(Probe):
+    """A stand-in for a probe of language models, which is only asked whether it applies."""
+
+    name = "reads"
+    version = "1"
+
+    def applies(self, subject: Subject) -> NotApplicable | None:
+        return None if isinstance(subject, LanguageModel) else NotApplicable("it reads no tokens")
+
+    def measure(self, *arguments: Any) -> Any:
+        raise AssertionError("nobody asked for it")
+
+    claim = measure
+
+
+@pytest.mark.parametrize("others", [[], ["reads"]])
+def test_gd_alignment_says_that_it_does_not_apply_and_what_does(
+    others: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "reads_probe", sys.modules[__name__])
+    known = {"gd-alignment": PROBES["gd-alignment"], **dict.fromkeys(others, "reads_probe:Reads")}
+    for place in ("runs.running", "commands.run_command"):
+        monkeypatch.setattr(f"mesascope.analyses.{place}.registered", lambda: known)
+    path = tmp_path / "words.safetensors"
+    save_checkpoint(path, CONFIG, {name: torch.ones(shape) for name, shape in CONFIG.shapes.items()})
+    assert cli.main(["run", str(path), "-p", "gd-alignment", "-o", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out == (
+        "gd-alignment on words: not applicable: no regression read-out and no constructed weights exist for this model;"
+        f" what applies: {'reads' if others else 'no probe there is'}\n"
+    )
+    assert not (tmp_path / "out").exists()
+    assert cli.main(["run", str(path), "-p", "gd-alignment", "--json"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)["not_applicable"]
+    assert answer["applies"] == others
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_every_dtype_can_be_asked_for(dtype: str) -> None:
+    _, values = parse(["run", "m", "--dtype", dtype])
+    assert run_options(values).dtype == dtype
+
+
+def test_a_declared_layout_and_a_configuration_reach_the_run() -> None:
+    _, values = parse(["run", "m.pt", "--layout", "mine.toml", "--model-config", "config.json"])
+    options = run_options(values)
+    assert (options.layout, options.model_config) == ("mine.toml", "config.json")
+
+
+def test_training_steps_that_the_hub_is_known_to_publish_are_listed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("mesascope.models.opening.bridge.known_steps", lambda model: [0, 1000])
+    refs = tmp_path / "models--owner--model" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "step1000").touch()
+    found = rows("revisions", "owner/model")
+    assert found == [{"revision": "step1000", "cached": True}, {"revision": "step0", "cached": False}]
+
+
+def test_revisions_of_nothing_are_refused() -> None:
+    with pytest.raises(CheckpointRefused, match="did you mean lsa-1layer"):
+        rows("revisions", "lsa-1layr")
+
+
+def test_offline_reaches_the_libraries_before_they_are_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from mesascope.analyses.commands import cli; code = cli.main(sys.argv[1:]);"
+        "import huggingface_hub.constants as hub; sys.exit(code != 3 or not hub.HF_HUB_OFFLINE)"
+    )
+    words = [sys.executable, "-c", code, "run", str(tmp_path / "absent.pt"), "--offline"]
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, f"mesascope: error: {tmp_path / 'absent.pt'}: no such file\n")

@@ -1,0 +1,82 @@
+"""`mesascope list`: what there is, said without importing any of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from mesascope.analyses.commands.listing import TASKS, describe, rows
+from mesascope.analyses.training.recipes import LANGUAGES, RECIPES
+from mesascope.data.errors import CheckpointRefused, UsageError
+from mesascope.data.regression import RegressionTasks
+from mesascope.models.opening.catalogue import LAYOUTS, shipped
+from mesascope.probes import registered
+
+
+def test_every_family_of_tasks_is_listed() -> None:
+    families = {kind.family for kind in RegressionTasks.__subclasses__()}
+    assert families == set(TASKS) - {"file"}
+
+
+@pytest.mark.parametrize("target", [*registered().values(), *TASKS.values(), *LANGUAGES.values()])
+def test_a_description_read_from_the_source_is_that_of_the_object(target: str) -> None:
+    module, _, name = target.partition(":")
+    thing = getattr(import_module(module), name)
+    found = describe(target)
+    about = import_module(module).__doc__ if target in registered().values() else thing.__doc__
+    assert found["what"]
+    assert found["what"] == (about or "").partition("\n")[0]
+    assert found["details"] == inspect.getdoc(thing)
+    names = [field.name for field in dataclasses.fields(thing)] if dataclasses.is_dataclass(thing) else []
+    assert list(found["settings"]) == names
+
+
+def test_what_cannot_be_found_is_said_and_does_not_stop_the_list() -> None:
+    assert describe("no_such_package.module:Class")["what"].startswith("cannot be found")
+    assert describe("mesascope.probes.probe:NoSuchClass")["what"].startswith("cannot be found")
+
+
+def test_lists_name_what_there_is() -> None:
+    assert {row["name"] for row in rows("probes")} == set(registered())
+    assert {row["name"] for row in rows("layouts")} == set(LAYOUTS)
+    assert {row["name"] for row in rows("checkpoints")} == set(shipped())
+    assert {row["name"] for row in rows("recipes")} == set(RECIPES)
+    assert {row["name"] for row in rows("tasks")} == {*TASKS, *LANGUAGES}
+
+
+def test_checkpoints_say_what_they_read() -> None:
+    found = {row["name"]: row for row in rows("checkpoints")}
+    assert found["lsa-1layer"]["reads"] == "x of width 10"
+    assert (found["lsa-1layer"]["attention"], found["lsa-1layer"]["tied"]) == ("linear", True)
+    assert found["induction-2layer"]["reads"] == "129 tokens"
+    assert (found["induction-2layer"]["attention"], found["induction-2layer"]["tied"]) == ("softmax", False)
+    assert (found["induction-2layer"]["layers"], found["induction-2layer"]["heads"]) == (2, 4)
+
+
+def test_revisions_are_of_a_model() -> None:
+    found = rows("revisions", "lsa-1layer")
+    assert {row["seed"] for row in found} == {0, 1, 2, 3, 4}
+    assert all(row["revision"] == f"seed{row['seed']}-step{row['step']}" for row in found)
+    with pytest.raises(UsageError, match="revisions MODEL"):
+        rows("revisions")
+    with pytest.raises(UsageError, match="revisions MODEL"):
+        rows("probes", "lsa-1layer")
+    with pytest.raises(CheckpointRefused, match="did you mean lsa-1layer"):
+        rows("revisions", "lsa-1layr")
+
+
+@pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["list"], ["list", "checkpoints", "--json"]])
+def test_answering_quickly_means_importing_nothing_heavy(command: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from mesascope.analyses.commands.cli import main; code = main(sys.argv[1:]);"
+        "heavy = {'torch', 'pandas', 'matplotlib', 'scipy', 'numpy'} & set(sys.modules);"
+        "print(sorted(heavy), file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code, *command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (0, "[]")
+    assert done.stdout

@@ -1,0 +1,128 @@
+"""Figures: the same bytes whoever draws them, nobody's settings changed, no torch, and a figure for every probe."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from mesascope.analyses.reports import figures
+from mesascope.analyses.reports.report import Report
+from mesascope.analyses.runs.running import run, source_record
+from mesascope.data.errors import UsageError
+from mesascope.models.subject import Source
+from mesascope.probes.measure import Claim, Measure, missing
+
+
+def scalar(value: float, unit: str, nulls: Mapping[str, np.ndarray] | None = None) -> Measure:
+    bounds = (np.asarray(value - 0.1), np.asarray(value + 0.1))
+    reason = "" if nulls else "none was asked for"
+    return Measure(np.asarray(value), unit, bounds, "sequence", 40, nulls=nulls or {}, no_nulls=reason)
+
+
+@pytest.fixture
+def report() -> Report:
+    measures = {
+        "induction_score": scalar(0.8, "probability", {"shuffled": np.linspace(0, 0.1, 20)}),
+        "copying_score": scalar(0.4, "probability"),
+        "=cmd|loss": scalar(2.5, "nat"),
+        "previous_token": missing("probability", "undefined", "no pattern to read"),
+    }
+    claim = Claim("", "", "", (), "", ())
+    source = source_record(Source("tiny", "made up"))
+    return Report("a-probe-of-yours", "1", {}, (source,), {}, {}, claim, measures, {}, 0, "0" * 16)
+
+
+def contents(paths: list[Path]) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def test_a_probe_without_figures_gets_its_measures(report: Report, tmp_path: Path) -> None:
+    paths = figures.draw(report, tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
+        f"figures/measures.{kind}" for kind in ("pdf", "svg", "png", "csv")
+    ]
+    table = pd.read_csv(paths[-1])
+    row = table[table["series"] == "induction_score"].set_index("kind")
+    assert row.loc["estimate", ["value", "low", "high", "n"]].tolist() == [0.8, 0.8 - 0.1, 0.8 + 0.1, 40]
+    assert row.loc["null: shuffled", "n"] == 20
+    assert table[table["kind"] == "words"]["message"].tolist() == ["no pattern to read"]
+    assert "'=cmd|loss" in set(table["series"])  # no spreadsheet takes it for a formula
+
+
+def test_the_same_report_gives_the_same_bytes(report: Report, tmp_path: Path) -> None:
+    first = contents(figures.draw(report, tmp_path / "a"))
+    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 5, "svg.hashsalt": "mine"}):
+        assert contents(figures.draw(report, tmp_path / "b")) == first
+
+
+def test_another_process_draws_the_same_bytes_and_needs_no_torch(
+    mean_answer: Any, make_subject: Any, tmp_path: Path
+) -> None:
+    code = """if True:
+        import sys
+        from mesascope.analyses.reports import figures
+        from mesascope.analyses.reports.report import Report
+        figures.draw(Report.load(sys.argv[1]), sys.argv[2])
+        assert "torch" not in sys.modules
+        assert "matplotlib.pyplot" not in sys.modules
+    """
+    report = run(make_subject(), mean_answer())
+    assert isinstance(report, Report)
+    saved = report.save(tmp_path / "saved", figures="none")
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "MPLBACKEND": "svg"}
+    subprocess.run([sys.executable, "-c", code, str(saved), str(tmp_path / "there")], env=environment, check=True)
+    here = figures.draw(report, tmp_path / "here")
+    assert contents(list((tmp_path / "there" / "figures").iterdir())) == contents(here)
+
+
+def test_nobodys_settings_change(report: Report, tmp_path: Path) -> None:
+    with matplotlib.rc_context({"font.size": 13.0}):
+        before, backend = dict(matplotlib.rcParams), matplotlib.get_backend(auto_select=False)
+        figures.draw(report, tmp_path)
+        figures.plot(report, Figure().add_subplot())
+        assert dict(matplotlib.rcParams) == before
+        assert matplotlib.get_backend(auto_select=False) == backend
+
+
+def test_files_carry_real_fonts_and_no_date(report: Report, tmp_path: Path) -> None:
+    written = contents(figures.draw(report, tmp_path))
+    assert b"/CIDFontType2" in written["measures.pdf"]
+    assert b"/Type3" not in written["measures.pdf"]
+    assert b"CreationDate" not in written["measures.pdf"]
+    assert b"dc:date" not in written["measures.svg"]
+
+
+@pytest.mark.parametrize(("style", "width"), [("neurips", 5.5), ("iclr", 5.5), ("icml", 3.25), ("acl", 3.03)])
+def test_widths_are_those_of_the_venue(report: Report, style: str, width: float) -> None:
+    drawn = figures.render(report, "measures", style)
+    assert drawn is not None
+    assert drawn[0].get_figwidth() == width
+
+
+def test_only_the_formats_asked_for_are_written(report: Report, tmp_path: Path) -> None:
+    assert set(contents(figures.draw(report, tmp_path, ["png"]))) == {"measures.png", "measures.csv"}
+
+
+def test_the_headline_goes_on_the_callers_axes(report: Report) -> None:
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    table = figures.plot(report, right)
+    assert len(left.lines) == 0
+    assert set(table["series"]) == {"induction_score", "copying_score", "previous_token"}
+    assert [label.get_text() for label in right.get_yticklabels()] == list(dict.fromkeys(table["series"]))
+
+
+def test_an_unknown_style_or_format_is_refused_with_the_nearest(report: Report, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'neurip'.*did you mean neurips"):
+        figures.draw(report, tmp_path, style="neurip")
+    with pytest.raises(UsageError, match=r"'pfd'.*did you mean pdf"):
+        figures.draw(report, tmp_path, ["pfd"])

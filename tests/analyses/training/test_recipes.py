@@ -1,0 +1,95 @@
+"""Recipes are plain values, checked when they are made, in the authors' settings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from mesascope.analyses.training.recipes import RECIPES, SHIPPED, TrainingRecipe
+from mesascope.data.errors import CheckpointRefused, UsageError
+from mesascope.models.opening.catalogue import Member, read_header, shipped
+
+
+@pytest.mark.parametrize(
+    ("name", "n_layers", "tied", "n_heads", "softmax", "steps", "rate", "clip", "scale", "activation_clip"),
+    [
+        ("lsa-1layer", 1, True, 1, False, 5000, 1e-3, 0.001, 0.002, None),
+        ("lsa-2layer-recurrent", 2, True, 1, False, 5000, 1e-3, 0.001, 0.001, None),
+        ("lsa-5layers", 5, False, 1, False, 50_000, 5e-4, 10.0, 0.0004, 10.0),
+        ("softmax-1layer-1head", 1, True, 1, True, 10_000, 1e-3, 0.001, 0.002, None),
+        ("softmax-1layer-2heads", 1, True, 2, True, 10_000, 1e-3, 0.001, 0.002, None),
+    ],
+)
+def test_settings_are_the_authors(
+    name, n_layers, tied, n_heads, softmax, steps, rate, clip, scale, activation_clip
+) -> None:
+    recipe = RECIPES[name]
+    config, tasks = recipe.config, recipe.family
+    assert (config.n_layers, config.tied, config.n_heads, config.softmax) == (n_layers, tied, n_heads, softmax)
+    assert (config.d_in, config.d_out, config.d_head, config.activation_clip) == (10, 1, 11, activation_clip)
+    assert (tasks.n_context, tasks.d_in, tasks.input_range, tasks.weight_scale, tasks.noise) == (10, 10, 1.0, 1.0, 0.0)
+    assert (recipe.steps, recipe.learning_rate, recipe.clip_norm, recipe.init_scale) == (steps, rate, clip, scale)
+    assert (recipe.batch_size, recipe.b1, recipe.b2, recipe.eps) == (2048, 0.9, 0.98, 1e-8)
+    assert recipe.seeds == (0, 1, 2, 3, 4)
+
+
+def test_names_are_keys_and_summaries_are_lines() -> None:
+    assert all(name == recipe.name and str(recipe) and "\n" not in str(recipe) for name, recipe in RECIPES.items())
+
+
+def test_recipes_are_listed_without_torch() -> None:
+    program = (
+        "import sys; from mesascope.analyses.training.recipes import RECIPES;"
+        " print(len(RECIPES), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(RECIPES)), "False"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ships_was_made_by_the_recipe_of_its_name(name: str) -> None:
+    header, recipe = read_header(shipped()[name]), RECIPES[name]
+    assert header.record["recipe"] == json.loads(json.dumps(recipe.as_dict()))
+    assert set(header.members) == {Member(seed, step) for seed in recipe.seeds for step in recipe.checkpoint_steps}
+    assert len(header.record["training_loss"]["seed0"]) == len(recipe.checkpoint_steps)
+
+
+def test_what_ships_is_small() -> None:
+    assert set(shipped()) == set(SHIPPED)
+    assert sum(path.stat().st_size for path in shipped().values()) < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"checkpoint_steps": ()}, "checkpoint_steps"),
+        ({"checkpoint_steps": (0, 5, 5)}, "rising"),
+        ({"checkpoint_steps": (-1, 5)}, "negative"),
+        ({"seeds": ()}, "seeds"),
+        ({"seeds": (1, 1)}, "different seeds"),
+        ({"seeds": (-1,)}, "negative"),
+        ({"batch_size": 0}, "batch_size = 0"),
+        ({"learning_rate": 0.0}, "learning_rate = 0.0"),
+        ({"clip_norm": float("nan")}, "clip_norm = nan"),
+        ({"init_scale": -1.0}, "init_scale"),
+        ({"b2": 1.0}, "b2 = 1.0"),
+    ],
+)
+def test_a_recipe_that_cannot_be_trained_is_refused(changes, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        replace(RECIPES["lsa-1layer"], **changes)
+
+
+def test_an_unknown_model_setting_is_named() -> None:
+    recipe = TrainingRecipe("mine", "mine", {"n_layer": 2}, (0, 1))
+    with pytest.raises(CheckpointRefused, match=r"n_layer.*did you mean n_layers"):
+        _ = recipe.config
+
+
+def test_tokens_give_the_width_of_the_heads_unless_the_recipe_does() -> None:
+    tasks = {"d_in": 3, "d_out": 2}
+    assert TrainingRecipe("mine", "mine", {}, (1,), tasks).config.d_head == 5
+    assert TrainingRecipe("mine", "mine", {"d_head": 7}, (1,), tasks).config.d_head == 7

@@ -1,0 +1,275 @@
+"""The specification of gd-alignment once more: slowly, in NumPy, task by task, sharing nothing with the library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mesascope.data import Batch, LinearRegression
+from mesascope.models import RegressionTransformer, Regressor, from_transformer
+from mesascope.probes import Findings, GDAlignment
+from mesascope.probes.gd_alignment import nulls as gd_nulls
+from mesascope.probes.gd_alignment import probe as gd_alignment
+from scipy.optimize import brentq, minimize_scalar
+
+Head = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # query, key, value [d, k], linear [k, d]
+Predict = Callable[[np.ndarray], np.ndarray]  # tokens of one task -> y_hat [d_out]; real or complex
+TINY = 1e-30  # of the complex step: no subtraction, so no rounding
+
+
+def _clip(h: np.ndarray, bound: float | None) -> np.ndarray:
+    """Element-wise; a complex number (a derivative on its way) is kept where its real part is within the bound."""
+    if bound is None:
+        return h
+    return np.where(h.real > bound, bound, np.where(h.real < -bound, -bound, h))
+
+
+@dataclass(frozen=True)
+class SlowModel:
+    """The authors' transformer (their `attn.py`): `layers` has the heads of each application."""
+
+    layers: list[list[Head]]
+    d_out: int = 1
+    softmax: bool = False
+    dampening: float = 1.0
+    activation_clip: float | None = None
+    target_only: bool = False
+    query_in_context: bool = False
+    norms: list[tuple[np.ndarray, np.ndarray] | None] | None = None
+
+    def readouts(self, tokens: np.ndarray) -> list[np.ndarray]:
+        """-h[query, y slot] after each layer."""
+        h, found = tokens.copy(), []
+        for number, heads in enumerate(self.layers):
+            x = self._normed(h, number)
+            update = sum((self._head(x, head) for head in heads), np.zeros_like(h))
+            if self.target_only:
+                update[:, : -self.d_out] = 0
+            h = _clip(h + self.dampening * update, self.activation_clip)
+            found.append(-h[-1, -self.d_out :])
+        return found
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        return self.readouts(tokens)[-1]
+
+    def _normed(self, h: np.ndarray, layer: int) -> np.ndarray:
+        if self.norms is None or self.norms[layer] is None:
+            return h
+        scale, offset = self.norms[layer]  # type: ignore[misc]
+        centred = h - h.mean(axis=1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5) * scale + offset
+
+    def _head(self, x: np.ndarray, head: Head) -> np.ndarray:
+        W_Q, W_K, W_V, W_O = head
+        keys = x if self.query_in_context else x[:-1]
+        rows = []
+        for token in x:
+            scores = (keys @ W_K) @ (token @ W_Q)
+            if self.softmax:
+                exponentials = np.exp((scores - scores.real.max()) / np.sqrt(W_Q.shape[1]))
+                scores = exponentials / exponentials.sum()
+            rows.append((scores @ keys) @ W_V @ W_O)
+        return np.array(rows)
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Gradient descent on 1/(2N) Σ |W x_i - y_i|² from W = 0, one rate a step."""
+
+    rates: Sequence[float]
+    d_out: int = 1
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        X, Y, query = split(tokens, self.d_out)
+        W = np.zeros((self.d_out, X.shape[1]))
+        for rate in self.rates:
+            W = W - rate / len(X) * (W @ X.T - Y.T) @ X
+        return W @ query
+
+
+@dataclass(frozen=True)
+class TokenDescent:
+    """GD++ on tokens: y_j <- y_j - η/N Σ y_i x_i.x_j and x_j <- x_j - γ Σ x_i x_i.x_j, both from the old values.
+
+    With γ = 0, no clip and no dampening this is `Descent`. The query's y slot takes part, the prediction is minus it.
+    """
+
+    rates: Sequence[float]
+    gammas: Sequence[float]
+    d_out: int = 1
+    dampening: float = 1.0
+    activation_clip: float | None = None
+
+    def readouts(self, tokens: np.ndarray) -> list[np.ndarray]:
+        d, h, found = tokens.shape[1] - self.d_out, tokens.copy(), []
+        for rate, gamma in zip(self.rates, self.gammas, strict=True):
+            new = h.copy()
+            for j in range(len(h)):
+                overlaps = h[:-1, :d] @ h[j, :d] * self.dampening
+                new[j, :d] -= gamma * overlaps @ h[:-1, :d]
+                new[j, d:] -= rate / (len(h) - 1) * overlaps @ h[:-1, d:]
+            h = _clip(new, self.activation_clip)
+            found.append(-h[-1, d:])
+        return found
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        return self.readouts(tokens)[-1]
+
+
+def split(tokens: np.ndarray, d_out: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    d = tokens.shape[1] - d_out
+    return tokens[:-1, :d], tokens[:-1, d:], tokens[-1, :d]
+
+
+def zero(tokens: np.ndarray, d_out: int) -> np.ndarray:
+    return np.zeros(d_out)
+
+
+def mean_label(tokens: np.ndarray, d_out: int) -> np.ndarray:
+    return split(tokens, d_out)[1].mean(axis=0)
+
+
+def ridge(tokens: np.ndarray, d_out: int, penalty: complex) -> np.ndarray:
+    X, Y, query = split(tokens, d_out)
+    return query @ np.linalg.solve(X.T @ X + penalty * np.eye(X.shape[1]), X.T @ Y)
+
+
+def least_squares(tokens: np.ndarray, d_out: int) -> np.ndarray:
+    X, Y, query = split(tokens, d_out)
+    return query @ np.linalg.lstsq(X.real, Y.real, rcond=None)[0]
+
+
+def answers(predict: Predict, inputs: np.ndarray) -> np.ndarray:
+    """[task, d_out]"""
+    return np.array([predict(tokens) for tokens in inputs])
+
+
+def sensitivities(predict: Predict, inputs: np.ndarray, d_out: int) -> np.ndarray:
+    """[task, d_out * d_in]: every output by every x of the query token, by complex steps."""
+    found = []
+    for tokens in inputs:
+        columns = []
+        for i in range(tokens.shape[1] - d_out):
+            shifted = tokens.astype(complex)
+            shifted[-1, i] += TINY * 1j
+            columns.append(np.asarray(predict(shifted)).imag / TINY)
+        found.append(np.array(columns).T.ravel())
+    return np.array(found)
+
+
+def closest_setting(
+    family: Callable[[np.ndarray, complex], np.ndarray], inputs: np.ndarray, goal: np.ndarray
+) -> float | None:
+    """The positive setting whose answers are nearest to `goal`: where the complex-step derivative is zero.
+
+    None where the nearest is at an end of the range: how far a search gets there is its own matter.
+    """
+
+    def distance(log_setting: complex) -> complex:
+        setting = np.exp(log_setting)
+        return sum(((family(t, setting) - g) ** 2).sum() for t, g in zip(inputs, goal, strict=True)) / len(inputs)
+
+    def slope(log_setting: float) -> float:
+        return (distance(log_setting + TINY * 1j)).imag / TINY
+
+    grid = np.linspace(np.log(1e-6), np.log(1e4), 61)
+    best = int(np.argmin([distance(x).real for x in grid]))
+    if best in (0, 60):
+        return None
+    near = minimize_scalar(lambda x: distance(x).real, bounds=grid[[best - 1, best + 1]], method="bounded").x
+    if slope(near - 1e-3) * slope(near + 1e-3) > 0:
+        return None
+    return float(np.exp(brentq(slope, near - 1e-3, near + 1e-3, xtol=1e-15, rtol=1e-14)))
+
+
+def comparisons(p: np.ndarray, g: np.ndarray, p_other: np.ndarray, g_other: np.ndarray) -> dict[str, float]:
+    """The authors' metrics, and the norm ratio: means over tasks."""
+    found: dict[str, list[float]] = {
+        "cosine": [],
+        "norm_ratio": [],
+        "model_difference": [],
+        "prediction_difference": [],
+    }
+    for a, s, b, r in zip(p, g, p_other, g_other, strict=True):
+        length, other = np.sqrt((s**2).sum()), np.sqrt((r**2).sum())
+        found["cosine"].append(float((s / (length + 1e-8)) @ (r / (other + 1e-8))))
+        found["norm_ratio"].append(float(length / other) if other else np.nan)
+        found["model_difference"].append(float(np.sqrt(((s - r) ** 2).sum())))
+        found["prediction_difference"].append(float(np.sqrt(((a - b) ** 2).sum())))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def half_squared(prediction: np.ndarray, targets: np.ndarray) -> float:
+    return float(np.mean([0.5 * ((y - p) ** 2).sum() for p, y in zip(prediction, targets, strict=True)]))
+
+
+@pytest.fixture(scope="session")
+def slow() -> Any:
+    """Everything above, by name."""
+
+    class Slow:
+        pass
+
+    for value in (SlowModel, Descent, TokenDescent, zero, mean_label, ridge, least_squares, answers, sensitivities):
+        setattr(Slow, value.__name__, staticmethod(value))
+    for value in (closest_setting, comparisons, half_squared, split):
+        setattr(Slow, value.__name__, staticmethod(value))
+    return Slow
+
+
+@pytest.fixture
+def tasks_file(tmp_path: Path) -> Callable[[Batch], str]:
+    """A batch as a user's file of tasks."""
+
+    def write(batch: Batch, name: str = "tasks.npz") -> str:
+        np.savez(tmp_path / name, inputs=batch.inputs.numpy(), targets=batch.targets.numpy())
+        return str(tmp_path / name)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def on_tasks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Findings]:
+    """Measure a subject or a transformer on a file of tasks; the paper's sizes unless a law is given."""
+    folder = tmp_path_factory.mktemp("tasks")
+
+    def measure(
+        subject: Regressor | RegressionTransformer, n: int = 120, batch_size: int = 64, **given: Any
+    ) -> Findings:
+        law = {key: given.pop(key) for key in ("n_context", "d_in", "d_out", "input_range") if key in given}
+        path = folder / f"{sorted(law.items())}{n}.npz"
+        if not path.exists():
+            batch = LinearRegression(**law).sample(n, seed=17)
+            np.savez(
+                path, inputs=batch.inputs.numpy(), targets=np.pad(batch.targets, ((0, 0), (law.get("d_in", 10), 0)))
+            )
+        subject = subject if isinstance(subject, Regressor) else from_transformer(subject)
+        return GDAlignment(**({"tasks": str(path)} | given)).measure(subject, 0, batch_size)
+
+    return measure
+
+
+@pytest.fixture
+def all_nulls() -> None:
+    """For a test that is about the nulls."""
+
+
+@pytest.fixture(autouse=True)
+def _few_nulls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a few draws of each null, where a test is about something else."""
+    if "all_nulls" not in request.fixturenames:
+        monkeypatch.setattr(gd_nulls, "UNTRAINED", 4)
+        monkeypatch.setattr(gd_nulls, "SHUFFLES", 3)
+
+
+@pytest.fixture
+def few_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a few points of each curve of shifted tasks, where a test is about something else."""
+    from dataclasses import replace
+
+    short = tuple(replace(curve, values=curve.values[:2], n=20) for curve in gd_alignment.CURVES)
+    monkeypatch.setattr(gd_alignment, "CURVES", short)

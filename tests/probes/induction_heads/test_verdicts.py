@@ -1,0 +1,167 @@
+"""Verdicts as a pure function: every condition alone can take the name away, and content comes before position."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from mesascope.probes import Measure
+from mesascope.probes.induction_heads.nulls import EVEN, PERMUTED
+from mesascope.probes.induction_heads.verdicts import (
+    LABELS,
+    Evidence,
+    Thresholds,
+    copying_sign,
+    head_verdicts,
+    heads_named,
+    labels,
+    near_a_threshold,
+    near_measure,
+)
+from mesascope.probes.measure import missing
+
+T = Thresholds()
+ONE = (1, 1)
+POSITIONS = ["previous-token", "current-token", "first-token", "fixed-offset"]
+
+
+def evidence(**changed: Any) -> Evidence:
+    """A head that is an induction head by every condition; numbers stand for all cells of an array."""
+    base: dict[str, Any] = {"excess": 0.8, "excess_by_period": [0.7, 0.8, 0.9], "p_adjusted": 0.001, "floor": 0.05}
+    base |= {"copying": 0.9, "attribution": 3.0, "attribution_floor": 0.1}
+    base |= {"duplicate_by_period": [0.0, 0.0, 0.0], "duplicate_floor": 0.05, "positional": [0.0, 0.0, 0.0, 0.0]}
+    base |= changed
+    arrays = {
+        name: value if name.endswith("floor") else np.array(value, dtype=float).reshape(*np.shape(value), *ONE)
+        for name, value in base.items()
+    }
+    return Evidence(**arrays)
+
+
+def label(**changed: Any) -> str:
+    return str(labels(evidence(**changed), T)[0, 0])
+
+
+def test_an_induction_head_meets_every_condition() -> None:
+    assert label() == "induction"
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        {"excess_by_period": [0.7, 0.29, 0.9]},  # a peak that does not move with the period
+        {"p_adjusted": 0.06},
+        {"floor": 0.81},
+        {"copying": 0.1, "attribution": 0.05},
+        {"copying": np.nan, "attribution": np.nan},
+    ],
+)
+def test_each_condition_alone_takes_the_name_away(failing: dict[str, Any]) -> None:
+    assert label(**failing) == "none"
+
+
+def test_copying_by_weights_and_where_that_is_unclear_by_effect() -> None:
+    assert label(copying=-0.9) == "anti-induction"
+    assert label(copying=-0.9, attribution=3.0) == "anti-induction"  # clear weights are not overruled
+    assert label(copying=0.05, attribution=3.0) == "induction"
+    assert label(copying=0.05, attribution=-3.0) == "anti-induction"
+    assert label(copying=np.nan, attribution=3.0) == "induction"
+    assert copying_sign(evidence(copying=0.2), T)[0, 0] == 1
+    assert copying_sign(evidence(copying=-0.2), T)[0, 0] == -1
+
+
+@pytest.mark.parametrize("name", POSITIONS)
+def test_positions(name: str) -> None:
+    none: dict[str, Any] = {"excess": 0.0, "excess_by_period": [0, 0, 0], "p_adjusted": 1.0}
+    scores = [0.1, 0.1, 0.1, 0.1]
+    assert label(**none, positional=scores) == "none"
+    scores[POSITIONS.index(name)] = 0.31
+    assert label(**none, positional=scores) == name
+    assert label(positional=scores) == "induction"  # what it rests on does not take its name
+    assert label(**none, positional=scores, duplicate_by_period=[0.4, 0.5, 0.6]) == "duplicate-token"
+
+
+def test_the_larger_of_two_positions_names_the_head() -> None:
+    none: dict[str, Any] = {"excess_by_period": [0, 0, 0]}
+    assert label(**none, positional=[0.35, 0.5, 0.4, 0.3]) == "current-token"
+
+
+def test_duplicates_at_every_period_and_above_the_null() -> None:
+    none: dict[str, Any] = {"excess_by_period": [0, 0, 0]}
+    assert label(**none, duplicate_by_period=[0.4, 0.2, 0.6]) == "none"
+    assert label(**none, duplicate_by_period=[0.4, 0.4, 0.4], duplicate_floor=0.5) == "none"
+
+
+@pytest.mark.parametrize(
+    "near",
+    [
+        {"excess_by_period": [0.3005, 0.8, 0.9]},
+        {"excess_by_period": [0.2995, 0.8, 0.9]},
+        {"p_adjusted": 0.0495},
+        {"excess": 0.0505, "floor": 0.05},
+        {"copying": 0.1995, "attribution": 0.0},
+        {"copying": 0.1, "attribution": 0.1005},
+        {"excess_by_period": [0, 0, 0], "positional": [0.3005, 0, 0, 0]},
+        {"excess_by_period": [0, 0, 0], "duplicate_by_period": [0.2995, 1, 1]},
+    ],
+)
+def test_heads_near_a_threshold_are_named(near: dict[str, Any]) -> None:
+    assert near_a_threshold(evidence(**near), T)[0, 0]
+    assert not near_a_threshold(evidence(**near), replace(T, tolerance=1e-5))[0, 0]
+
+
+def test_a_threshold_that_decides_nothing_is_not_near() -> None:
+    assert not near_a_threshold(evidence(), T)[0, 0]
+    assert not near_a_threshold(evidence(positional=[0.3, 0, 0, 0]), T)[0, 0]  # an induction head either way
+    assert not near_a_threshold(evidence(copying=0.2, attribution=3.0), T)[0, 0]  # its effect says the same
+
+
+def measures(n_layers: int = 2, n_heads: int = 3, **values: float) -> dict[str, Measure]:
+    shape = (n_layers, n_heads)
+    names = ("excess", "p_adjusted", "ov_copying_score", "direct_logit_attribution")
+    positions = ("previous_token_score", "current_token_score", "first_token_score", "fixed_offset_score")
+
+    def made(name: str, axes: tuple[str, ...], shape: tuple[int, ...]) -> Measure:
+        array = np.full(shape, values.get(name, 0.0))
+        nulls = {PERMUTED: np.full((4, *shape), 0.01), EVEN: np.full((1, *shape), 0.1)}
+        return Measure(array, "1", (array, array), "sequence", 48, axes, nulls=nulls)
+
+    found = {name: made(name, ("layer", "head"), shape) for name in (*names, *positions)}
+    periods = ("excess_by_period", "duplicate_token_excess_by_period")
+    return found | {name: made(name, ("period", "layer", "head"), (3, *shape)) for name in periods}
+
+
+def test_verdicts_are_read_off_measures() -> None:
+    found = measures(excess=0.8, excess_by_period=0.8, p_adjusted=0.01, ov_copying_score=0.9)
+    assert head_verdicts(found, T) == {f"L{layer}H{head}": "induction" for layer in range(2) for head in range(3)}
+    found["ov_copying_score"] = missing("score", "not applicable", "no unembedding")
+    found["direct_logit_attribution"] = missing("logit", "not applicable", "no unembedding")
+    assert set(head_verdicts(found, T).values()) == {"none"}
+    # positions count beyond what even attention gives: 0.1 here
+    assert set(head_verdicts(measures(previous_token_score=0.39), T).values()) == {"none"}
+    assert set(head_verdicts(measures(previous_token_score=0.41), T).values()) == {"previous-token"}
+    assert set(head_verdicts(found, replace(T, positional=0.0)).values()) <= set(LABELS)
+
+
+def test_measures_of_several_checkpoints_have_no_verdicts() -> None:
+    found = measures()
+    found["excess"] = missing("probability", "not applicable", "heads have no order that seeds share")
+    assert head_verdicts(found, T) == {}
+    assert head_verdicts({}, T) == {}
+
+
+def test_near_heads_are_named_in_words() -> None:
+    found = measures(excess=0.8, excess_by_period=0.8, p_adjusted=0.01, ov_copying_score=0.9)
+    assert near_measure(found, T).message == "no verdict changes when a threshold moves by 0.001"
+    found["excess_by_period"].values[:, 1, 2] = 0.3001
+    near = near_measure(found, T)
+    assert near.message == "the verdict of L1H2 changes when a threshold moves by 0.001"
+    assert near.values.sum() == near.values[1, 2] == 1
+
+
+def test_heads_by_name() -> None:
+    verdicts = {"L0H0": "none", "L10H11": "induction", "L2H3": "induction"}
+    assert heads_named(verdicts, "induction") == [(10, 11), (2, 3)]
+    assert heads_named({}, "induction") == []

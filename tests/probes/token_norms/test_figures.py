@@ -1,0 +1,353 @@
+"""The figures of token-norms, drawn from made-up reports of small and large models, show exactly their tables."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from mesascope.analyses.reports import figures
+from mesascope.analyses.reports.report import Report
+from mesascope.probes.drawing import page
+from mesascope.probes.measure import Claim, Measure, missing
+
+Faults = Callable[[Figure], list[str]]
+PLACES = ("first", "later")
+STATISTICS = ("mean", "rms", "p5", "median", "p95")
+COVARIATES = (
+    "position", "log_frequency", "next_token_probability", "surprisal", "entropy", "true_log_frequency", "true_entropy",
+)  # fmt: skip
+RATIOS = ("Attn-W", "AttnRes-W", "Attn-N", "AttnRes-N", "AttnResLn-N")
+MATRICES = ("W_E", "W_U", "W_E whitened")
+LATER = 1
+
+
+@dataclass
+class MadeUp:
+    """Plausible numbers for a model of this shape, on one checkpoint, on several seeds, or along training."""
+
+    layers: int = 3
+    heads: int = 4
+    steps: tuple[int, ...] = ()
+    seeds: int = 0
+    measures: dict[str, Measure] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+        self._norms()
+        self._predictions()
+        self._attention()
+        self._outliers()
+        self._tokens()
+
+    def report(self) -> Report:
+        sources = tuple({"name": "tiny", "revision": f"seed{seed}"} for seed in range(max(self.seeds, 1)))
+        return Report(
+            "token-norms", "1", {}, sources, {}, {}, Claim("", "", "", (), "", ()), self.measures, self.arrays, 0,
+            "0" * 16,
+        )  # fmt: skip
+
+    def put(
+        self, name: str, values: Any, unit: str, axes: tuple[str, ...] = (), interval: bool = True, **coords: Any
+    ) -> None:
+        """A measure around these values, beside three untrained models; over steps it grows into them."""
+        values = np.asarray(values, dtype=np.float64)
+        nulls = 0.3 * values + 0.01 * self.rng.random((3, *values.shape)) * np.abs(values)
+        if self.steps:
+            grown = 1 - 0.9 * np.exp(-np.array(self.steps) / 1500.0).reshape(-1, *[1] * values.ndim)
+            values, axes, coords = values * grown, ("step", *axes), {"step": self.steps, **coords}
+            nulls = np.stack([nulls] * len(self.steps), axis=1)
+        half = 0.04 * np.abs(values) if interval else np.full(values.shape, np.nan)
+        points = (
+            values + 0.04 * np.abs(values) * self.rng.normal(size=(self.seeds, *values.shape)) if self.seeds else None
+        )
+        replicate, n = ("seed", self.seeds) if self.seeds else ("document", 33) if interval else ("none", 1)
+        self.measures[name] = Measure(
+            values, unit, (np.asarray(values - half), np.asarray(values + half)), replicate, n, axes, coords,
+            {"untrained": nulls}, points=points, message="made up",
+        )  # fmt: skip
+
+    def _norms(self) -> None:
+        of_tokens = {"position": PLACES, "statistic": STATISTICS}
+        spread = np.array([1.0, 1.1, 0.7, 0.95, 1.6]) * np.array([[30.0], [1.0]])
+        for site in ("attn_out", "resid_mid", "mlp_out"):
+            values = np.exp(np.linspace(0, 3, self.layers))[:, None, None] * spread
+            self.put(f"norm_{site}", values, "norm", ("layer", "position", "statistic"), **of_tokens)
+        values = np.exp(np.linspace(0, 4, self.layers + 1))[:, None, None] * spread
+        self.put("norm_resid", values, "norm", ("layer", "position", "statistic"), **of_tokens)
+        for site in ("embed", "final_norm"):
+            self.put(f"norm_{site}", spread, "norm", ("position", "statistic"), **of_tokens)
+        for rows in ("embedding", "unembedding"):
+            self.put(f"norm_{rows}_rows", spread[1], "norm", ("statistic",), interval=False, statistic=STATISTICS)
+        self.put("norm_growth", 1.045, "factor per layer")
+        self.put("norm_growth_r2", 0.97, "R²")
+        self.put("spearman_rows_frequency", [0.44, 0.08, -0.31], "rank correlation", ("matrix",), matrix=MATRICES)
+        deciles = np.linspace(0.9, 1.3, 10)[:, None] * np.array([1.0, 1.1, 0.2])
+        self.put("norm_rows_by_decile", deciles, "norm", ("decile", "matrix"), interval=False, matrix=MATRICES)
+
+    def _predictions(self) -> None:
+        places = {"position": PLACES}
+        falling = np.linspace(6, 2.5, self.layers + 1)[:, None] * np.array([1.02, 1.0])
+        self.put("next_token_loss", falling[-1], "nat", ("position",), **places)
+        self.put("inner_loss", falling, "nat", ("layer", "position"), **places)
+        self.put("radial_push", 0.01 / falling, "nat / norm", ("layer", "position"), **places)
+        self.put("step_gain", -np.diff(falling, axis=0), "nat", ("layer", "position"), **places)
+        self.put("step_first_order", -3 * np.diff(falling, axis=0), "nat", ("layer", "position"), **places)
+        self.put(
+            "step_cosine", 0.1 + 0.1 * self.rng.random((self.layers, 2)), "cosine", ("layer", "position"), **places
+        )
+        coords = {"covariate": COVARIATES, "position": ("all", "later")}
+        for site, layers in {
+            "resid": self.layers + 1, "attn_out": self.layers, "mlp_out": self.layers, "write_norm": self.layers,
+            "mixing_ratio": self.layers,
+        }.items():  # fmt: skip
+            for kind in ("spearman", "partial_spearman"):
+                values = np.tanh(self.rng.normal(size=(layers, len(COVARIATES), 2)))
+                axes = ("layer", "covariate", "position")
+                self.put(f"{kind}_{site}", values, "rank correlation", axes, **coords)
+
+    def _attention(self) -> None:
+        shape, heads = (self.layers, self.heads), ("layer", "head")
+        for name in ("attention_to_first", "sink_importance", "bos_attention"):
+            self.put(name, self.rng.random(shape) ** 2, "probability", heads)
+        self.put("weighted_attention_to_first", self.rng.random(shape) ** 4, "share of norm", heads)
+        self.put("write_norm", 5 * self.rng.random((*shape, 2)), "norm", (*heads, "position"), position=PLACES)
+        self.put("write_norm_variation", self.rng.random(shape), "standard deviation / mean", heads)
+        for name in ("value_drain", "key_drain"):
+            self.put(name, np.exp(self.rng.normal(size=shape)), "first / later", ("layer", "kv_head"))
+        self.put("sink_metric", 63.0, "%")
+        self.put("bos_attention_mean", 0.56, "probability")
+        ratios = np.linspace(0.3, 0.9, 5)[:, None] * self.rng.random((self.layers, 1, 2))
+        axes = ("layer", "ratio", "position")
+        self.put("mixing_ratio", ratios, "ratio", axes, ratio=RATIOS, position=PLACES)
+        self.arrays["head_summed_norms"] = np.tril(self.rng.random((2, self.layers, 150, 150)))
+
+    def _outliers(self) -> None:
+        layers = np.exp(np.linspace(0, 6, self.layers + 1))
+        top = layers[:, None, None] * np.array([[10.0], [1.0]]) * np.array([1.0, 0.5, 0.3])
+        self.put("massive_activation", top, "activation", ("layer", "position", "rank"), position=PLACES)
+        self.put("median_activation", 0.1 * layers, "activation", ("layer",))
+        self.put("massive_ratio", top[..., 0] / 0.1, "times the median", ("layer", "position"), position=PLACES)
+        dimensions = np.full((self.layers + 1, 3), np.nan)
+        dimensions[1:, 0], dimensions[-1, 1] = 138, 378
+        self.put("massive_dimension", dimensions, "dimension", ("layer", "rank"), interval=False)
+        self.put("state_peak", np.linspace(1, 30, self.layers + 1), "first / later", ("layer",))
+        axes = ("layer", "dimensions", "position")
+        coords = {"dimensions": ("all dimensions", "without rogue", "standardised"), "position": ("all", "later")}
+        self.put("anisotropy", 0.9 * self.rng.random((self.layers + 1, 3, 2)), "cosine", axes, **coords)
+        share = np.sort(self.rng.random((self.layers + 1, 3)) / 3)[:, ::-1]
+        self.put("rogue_share", share, "share of the anisotropy", ("layer", "rank"), interval=False)
+
+    def _tokens(self) -> None:
+        n = 200
+        self.arrays["token_resid"] = 10 + self.rng.normal(size=(n, self.layers + 1))
+        self.arrays["token_position"] = self.rng.integers(1, 128, n).astype(np.float64)
+        self.arrays["token_log_frequency"] = self.rng.exponential(3, n)
+        for name in ("surprisal", "entropy"):
+            self.arrays[f"token_{name}"] = self.rng.exponential(3, (n, 1))
+            self.arrays[f"token_{name}"][::50] = np.nan  # the last of each window has no next token
+
+
+STEPS = (0, 1, 10, 100, 500, 1000, 5000)
+KINDS: dict[str, dict[str, Any]] = {
+    "three layers": {},
+    "32 layers": {"layers": 32, "heads": 32},
+    "along training": {"steps": STEPS},
+    "three seeds along training": {"steps": STEPS, "seeds": 3},
+}
+NAMES = list(figures.figures_of("token-norms"))
+OVER_STEPS = {"trajectory", "trajectory_attention"}
+
+
+@functools.cache
+def made(kind: str) -> Report:
+    return MadeUp(**KINDS[kind]).report()
+
+
+@functools.cache
+def rendered(kind: str, name: str, style: str = "neurips") -> tuple[Figure, pd.DataFrame] | None:
+    return figures.render(made(kind), name, style)
+
+
+def drawn(kind: str, name: str) -> tuple[Figure, pd.DataFrame]:
+    found = rendered(kind, name)
+    assert found is not None
+    return found
+
+
+def points(figure: Figure) -> set[tuple[float, float]]:
+    """Every vertex of every line, in data coordinates."""
+    return {(float(x), float(y)) for ax in figure.axes for line in ax.lines for x, y in np.array(line.get_xydata())}
+
+
+@pytest.mark.parametrize(
+    ("kind", "style"),  # the narrowest page, and the narrowest column
+    [
+        ("three layers", "neurips"),
+        ("three layers", "acl"),
+        ("32 layers", "acl"),
+        ("along training", "neurips"),
+    ],
+)
+def test_no_text_is_cut_off_too_small_or_on_another(kind: str, style: str, faults: Faults) -> None:
+    for name in NAMES:
+        found = rendered(kind, name, style)
+        assert (found is None) == (name in OVER_STEPS and "steps" not in KINDS[kind])
+        if found is None:
+            continue
+        figure, _ = found
+        assert faults(figure) == [], name
+        assert figure.get_figwidth() <= page.STYLES[style].page
+        assert figure.get_figheight() <= 9  # a page of text is about as high
+        assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
+
+
+CURVES = ["correlations_by_layer", "vocabulary", "inner", "mixing", "outliers", "trajectory", "trajectory_attention"]
+
+
+@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("kind", ["three layers", "three seeds along training"])
+def test_curves_show_exactly_their_table(kind: str, name: str) -> None:
+    if name in OVER_STEPS and "steps" not in KINDS[kind]:
+        return
+    figure, table = drawn(kind, name)
+    assert {(row.at, row.value) for row in table.itertuples()} <= points(figure)
+    bands = np.concatenate([band.get_paths()[0].vertices for ax in figure.axes for band in ax.collections])
+    for bound in ("low", "high"):
+        shown = table[table["kind"] != "replicate"][["at", bound]].dropna()
+        assert set(shown.itertuples(index=False, name=None)) <= {(float(x), float(y)) for x, y in bands}
+
+
+@pytest.mark.parametrize("name", ["attention", "sinks", "maps"])
+@pytest.mark.parametrize("kind", ["three layers", "32 layers"])
+def test_maps_show_exactly_their_table(kind: str, name: str) -> None:
+    figure, table = drawn(kind, name)
+    shown = np.concatenate([np.asarray(image.get_array()).ravel() for ax in figure.axes for image in ax.images])
+    np.testing.assert_array_equal(shown[np.isfinite(shown)], table["value"])
+
+
+def test_drains_diverge_from_one() -> None:
+    figure, _ = drawn("three layers", "sinks")
+    limits = {ax.get_title(): ax.images[0].get_clim() for ax in figure.axes if ax.images}
+    assert limits["value norm at position 0"] == (0, 2)
+    assert limits["attention to position 0, queries 0–63"] == (0, 1)
+
+
+def test_norms_are_those_of_the_measures_with_position_0_apart() -> None:
+    _, table = drawn("three layers", "norms")
+    measure = made("three layers").measures["norm_resid"]
+    stream = table[table["panel"].str.startswith("residual stream") & (table["kind"] == "estimate")]
+    expected = {
+        "position 0": (0, "mean"),
+        "after position 0": (LATER, "mean"),
+        "5th percentile of tokens": (LATER, "p5"),
+        "95th percentile of tokens": (LATER, "p95"),
+    }
+    for series, (place, statistic) in expected.items():
+        values = measure.values[:, place, STATISTICS.index(statistic)]
+        np.testing.assert_array_equal(stream[stream["series"] == series]["value"], values)
+    assert "× 1.045 a layer" in stream["panel"].iloc[0]
+
+
+def test_correlations_are_those_of_the_last_layer_without_position_0() -> None:
+    figure, table = drawn("three layers", "correlations")
+    estimates = table[table["kind"] == "estimate"].set_index(["panel", "series"])["value"]
+    measures = made("three layers").measures
+    for panel, name in {"Spearman": "spearman_resid", "partial Spearman": "partial_spearman_resid"}.items():
+        last = measures[name].values[-1, COVARIATES.index("surprisal"), LATER]
+        assert estimates[panel, "surprisal"] == last
+    xs = {x for x, _ in points(figure)}
+    assert set(table[["value", "low", "high"]].to_numpy().ravel()) <= xs
+
+
+def test_tokens_are_points_with_their_correlation() -> None:
+    figure, table = drawn("three layers", "tokens")
+    arrays, measures = made("three layers").arrays, made("three layers").measures
+    assert {(row.at, row.value) for row in table.itertuples()} == points(figure)
+    known = np.isfinite(arrays["token_surprisal"][:, 0])
+    panel = table[table["panel"].str.startswith("surprisal")]
+    np.testing.assert_array_equal(panel["at"], arrays["token_surprisal"][known, 0])
+    np.testing.assert_array_equal(panel["value"], arrays["token_resid"][known, -1])
+    rho = measures["spearman_resid"].values[-1, COVARIATES.index("surprisal"), LATER]
+    assert f"ρ = {rho:.2f}".replace("-", "−") in panel["panel"].iloc[0]
+
+
+def test_massive_dimensions_are_named() -> None:
+    figure, _ = drawn("three layers", "outliers")
+    assert figure.get_suptitle() == "massive activations in dimensions 138, 378"
+    made_up = MadeUp()
+    points = np.stack([np.full((4, 3), 7.0), np.full((4, 3), np.nan), np.full((4, 3), 3.0)])
+    made_up.measures["massive_dimension"] = replace(made_up.measures["massive_dimension"], points=points)
+    found = figures.render(made_up.report(), "outliers")
+    assert found is not None
+    assert found[0].get_suptitle() == "massive activations in dimensions 3, 7"  # of single seeds, and no mean of them
+    made_up.measures["massive_dimension"] = missing("dimension", "undefined", "none")
+    found = figures.render(made_up.report(), "outliers")
+    assert found is not None
+    assert found[0].get_suptitle() == "no massive activation"
+
+
+def test_large_layers_are_few_in_the_maps() -> None:
+    figure, table = drawn("32 layers", "maps")
+    assert [ax.get_title() for ax in figure.axes if ax.images] == ["layer 0", "layer 10", "layer 21", "layer 31"]
+    assert table["at"].max() == 127
+
+
+def test_along_training_layers_are_the_first_the_middle_and_the_last() -> None:
+    _, table = drawn("along training", "trajectory")
+    inner = table[(table["panel"] == "inner loss") & (table["kind"] == "estimate")]
+    measure = made("along training").measures["inner_loss"]
+    for series, layer in {"first layer": 0, "middle layer": 2, "last layer": 3}.items():
+        np.testing.assert_array_equal(inner[inner["series"] == series]["value"], measure.values[:, layer, LATER])
+
+
+def test_what_has_no_number_is_left_out() -> None:
+    made_up = MadeUp()
+    for name, measure in made_up.measures.items():
+        if name.startswith(("inner", "step", "radial", "next", "norm_unembedding", "norm_mlp")):
+            made_up.measures[name] = missing(measure.unit, "not applicable", "this model has no unembedding")
+    report = made_up.report()
+    assert figures.render(report, "inner") is None
+    found = figures.render(report, "norms")
+    assert found is not None
+    assert "rows of $W_U$" not in set(found[1]["series"])
+    assert "written by MLPs" not in set(found[1]["panel"])
+    made_up.measures.clear()
+    made_up.arrays.clear()
+    assert not any(figures.render(made_up.report(), name) for name in NAMES)
+
+
+def test_over_seeds_single_tokens_and_heads_are_in_each_ones_own_report() -> None:
+    made_up = MadeUp(seeds=3)
+    for name, measure in made_up.measures.items():
+        if "head" in measure.axes:
+            made_up.measures[name] = missing(measure.unit, "not applicable", "heads have no order that seeds share")
+    made_up.arrays = {name: np.stack([array] * 3) for name, array in made_up.arrays.items()}
+    shown = {name for name in NAMES if figures.render(made_up.report(), name) is not None}
+    assert shown == set(NAMES) - OVER_STEPS - {"tokens", "attention", "maps"}
+
+
+@pytest.mark.parametrize("name", ["norms", "tokens", "sinks"])
+def test_the_same_report_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
+    written = []
+    for stem in ("a", "b"):
+        found = figures.render(MadeUp().report(), name)
+        assert found is not None
+        written.append([path.read_bytes() for path in figures.save(*found, tmp_path / stem, ["pdf"])])
+    assert written[0] == written[1]
+
+
+def test_the_headline_goes_on_the_callers_axes() -> None:
+    figure = Figure((5, 3))
+    left, right = figure.subplots(1, 2)
+    table = figures.plot(made("three layers"), right)
+    assert not left.lines
+    assert {"position 0", "after position 0"} <= set(table["series"])
