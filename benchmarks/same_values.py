@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mesascope.analyses.reports.records import measure_from
+from mesascope.probes.measure import Measure, flat
 
 Record = dict[str, Any]
+RENAMED: dict[str, dict[str, str]] = {"gd-alignment": {}, "induction-heads": {}, "token-norms": {}}
+"""By probe, the names that measures had in reports of format 1, and those that they, or parts of them, have now."""
 
 
 def reports(folder: Path) -> dict[str, Record]:
@@ -31,32 +35,34 @@ def reports(folder: Path) -> dict[str, Record]:
     return found
 
 
-def numbers(measure: Record) -> Iterator[tuple[str, np.ndarray]]:
+def measures(record: Record) -> dict[str, Measure]:
+    """Every measure of a report, and every part of one, by name."""
+    return flat({name: measure_from(of_one) for name, of_one in record["measures"].items()})
+
+
+def numbers(measure: Measure) -> Iterator[tuple[str, np.ndarray]]:
     """The values of a measure, its interval, nulls and replicates."""
-    yield "values", as_array(measure["values"])
-    yield "low", as_array(measure["interval"]["low"])
-    yield "high", as_array(measure["interval"]["high"])
-    for name, samples in measure["nulls"].items():
-        yield f"null {name}", as_array(samples)
-    if measure["points"] is not None:
-        yield "points", as_array(measure["points"])
-
-
-def as_array(nested: Any) -> np.ndarray:
-    return np.array(nested, dtype=np.float64)
+    yield "values", measure.values
+    yield from zip(("low", "high"), measure.interval, strict=True)
+    yield from ((f"null {name}", samples) for name, samples in measure.nulls.items())
+    if measure.points is not None:
+        yield "points", measure.points
 
 
 def differences(old: Record, new: Record, tolerance: float) -> Iterator[str]:
-    for name, measure in old["measures"].items():
-        if name not in new["measures"]:
+    there, renamed = measures(new), RENAMED[old["probe"]]
+    for name, measure in measures(old).items():
+        if renamed.get(name, name) not in there:
             yield f"{name}: is gone"
             continue
-        there = dict(numbers(new["measures"][name]))
+        found = dict(numbers(there[renamed.get(name, name)]))
         for part, values in numbers(measure):
-            if part not in there or there[part].shape != values.shape:
-                yield f"{name}, {part}: {list(values.shape)} became {list(np.shape(there.get(part)))}"
-            elif not np.allclose(there[part], values, rtol=tolerance, atol=tolerance, equal_nan=True):
-                yield f"{name}, {part}: differs by up to {np.nanmax(np.abs(there[part] - values)):.3g}"
+            if not np.isfinite(values).any() and measure.status != "ok":
+                continue  # no number, then as now
+            if part not in found or found[part].shape != values.shape:
+                yield f"{name}, {part}: {list(values.shape)} became {list(np.shape(found.get(part)))}"
+            elif not np.allclose(found[part], values, rtol=tolerance, atol=tolerance, equal_nan=True):
+                yield f"{name}, {part}: differs by up to {np.nanmax(np.abs(found[part] - values)):.3g}"
     if old["heads"] != new["heads"]:
         yield "heads: other verdicts"
 

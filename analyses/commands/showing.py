@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...data.errors import UsageError
-from ...probes import Measure
+from ...probes.measure import Measure, flat
 from ..reports.record import Record, by_verdict
 from ..reports.records import plain
 from .terminal import number, print_claim, print_table, printable, show, width
@@ -57,17 +57,19 @@ def print_report(report: Record, folder: Path) -> None:
     if report.heads:
         rows = [{"verdict": verdict, "heads": ", ".join(heads)} for verdict, heads in by_verdict(report).items()]
         print_table("heads", rows)
-    scalars = {name: m for name, m in report.measures.items() if m.status == "ok" and not m.axes}
+    scalars = {name: m for name, m in flat(report.measures).items() if m.status == "ok" and not m.axes}
     nulls = list(dict.fromkeys(null for measure in scalars.values() for null in measure.nulls))
     numbers = [_scalar_row(name, measure, nulls) for name, measure in scalars.items()]
     if width() < ROOMY:
         numbers = [{name: cell for name, cell in row.items() if name not in {"unit", "n"}} for row in numbers]
     print_table("measures (nulls: mean, and 95 % of the samples)" if nulls else "measures", numbers)
-    curves = [_curve_row(name, m) for name, m in report.measures.items() if m.status == "ok" and m.axes]
+    curves = [_curve_row(name, m) for name, m in flat(report.measures).items() if m.status == "ok" and m.axes]
     if curves:
         print_table("measures along axes", curves)
     absent = [
-        {"measure": n, "status": m.status, "why": m.message} for n, m in report.measures.items() if m.status != "ok"
+        {"measure": n, "status": m.status, "why": m.message}
+        for n, m in flat(report.measures).items()
+        if m.status != "ok"
     ]
     if absent:
         print_table("measures without a number", absent)
@@ -116,7 +118,7 @@ def report_summary(report: Record, folder: Path) -> dict[str, Any]:
         "folder": str(folder),
         "claim": plain(report.claim),
         "heads": report.heads,
-        "measures": {name: _summary(measure) for name, measure in report.measures.items() if not measure.axes},
+        "measures": {name: _summary(measure) for name, measure in flat(report.measures).items() if not measure.axes},
     }
 
 

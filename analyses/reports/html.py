@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from ...probes.measure import Measure
+from ...probes.measure import Measure, flat
 from .figures import figures_of
 from ...probes.drawing.marks import last_step
 from .records import dumps
@@ -30,7 +30,7 @@ STATUS = {"ok": "", "not applicable": "Not applicable", "undefined": "Undefined"
 def page(report: Record, images: Sequence[Path]) -> str:
     """The whole report. `images` are PNG files, in the order of the page."""
     shown, left_out = _figures(report.probe, images)
-    measures = last_step(report.measures)
+    measures = last_step(flat(report.measures))
     scalars = {name: measure for name, measure in measures.items() if not measure.axes}
     return _template().render(
         notebook=False,
@@ -43,7 +43,7 @@ def page(report: Record, images: Sequence[Path]) -> str:
         heads=by_verdict(report),
         absent=[_absent(name, measure) for name, measure in scalars.items() if measure.status != "ok"],
         at_step=_last_step(report),
-        curves=[_cells(name, measure) for name, measure in report.measures.items() if measure.axes],
+        curves=[_cells(name, measure) for name, measure in flat(report.measures).items() if measure.axes],
         sources=[{**source, "label": source_label(source)} for source in report.sources],
         configuration=dumps(report.sources[0]["facts"]),
         record=dumps(report.sources[0]["record"]),
@@ -55,7 +55,7 @@ def page(report: Record, images: Sequence[Path]) -> str:
 
 def fragment(report: Record) -> str:
     """The claim and the scalar measures, for a notebook."""
-    scalars = {name: measure for name, measure in last_step(report.measures).items() if not measure.axes}
+    scalars = {name: measure for name, measure in last_step(flat(report.measures)).items() if not measure.axes}
     return _template().render(notebook=True, report=report, groups=_groups(scalars))
 
 

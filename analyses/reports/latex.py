@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...probes.measure import Measure
+from ...probes.measure import Measure, flat
 from ...probes.drawing.marks import last_step
 from .record import Record
 from .tidy import short
@@ -27,7 +27,7 @@ def tables(report: Record) -> dict[str, str]:
 
     Of several steps there is room for the last.
     """
-    found = {name: measure for name, measure in last_step(report.measures).items() if np.isfinite(measure.values).any()}
+    found = {name: measure for name, measure in last_step(flat(report.measures)).items() if np.isfinite(measure.values).any()}
     scalars = {name: measure for name, measure in found.items() if not measure.axes}
     made = {name: _matrix(report, name, measure) for name, measure in found.items() if len(measure.axes) == 2}
     return {"measures": _measures(report, scalars), **made} if scalars else made

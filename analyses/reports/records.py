@@ -77,6 +77,7 @@ def measure_record(measure: Measure) -> dict[str, Any]:
         "higher_is_better": measure.higher_is_better,
         "status": measure.status,
         "message": measure.message,
+        "own": plain(measure.own),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,11 @@ from .escaping import csv_cell
 from .record import Record
 
 COLUMNS = (
-    "model", "revision", "step", "weights_sha256", "probe", "probe_version", "metric", "layer", "head", "position",
+    "model", "revision", "step", "weights_sha256", "probe", "probe_version", "metric", "candidate", "layer", "head", "position",
     "data", "seed", "estimate", "ci_low", "ci_high", "replicate", "n", "null", "null_mean", "null_sd", "effect", "p",
     "p_adjusted", "higher_is_better", "status", "message",
 )  # fmt: skip
-OWN_COLUMN = ("step", "layer", "head", "position")
+OWN_COLUMN = ("candidate", "step", "layer", "head", "position")
 NUMBERS = ("estimate", "ci_low", "ci_high", "null_mean", "null_sd", "effect", "p", "p_adjusted")
 Row = dict[str, Any]
 
@@ -43,7 +43,7 @@ def frame(report: Record) -> pd.DataFrame:
 def _kind(column: str, cells: list[Any]) -> str | None:
     if column in NUMBERS:
         return "float64"
-    whole = column in {*OWN_COLUMN, "seed", "n"} and all(isinstance(cell, int) or pd.isna(cell) for cell in cells)
+    whole = column in {*OWN_COLUMN[1:], "seed", "n"} and all(isinstance(cell, int) or pd.isna(cell) for cell in cells)
     return "Int64" if whole else None
 
 
@@ -62,13 +62,22 @@ def _common(report: Record) -> Row:
     }
 
 
-def _rows(name: str, measure: Measure) -> Iterator[Row]:
+def _rows(name: str, measure: Measure, beside: Row | None = None) -> Iterator[Row]:
+    """The rows of a measure; of one with candidates, say, those of each under its own name.
+
+    beside:  labels along the axes that the measure was part of
+    """
+    beside = beside or {}
+    if parts := measure.apart():
+        for label, part in parts.items():
+            yield from _rows(f"{name}_{label}", part, {**beside, str(measure.stacked): label})
+        return
     for null in measure.nulls or (None,):
         compared = against(measure, measure.nulls[null]) if null is not None else {}
         for cell in np.ndindex(measure.values.shape):
             yield {
                 "metric": name,
-                **place(measure, cell),
+                **place(measure, cell, beside),
                 "estimate": float(measure.values[cell]),
                 "ci_low": float(measure.interval[0][cell]),
                 "ci_high": float(measure.interval[1][cell]),
@@ -82,9 +91,10 @@ def _rows(name: str, measure: Measure) -> Iterator[Row]:
             }
 
 
-def place(measure: Measure, cell: tuple[int, ...]) -> Row:
+def place(measure: Measure, cell: tuple[int, ...], beside: Mapping[str, Any] | None = None) -> Row:
     """Where a cell stands: its own columns, and the rest of its axes in `data`."""
     labels = {axis: measure.labels(axis)[index] for axis, index in zip(measure.axes, cell, strict=True)}
+    labels = {**(beside or {}), **labels}
     own = {axis: label for axis, label in labels.items() if axis in OWN_COLUMN}
     return {**own, "data": ";".join(f"{axis}={label}" for axis, label in labels.items() if axis not in OWN_COLUMN)}
 

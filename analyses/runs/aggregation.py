@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from ...probes.measure import Measure, missing
+from ...probes.measure import Measure, along, missing
 from ...probes.statistics.bootstrap import t_interval
 
 
 def mean_over(replicate: str, measures: Sequence[Measure | None]) -> Measure:
-    """The mean of one measure over replicates, each cell over those where it is defined; words say how many."""
+    """The mean of one measure over replicates, each cell over those where it is defined; words say how many.
+
+    Candidates, controls and whatever else `along` put together are averaged one by one: a candidate that is the same
+    for every seed keeps its interval over tasks.
+    """
+    if (axis := _stacked(measures)) is not None:
+        return _one_by_one(axis, measures, lambda parts: mean_over(replicate, parts))
     present = [measure for measure in measures if measure is not None and measure.status == "ok"]
     if not present:
         first = next(measure for measure in measures if measure is not None)
@@ -45,6 +51,28 @@ def mean_over(replicate: str, measures: Sequence[Measure | None]) -> Measure:
         points=points,
         message="; ".join(words),
     )
+
+
+def _stacked(measures: Sequence[Measure | None]) -> str | None:
+    """The axis that `along` made, in any of the measures."""
+    return next((measure.stacked for measure in measures if measure is not None and measure.stacked), None)
+
+
+def _one_by_one(
+    axis: str,
+    measures: Sequence[Measure | None],
+    aggregate: Callable[[Sequence[Measure | None]], Measure],
+    place: int = 0,
+) -> Measure:
+    """Aggregate the parts along an axis, each over the measures that have it, and put them together again.
+
+    place:  of the axis, where the aggregate has one of its own before it
+    """
+    apart = [{} if measure is None else measure.apart() for measure in measures]
+    labels = dict.fromkeys(label for parts in apart for label in parts)
+    found = {label: aggregate([parts.get(label) for parts in apart]) for label in labels}
+    leading = any(part.axes[:1] == ("step",) for part in found.values())
+    return along(axis, found, place if leading else 0)
 
 
 def _still_true(measure: Measure) -> bool:
@@ -90,6 +118,8 @@ def _side_by_side(nulls: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.nda
 
 def along_steps(steps: tuple[int, ...], measures: Sequence[Measure | None]) -> Measure:
     """One measure at several steps as one with a leading axis "step"; NaN where a step has none, and words say so."""
+    if (axis := _stacked(measures)) is not None:
+        return _one_by_one(axis, measures, lambda parts: along_steps(steps, parts), place=1)
     present = [measure for measure in measures if measure is not None and measure.status == "ok"]
     if not present:
         return next(measure for measure in measures if measure is not None)

@@ -10,7 +10,8 @@ import pandas as pd
 from scipy import stats
 
 from ...data.errors import UsageError
-from ...probes.measure import Measure
+from ...probes.measure import Measure, flat
+from ...probes.statistics.bootstrap import bootstrap_means
 from ..reports.record import Record
 from ..reports.tidy import OWN_COLUMN, place
 
@@ -18,8 +19,8 @@ COLUMNS = (
     "metric", *OWN_COLUMN, "data", "unit", "report_a", "estimate_a", "report_b", "estimate_b", "difference", "ci_low",
     "ci_high", "method", "message",
 )  # fmt: skip
-RESAMPLES = 2_000
-_CHUNK = 100
+SEED = 0
+"""Of the bootstrap: the same draws for every metric and every call."""
 BOOTSTRAP = "paired bootstrap over {} {}s"
 OF_ONE_CHECKPOINT = {"task", "sequence", "document"}  # inputs, which two reports may share
 WELCH = "Welch t over {} and {} {}s"
@@ -55,8 +56,9 @@ def _names(reports: Sequence[Record]) -> list[str]:
 
 def _rows(a: Record, name_a: str, b: Record, name_b: str) -> Iterator[dict[str, Any]]:
     paired = _paired_intervals(a, b)
-    for metric in [name for name in a.measures if name in b.measures]:
-        one, other = a.measures[metric], b.measures[metric]
+    measures, others = flat(a.measures), flat(b.measures)
+    for metric in [name for name in measures if name in others]:
+        one, other = measures[metric], others[metric]
         if (one.axes, one.values.shape, dict(one.coords)) != (other.axes, other.values.shape, dict(other.coords)):
             continue  # not the same cells: nothing to subtract
         (low, high), method = (paired[metric], BOOTSTRAP) if metric in paired else _unpaired(one, other)
@@ -89,13 +91,13 @@ def _paired_intervals(a: Record, b: Record) -> Mapping[str, Interval]:
         return {}
     both = [
         name
-        for name in a.measures
+        for name in flat(a.measures)
         if _is_mean(a, name) and _is_mean(b, name) and a.arrays[name].shape == b.arrays[name].shape
     ]
     if not both:
         return {}
     differences = [b.arrays[name] - a.arrays[name] for name in both]
-    means = _bootstrap_means(np.concatenate([array.reshape(len(array), -1) for array in differences], axis=1))
+    means = bootstrap_means(np.concatenate([array.reshape(len(array), -1) for array in differences], axis=1), SEED)
     ends = np.cumsum([array[0].size for array in differences])[:-1]
     parts = zip(*(np.split(bound, ends) for bound in np.quantile(means, (0.025, 0.975), axis=0)), strict=True)
     shapes = [array.shape[1:] for array in differences]
@@ -107,23 +109,12 @@ def _paired_intervals(a: Record, b: Record) -> Mapping[str, Interval]:
 
 def _is_mean(report: Record, name: str) -> bool:
     """Whether a measure is the mean of the array of its name. A sample of the inputs has another mean."""
-    measure, array = report.measures.get(name), report.arrays.get(name)
+    measure, array = flat(report.measures).get(name), report.arrays.get(name)
     if measure is None or array is None or measure.replicate not in OF_ONE_CHECKPOINT:
         return False
     if array.shape != (measure.n, *measure.values.shape):
         return False
     return bool(np.isclose(array.mean(axis=0), measure.values, rtol=1e-9, atol=1e-12, equal_nan=True).all())
-
-
-def _bootstrap_means(samples: np.ndarray) -> np.ndarray:
-    """Means over resampled inputs [resample, cell]; the same draws for every metric and every call."""
-    n = len(samples)
-    rng = np.random.default_rng(0)
-    means = []
-    for _ in range(RESAMPLES // _CHUNK):
-        counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(_CHUNK)])
-        means.append(counts @ samples / n)
-    return np.concatenate(means)
 
 
 # -- different tasks, or seeds -----------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from ...data.errors import UsageError, nearest
 from ...models.subject import NotApplicable, Source, Subject
 from ...probes import registered
 from ...probes.probe import Probe, Progress, silent
+from ..reports.code import source_state
 from ..reports.escaping import slug
-from ..reports.provenance import key, provenance, source_state
+from ..reports.provenance import key, provenance
 from ..reports.record import read_json
 from ..reports.report import Report
 

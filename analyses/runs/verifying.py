@@ -17,7 +17,7 @@ from ...models.opening.loading import load_all
 from ...models.opening.safe_files import PICKLED
 from ...models.subject import Subject
 from ...probes.probe import Progress, silent
-from ..reports.provenance import told_beside
+from ..reports.command import told_beside
 from ..reports.record import Fields, source_label
 from ..reports.report import Report
 from .differences import Tolerance, compare_folders

@@ -129,7 +129,7 @@ def offset_map(
     measure: Measure, ax: Axes, panel: str, heads: Sequence[Head], verdicts: Mapping[str, str]
 ) -> pd.DataFrame:
     """Attention of these heads, one a row, by how far back it goes: a measure with the axes (layer, head, offset)."""
-    chosen = [marks.part(measure, layer=layer, head=head) for layer, head in heads]
+    chosen = [measure.at(layer=layer, head=head) for layer, head in heads]
     offsets = measure.labels("offset")
     image(np.stack([of.values for of in chosen]), ax, limit=1.0)
     ax.set_yticks(range(len(heads)), [name(head) for head in heads])
@@ -193,7 +193,7 @@ def called_curves(
     for cell in chosen.values():
         rest[tuple(cell.get(axis, slice(None)) for axis in measure.axes)] = np.nan
     tables.append(_range(rest.reshape(len(rest), -1), measure, ax, panel, others))
-    curves = ((of, marks.part(measure, **cell)) for of, cell in chosen.items())
+    curves = ((of, measure.at(**cell)) for of, cell in chosen.items())
     tables += [marks.curve(curve, of, ax, panel=panel) for of, curve in curves if marks.has_number(curve)]
     panels.step_axis(ax, measure.labels("step"))
     return marks.together(tables)

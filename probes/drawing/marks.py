@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +18,8 @@ from matplotlib.patches import Patch
 from matplotlib.scale import FuncScale
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
+
+from ..measure import numbers
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -91,34 +93,7 @@ def unit_label(measure: Measure) -> str:
 
 def last_step(measures: Mapping[str, Measure]) -> dict[str, Measure]:
     """The measures of the last of several steps; measures without steps as they are."""
-    return {name: part(m, step=-1) if m.axes[:1] == ("step",) else m for name, m in measures.items()}
-
-
-def part(measure: Measure, **at: int) -> Measure:
-    """A measure at one place along some of its axes: `part(measure, layer=3, head=5)`."""
-    cell = tuple(at.get(axis, slice(None)) for axis in measure.axes)
-    samples = (slice(None), *cell)
-    low, high = measure.interval
-    return replace(
-        measure,
-        values=np.asarray(measure.values[cell]),
-        interval=(np.asarray(low[cell]), np.asarray(high[cell])),
-        axes=tuple(axis for axis in measure.axes if axis not in at),
-        coords={axis: labels for axis, labels in measure.coords.items() if axis not in at},
-        nulls={name: held for name, null in measure.nulls.items() if len(held := _numbers(null[samples]))},
-        no_nulls=measure.no_nulls or "none has a number here",
-        points=None if measure.points is None else measure.points[samples],
-    )
-
-
-def pick(measure: Measure, **at: Any) -> Measure:
-    """A measure at one label along some of its axes: `pick(measure, position="later")`."""
-    return part(measure, **{axis: measure.labels(axis).index(label) for axis, label in at.items()})
-
-
-def _numbers(samples: np.ndarray) -> np.ndarray:
-    """The samples that are numbers: a step may have fewer than another."""
-    return samples[np.isfinite(samples.reshape(len(samples), -1)).any(axis=1)]
+    return {name: m.at(step=-1) if m.axes[:1] == ("step",) else m for name, m in measures.items()}
 
 
 # -- rows: one measure without axes a row ------------------------------------------------------------------------------
@@ -151,7 +126,7 @@ def _row(ax: Axes, y: float, look: Look, measure: Measure, order: Sequence[str])
         ax.text(0.05, y, word, transform=ax.get_yaxis_transform(), va="center", style="italic", bbox=background)
         return [{"kind": "words", "message": measure.message}]
     nulls = null_looks(measure, order)
-    held = {name: found for name in nulls if len(found := _numbers(measure.nulls[name]))}
+    held = {name: found for name in nulls if len(found := numbers(measure.nulls[name]))}
     records = [_null(ax, y + _NULL_STEP * i, nulls[name], samples) for i, (name, samples) in enumerate(held.items())]
     if measure.points is not None:
         offsets = np.linspace(0.15, 0.3, len(measure.points))

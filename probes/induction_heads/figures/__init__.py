@@ -119,7 +119,7 @@ def evidence_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     tables, nulls = [], marks.null_names(found.values())
     for (name, measure), ax in zip(found.items(), axes, strict=True):
         title = induction_trajectory.HEADS[name]
-        parts = [(head_marks.look(h, findings.heads), marks.part(measure, layer=h[0], head=h[1])) for h in shown]
+        parts = [(head_marks.look(h, findings.heads), measure.at(layer=h[0], head=h[1])) for h in shown]
         tables.append(marks.rows(parts, ax, title, nulls))
         marks.reference(ax, x=0)
         ax.set(title=title, xlabel=marks.unit_label(measure))
@@ -169,7 +169,7 @@ def composition_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     pairs = induction_trajectory.pairs(findings.heads)
     if measure is None or not marks.has_number(measure) or not pairs:
         return None
-    found = sorted(((marks.part(measure, **cell), look) for look, cell in pairs.items()), key=lambda p: -p[0].estimate)
+    found = sorted(((measure.at(**cell), look) for look, cell in pairs.items()), key=lambda p: -p[0].estimate)
     shown = [(look, part) for part, look in found[:MOST_ROWS]]
     (ax,) = page.grid(1, 1, 0.9 + 0.15 * len(shown), page.style.column)
     table = marks.rows(shown, ax, panel="K-composition")
@@ -263,7 +263,7 @@ def _rises(
     measures: Mapping[str, Measure], verdicts: Mapping[str, str], shown: Sequence[Head], kind: str
 ) -> list[tuple[Look, Measure]]:
     alone = [
-        (head_marks.look(head, verdicts), marks.part(measures[f"ablation_{kind}"], layer=head[0], head=head[1]))
+        (head_marks.look(head, verdicts), measures[f"ablation_{kind}"].at(layer=head[0], head=head[1]))
         for head in shown
     ]
     return [*induction_trajectory.groups(measures.get(f"group_ablation_{kind}")).items(), *alone]

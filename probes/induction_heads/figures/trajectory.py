@@ -55,7 +55,7 @@ def groups(measure: Measure | None, label: str = "all {} heads") -> dict[Look, M
         return {}
     named = [str(group) for group in measure.labels("group")]
     parts = {
-        replace(look, label=label.format(look.label)): marks.part(measure, group=named.index(verdict))
+        replace(look, label=label.format(look.label)): measure.at(group=named.index(verdict))
         for verdict, look in head_marks.VERDICTS.items()
         if verdict in named
     }
@@ -106,7 +106,7 @@ def _present(measures: Mapping[str, Measure], names: Mapping[Look, str]) -> dict
 
 def _largest(measure: Measure, verdicts: Mapping[str, str]) -> dict[Look, dict[str, int]]:
     """Of the pairs, those that compose most at the last step."""
-    last = marks.part(measure, step=-1)
+    last = measure.at(step=-1)
     chosen = pairs(verdicts)
-    ordered = sorted(chosen, key=lambda look: -marks.part(last, **chosen[look]).estimate)
+    ordered = sorted(chosen, key=lambda look: -last.at(**chosen[look]).estimate)
     return {look: chosen[look] for look in ordered[:MOST_PAIRS]}

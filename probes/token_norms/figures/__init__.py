@@ -131,7 +131,7 @@ def _scatter(x: np.ndarray, y: np.ndarray, label: str, ax: Axes, panel: str) -> 
 def _rho(measures: Mapping[str, Measure], covariate: str) -> str:
     wanted = {LATER: ("spearman_resid", {"covariate": covariate, "position": "later"})}
     for found in series(measures, wanted).values():
-        last = marks.part(found, layer=-1)
+        last = found.at(layer=-1)
         if marks.has_number(last):
             low, high = (float(bound) for bound in last.interval)
             interval = f" [{marks.decimal(low)}, {marks.decimal(high)}]" if np.isfinite(low) else ""
@@ -158,7 +158,7 @@ def correlations_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """
     measures = marks.last_step(findings.measures)
     found = {
-        title: {look: marks.part(of, layer=-1) for look, of in by_covariate(measures, name, COVARIATES).items()}
+        title: {look: of.at(layer=-1) for look, of in by_covariate(measures, name, COVARIATES).items()}
         for title, name in ((_PLAIN, "spearman_resid"), (_PARTIAL, "partial_spearman_resid"))
     }
     looks = list(found[_PLAIN])

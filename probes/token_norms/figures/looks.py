@@ -61,7 +61,7 @@ Place = tuple[str, Mapping[str, Any]]
 def series(measures: Mapping[str, Measure], wanted: Mapping[Look, Place]) -> dict[Look, Measure]:
     """Of these measures at these labels, those that exist and have a number."""
     found = {
-        look: marks.pick(measures[name], **at)
+        look: measures[name].sel(**at)
         for look, (name, at) in wanted.items()
         if name in measures and set(at) <= set(measures[name].axes) and _labelled(measures[name], at)
     }

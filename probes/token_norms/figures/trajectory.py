@@ -73,4 +73,4 @@ def _over_steps(findings: Findings) -> dict[str, Measure]:
 
 
 def _last_layer(measures: Mapping[str, Measure]) -> dict[str, Measure]:
-    return {name: marks.part(measure, layer=-1) for name, measure in measures.items() if "layer" in measure.axes}
+    return {name: measure.at(layer=-1) for name, measure in measures.items() if "layer" in measure.axes}

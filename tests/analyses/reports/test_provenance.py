@@ -14,7 +14,9 @@ import torch
 from mesascope import models
 from mesascope.analyses.reports import provenance
 from mesascope.analyses.commands.arguments import parse, run_options
-from mesascope.analyses.reports.provenance import NOT_ALONE, code_sha256, key, source_state
+from mesascope.analyses.reports import code
+from mesascope.analyses.reports.code import code_sha256, source_state
+from mesascope.analyses.reports.provenance import NOT_ALONE, key
 from mesascope.analyses.runs.running import probe_named, run
 from mesascope.probes.probe import Probe
 
@@ -83,7 +85,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(folder, "init", "-q")
     git(folder, "add", ".")
     git(folder, "commit", "-qm", "first")
-    monkeypatch.setattr(provenance, "PACKAGE", folder.resolve())
+    monkeypatch.setattr(code, "PACKAGE", folder.resolve())
     return folder
 
 
@@ -99,7 +101,7 @@ def test_an_installed_package_knows_what_was_baked_in(checkout: Path, monkeypatc
     """Installed inside somebody's checkout, it must not take that checkout's commit."""
     package = checkout / "site-packages" / "mesascope"
     (package / "analyses").mkdir(parents=True)
-    monkeypatch.setattr(provenance, "PACKAGE", package.resolve())
+    monkeypatch.setattr(code, "PACKAGE", package.resolve())
     assert source_state() == {"commit": None, "dirty": None}
     baked = {"commit": "b" * 40, "dirty": True}
     (package / "analyses" / "_build.json").write_text(json.dumps(baked))

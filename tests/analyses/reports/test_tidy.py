@@ -17,8 +17,9 @@ from mesascope.probes.measure import Measure
 from scipy import stats
 
 CONVENTIONS = (
-    "model, revision, step, weights_sha256, probe, probe_version, metric, layer, head, position, data, seed, estimate,"
-    " ci_low, ci_high, replicate, n, null, null_mean, null_sd, effect, p, p_adjusted, higher_is_better, status, message"
+    "model, revision, step, weights_sha256, probe, probe_version, metric, candidate, layer, head, position, data, seed,"
+    " estimate, ci_low, ci_high, replicate, n, null, null_mean, null_sd, effect, p, p_adjusted, higher_is_better,"
+    " status, message"
 )
 
 
