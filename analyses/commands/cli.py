@@ -132,7 +132,7 @@ def _verify(values: Values) -> int:
 
 
 def _compare(values: Values) -> int:
-    from ..reports.records import plain
+    from ..reports.records import json_value
     from ..reports.report import Report
     from ..reports.tidy import OWN_COLUMN
     from ..runs.comparing import compare
@@ -141,7 +141,7 @@ def _compare(values: Values) -> int:
     reports = [Report.load(find_report(given)) for given in values.get("reports", [])]
     rows = compare(reports).to_dict("records")
     if values.get("json"):
-        print_json(plain(rows))
+        print_json(json_value(rows))
     else:
         print_comparison(rows, [*OWN_COLUMN, "data"])
     return 0

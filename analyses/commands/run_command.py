@@ -19,7 +19,7 @@ from ...models.subject import NotApplicable, Subject
 from ...probes import registered
 from ...probes.probe import Probe, Progress
 from ..reports.report import Report
-from ..runs.family import finished_family, in_order, over
+from ..runs.family import family_report, finished_family, in_order
 from ..runs.running import checked_batch_size, finished, probe_named, run
 from .arguments import SETTING_FLAGS, RunOptions
 from .progress import part, progress_bar
@@ -204,7 +204,7 @@ def carried_out(job: Job, options: RunOptions) -> list[tuple[Report, Path, bool]
 
             def over_all(progress: Progress) -> Report:
                 progress("over all checkpoints", 1.0)
-                return over(job.subjects, members, job.probe, *drawn, begun)
+                return family_report(job.subjects, members, job.probe, *drawn, begun)
 
             done.append(_found_or_made(there, options, progress, over_all))
     return done

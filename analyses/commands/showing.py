@@ -12,7 +12,7 @@ import numpy as np
 from ...data.errors import UsageError
 from ...probes.measure import Measure, flat
 from ..reports.record import Record, by_verdict
-from ..reports.records import plain
+from ..reports.records import json_value
 from .terminal import number, print_claim, print_table, printable, show, width
 
 ROOMY = 130
@@ -48,7 +48,7 @@ def title(report: Record) -> str:
 
 def print_card(report: Record) -> None:
     """The claim card under the report's title."""
-    print_claim(title(report), plain(report.claim))
+    print_claim(title(report), json_value(report.claim))
 
 
 def print_report(report: Record, folder: Path) -> None:
@@ -116,7 +116,7 @@ def report_summary(report: Record, folder: Path) -> dict[str, Any]:
         "probe": report.probe,
         "key": report.key,
         "folder": str(folder),
-        "claim": plain(report.claim),
+        "claim": json_value(report.claim),
         "heads": report.heads,
         "measures": {name: _summary(measure) for name, measure in flat(report.measures).items() if not measure.axes},
     }
@@ -125,9 +125,9 @@ def report_summary(report: Record, folder: Path) -> dict[str, Any]:
 def _summary(measure: Measure) -> dict[str, Any]:
     low, high = measure.interval
     return {
-        "estimate": plain(measure.values),
-        "ci_low": plain(low),
-        "ci_high": plain(high),
+        "estimate": json_value(measure.values),
+        "ci_low": json_value(low),
+        "ci_high": json_value(high),
         "unit": measure.unit,
         "replicate": measure.replicate,
         "n": measure.n,

@@ -20,7 +20,7 @@ from .figures import figures_of
 from ...probes.drawing.marks import last_step
 from .records import dumps
 from .record import Record, by_verdict, source_label
-from .tidy import against, short
+from .tidy import compared_with_null, short
 
 MOST_IMAGES = 3_500_000  # bytes before base64: the page stays under 5 MB
 MOST_ROWS = 60
@@ -119,7 +119,7 @@ def _row(name: str, measure: Measure) -> dict[str, Any]:
         "estimate": _number(measure.estimate),
         "interval": _interval(low, high),
         "resampled": _resampled(measure),
-        "nulls": [_null(null, against(measure, samples)) for null, samples in measure.nulls.items()],
+        "nulls": [_null(null, compared_with_null(measure, samples)) for null, samples in measure.nulls.items()],
         "no_nulls": measure.no_nulls,
         "message": measure.message,
     }

@@ -26,7 +26,7 @@ from ...probes.probe import Probe
 from ...probes.findings import Findings
 from .code import code_sha256, family_code_sha256, source_state
 from .command import command, dtype_name, python
-from .records import measure_record, plain
+from .records import measure_record, json_value
 
 PACKAGES = (
     "mesascope", "torch", "numpy", "scipy", "einops", "safetensors", "pandas", "matplotlib", "seaborn", "jinja2",
@@ -119,7 +119,7 @@ def family_key(keys: Sequence[str]) -> str:
 
 
 def _digest(identity: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(plain(identity)).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(json_value(identity)).encode()).hexdigest()[:16]
 
 
 def _findings_sha256(findings: Findings | None) -> str | None:

@@ -14,20 +14,20 @@ import numpy as np
 from ...probes.measure import Claim, Measure
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """`value` in the types of JSON, keys sorted: what is saved equals what is loaded."""
     if isinstance(value, Mapping):
-        return {str(key): plain(value[key]) for key in sorted(value, key=str)}
+        return {str(key): json_value(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [json_value(item) for item in value]
     if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
+        return json_value(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, str | int | float) or value is None:
         return value
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        return json_value(asdict(value))
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"a {type(value).__name__} cannot stand in a report")
@@ -64,20 +64,20 @@ def measure_record(measure: Measure) -> dict[str, Any]:
     """A measure in the types of JSON."""
     low, high = measure.interval
     return {
-        "values": plain(measure.values),
+        "values": json_value(measure.values),
         "unit": measure.unit,
-        "interval": {"low": plain(low), "high": plain(high)},
+        "interval": {"low": json_value(low), "high": json_value(high)},
         "replicate": measure.replicate,
         "n": measure.n,
         "axes": list(measure.axes),
-        "coords": {axis: plain(labels) for axis, labels in measure.coords.items()},
-        "nulls": {name: plain(samples) for name, samples in measure.nulls.items()},
+        "coords": {axis: json_value(labels) for axis, labels in measure.coords.items()},
+        "nulls": {name: json_value(samples) for name, samples in measure.nulls.items()},
         "no_nulls": measure.no_nulls,
-        "points": plain(measure.points),
+        "points": json_value(measure.points),
         "higher_is_better": measure.higher_is_better,
         "status": measure.status,
         "message": measure.message,
-        "own": plain(measure.own),
+        "own": json_value(measure.own),
     }
 
 

@@ -73,7 +73,7 @@ def _rows(name: str, measure: Measure, beside: Row | None = None) -> Iterator[Ro
             yield from _rows(f"{name}_{label}", part, {**beside, str(measure.stacked): label})
         return
     for null in measure.nulls or (None,):
-        compared = against(measure, measure.nulls[null]) if null is not None else {}
+        compared = compared_with_null(measure, measure.nulls[null]) if null is not None else {}
         for cell in np.ndindex(measure.values.shape):
             yield {
                 "metric": name,
@@ -99,7 +99,7 @@ def place(measure: Measure, cell: tuple[int, ...], beside: Mapping[str, Any] | N
     return {**own, "data": ";".join(f"{axis}={label}" for axis, label in labels.items() if axis not in OWN_COLUMN)}
 
 
-def against(measure: Measure, samples: np.ndarray) -> dict[str, np.ndarray]:
+def compared_with_null(measure: Measure, samples: np.ndarray) -> dict[str, np.ndarray]:
     """Each cell of a measure against one null. Null samples without a number are left out."""
     n = np.asarray(np.isfinite(samples).sum(axis=0))
     total = np.where(np.isfinite(samples), samples, 0.0)

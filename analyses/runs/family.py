@@ -46,7 +46,7 @@ def run_family(
         _must(run(subject, probe, seed, batch_size, _part(progress, index, subjects)))
         for index, subject in enumerate(subjects)
     ]
-    return members, over(subjects, members, probe, seed, batch_size, begun)
+    return members, family_report(subjects, members, probe, seed, batch_size, begun)
 
 
 def in_order(subjects: Sequence[Subject]) -> list[Subject]:
@@ -77,7 +77,7 @@ def _part(progress: Progress, index: int, subjects: Sequence[Subject]) -> Progre
     return lambda stage, fraction: progress(f"{label}: {stage}", (index + fraction) / len(subjects))
 
 
-def over(
+def family_report(
     subjects: Sequence[Subject], members: Sequence[Report], probe: Probe, seed: int, batch_size: int, begun: float
 ) -> Report:
     """The report over checkpoints that have been measured one by one."""

@@ -97,7 +97,7 @@ def head_map(
     middle:  diverging colours around it, which end so far on either side; None: sequential ones from 0
     """
     if not marks.has_number(measure):
-        return marks.say(ax, measure.message, panel)
+        return marks.write_words(ax, measure.message, panel)
     image(measure.values, ax, limit, middle)
     ax.set(xlabel=measure.axes[1].replace("_", "-"), ylabel=measure.axes[0])
     low, high = measure.interval

@@ -208,7 +208,7 @@ def null_bands(measure: Measure, ax: Axes, panel: str, series: str, nulls: Seque
 # -- words, scales, legends --------------------------------------------------------------------------------------------
 
 
-def say(ax: Axes, text: str, panel: str = "", series: str = "") -> pd.DataFrame:
+def write_words(ax: Axes, text: str, panel: str = "", series: str = "") -> pd.DataFrame:
     """Words where there is nothing to draw, and why."""
     figure = ax.get_figure(root=True)
     assert figure is not None
@@ -248,7 +248,7 @@ def log_scale(ax: Axes, which: Literal["x", "y"]) -> None:
     ratio = high / low
     digits = (1, 1.5, 2, 3, 4, 5, 7) if ratio < 5 else (1, 2, 5) if ratio < 50 else (1,)
     axis.set_major_locator(LogLocator(subs=digits, numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_label(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -257,7 +257,7 @@ def decimal(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
-def plain(value: float) -> str:
+def tick_label(value: float) -> str:
     """A number as a tick label."""
     if 1e-3 <= abs(value) < 1e4:
         return f"{value:g}"

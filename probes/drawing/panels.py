@@ -111,7 +111,7 @@ def step_axis(ax: Axes, steps: Sequence[float]) -> None:
     first, last = min(step for step in steps if step > 0), max(steps)
     ax.set_xscale("symlog", linthresh=first)
     decades = [10.0**k for k in range(math.ceil(math.log10(first)), math.floor(math.log10(last)) + 1)]
-    ax.set_xticks([0, *decades], ["0", *(marks.plain(d) for d in decades)])
+    ax.set_xticks([0, *decades], ["0", *(marks.tick_label(d) for d in decades)])
     ax.set_xlim(-0.4 * first if min(steps) == 0 else 0.7 * first, 1.5 * last)
 
 

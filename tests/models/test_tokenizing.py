@@ -16,7 +16,7 @@ from mesascope.data.errors import CheckpointRefused, UsageError
 from mesascope.models.opening.in_memory import from_module
 from mesascope.models.opening.pretrained import open_directory
 from mesascope.models.opening.tokenizer_files import MAX_TOKENIZER, open_tokenizer
-from mesascope.models.opening.tokenizing import begins_with, digest_of, knows_words
+from mesascope.models.tokenizing import begins_with, digest_of, knows_words
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace, WhitespaceSplit

@@ -206,7 +206,7 @@ def plot_curves(test: str, measures: Mapping[str, Measure], ax: Axes) -> pd.Data
     found = curves(test, measures)
     numbers = {series: measure for series, measure in found.items() if marks.has_number(measure)}
     if not numbers:
-        return marks.say(ax, next(iter(found.values())).message, test)
+        return marks.write_words(ax, next(iter(found.values())).message, test)
     tables = []
     for i, (series, measure) in enumerate(numbers.items()):
         every = max(1, len(measure.values) // 8)

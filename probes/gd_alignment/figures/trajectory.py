@@ -34,7 +34,7 @@ def plot_trajectory(panel: str, measures: Mapping[str, Measure], ax: Axes) -> pd
     """One metric of the model and of each twin at every step of training."""
     found = {series: measure for series, measure in _series(panel, measures).items() if marks.has_number(measure)}
     if not found:
-        return marks.say(ax, _reason(panel, measures), panel)
+        return marks.write_words(ax, _reason(panel, measures), panel)
     low, high = _range(found)
     shown = {look: _below(measure, high) if look == INTERPOLATED else measure for look, measure in found.items()}
     table = panels.curves(shown, ax, panel.replace("_", " "))

@@ -37,7 +37,7 @@ MOST_ROWS = 8
 def plot_product(matrix: np.ndarray, limit: float, ax: Axes, panel: str = "") -> pd.DataFrame:
     """One product as a heat map, white at 0, between -limit and limit."""
     if np.isnan(matrix).all():
-        return marks.say(ax, "alignment undefined", panel)
+        return marks.write_words(ax, "alignment undefined", panel)
     ax.imshow(matrix, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
     last = len(matrix) - 1
     ax.set_xticks([(last - 1) / 2, last], ["x", "y"])
@@ -128,7 +128,7 @@ def plot_path(twin: str, measures: Mapping[str, Measure], ax: Axes) -> pd.DataFr
     name = f"loss_path_{twin}"
     aligned = measures[name]
     if not marks.has_number(aligned):
-        return marks.say(ax, aligned.message, name)
+        return marks.write_words(ax, aligned.message, name)
     paths = {
         key: (look, measures[key]) for key, look in _path_looks(twin).items() if marks.has_number(measures.get(key))
     }

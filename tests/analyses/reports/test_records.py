@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mesascope.analyses.reports.records import dumps, loads, measure_from, measure_record, plain
+from mesascope.analyses.reports.records import dumps, loads, measure_from, measure_record, json_value
 from mesascope.probes.measure import Measure
 
 
 def test_plain_values_of_every_kind() -> None:
     given = {"b": (1, 2.5), "a": np.float32(0.5), "path": Path("x/y"), 3: np.array([1.0, np.nan, np.inf, -np.inf])}
-    assert plain(given) == {"3": [1.0, None, "Infinity", "-Infinity"], "a": 0.5, "b": [1, 2.5], "path": "x/y"}
-    assert list(plain({"b": 1, "a": 2})) == ["a", "b"]
+    assert json_value(given) == {"3": [1.0, None, "Infinity", "-Infinity"], "a": 0.5, "b": [1, 2.5], "path": "x/y"}
+    assert list(json_value({"b": 1, "a": 2})) == ["a", "b"]
 
 
 def test_what_json_cannot_hold_is_refused() -> None:
     with pytest.raises(TypeError, match="object cannot stand in a report"):
-        plain({"x": object()})
+        json_value({"x": object()})
 
 
 @pytest.mark.parametrize("value", [{}, [], {"a": {}}, [[], [1]], {"a": [1, [2, {"b": None}]]}, "é\u202e\x1b</script>"])

@@ -12,7 +12,7 @@ import pytest
 from mesascope import analyses
 from mesascope.analyses.runs.family import run_family
 from mesascope.analyses.runs.running import run
-from mesascope.analyses.reports.tidy import COLUMNS, against, csv_text, short
+from mesascope.analyses.reports.tidy import COLUMNS, compared_with_null, csv_text, short
 from mesascope.probes.measure import Measure
 from scipy import stats
 
@@ -70,7 +70,7 @@ def null_measure(values: Any, samples: np.ndarray, better: bool | None) -> Measu
 @pytest.mark.parametrize(("better", "expected"), [(True, 3 / 6), (False, 4 / 6), (None, 5 / 6)])
 def test_p_counts_the_null_samples_at_least_as_extreme(better: bool | None, expected: float) -> None:
     samples = np.array([0.0, 1.0, 2.0, 3.0, 9.0])  # mean 3; the distances are 3, 2, 1, 0, 6
-    found = against(null_measure(2.5 if better is not None else 2.0, samples, better), samples)
+    found = compared_with_null(null_measure(2.5 if better is not None else 2.0, samples, better), samples)
     assert float(found["p"]) == pytest.approx(expected)
     assert float(found["null_mean"]) == 3.0
     assert float(found["null_sd"]) == pytest.approx(samples.std(ddof=1))
@@ -79,9 +79,9 @@ def test_p_counts_the_null_samples_at_least_as_extreme(better: bool | None, expe
 
 def test_p_is_never_zero_and_samples_without_a_number_do_not_count() -> None:
     samples = np.array([0.0, np.nan, 0.1, np.inf])
-    assert float(against(null_measure(100.0, samples, True), samples)["p"]) == pytest.approx(1 / 3)
+    assert float(compared_with_null(null_measure(100.0, samples, True), samples)["p"]) == pytest.approx(1 / 3)
     nothing = np.array([np.nan])
-    found = against(null_measure(1.0, nothing, True), nothing)
+    found = compared_with_null(null_measure(1.0, nothing, True), nothing)
     assert all(np.isnan(found[name]) for name in ("null_mean", "null_sd", "effect", "p", "p_adjusted"))
 
 
@@ -89,7 +89,7 @@ def test_p_adjusted_is_the_false_discovery_rate_over_the_cells() -> None:
     rng = np.random.default_rng(0)
     values = np.array([0.0, 3.0, 2.0, np.nan, 0.5])
     samples = rng.normal(size=(99, 5))
-    found = against(null_measure(values, samples, True), samples)
+    found = compared_with_null(null_measure(values, samples, True), samples)
     defined = ~np.isnan(values)
     np.testing.assert_allclose(found["p_adjusted"][defined], stats.false_discovery_control(found["p"][defined]))
     assert np.isnan(found["p_adjusted"][~defined]).all()
@@ -98,7 +98,7 @@ def test_p_adjusted_is_the_false_discovery_rate_over_the_cells() -> None:
 
 def test_a_constant_null_has_no_effect_size() -> None:
     samples = np.ones(5)
-    assert np.isnan(against(null_measure(2.0, samples, None), samples)["effect"])
+    assert np.isnan(compared_with_null(null_measure(2.0, samples, None), samples)["effect"])
 
 
 @pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-x", "@SUM", "\tx", "\rx"])

@@ -11,7 +11,7 @@ from mesascope.analyses.reports import provenance
 from mesascope.analyses.reports.report import Report
 from mesascope.analyses.reports.saving import same_files
 from mesascope.analyses.runs import running
-from mesascope.analyses.runs.family import finished_family, over, run_family
+from mesascope.analyses.runs.family import family_report, finished_family, run_family
 from mesascope.analyses.runs.running import run
 from mesascope.data.errors import UsageError
 from mesascope.models.subject import NotApplicable
@@ -56,7 +56,7 @@ def test_members_read_from_their_folders_give_the_same_report(mean_answer: Any, 
     ordered = sorted(seeds, key=lambda s: (s.source.step, s.source.seed))
     members, report = family(ordered, mean_answer())
     loaded = [Report.load(member.save(tmp_path / "members", figures="none", keep_samples=20)) for member in members]
-    again = over(ordered, loaded, mean_answer(), 0, 2048, 0.0)
+    again = family_report(ordered, loaded, mean_answer(), 0, 2048, 0.0)
     assert same_files(report.save(tmp_path / "a", figures="none"), again.save(tmp_path / "b", figures="none"))
 
 
