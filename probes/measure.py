@@ -174,7 +174,7 @@ def along(axis: str, parts: Mapping[Any, Measure], place: int = 0) -> Measure:
         full = [np.full(shape, np.nan) for _ in arrays]
         for into, array in zip(full, arrays, strict=True):
             if array is not None and array.shape[lead:] == like.values.shape:
-                into[: len(array) if lead else None] = array
+                into[(slice(len(array)),) if lead else ...] = array
         return np.stack(full, axis=place + lead)
 
     everyone = list(parts.values())

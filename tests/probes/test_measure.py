@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mesascope.probes import Measure
-from mesascope.probes.measure import missing
+from mesascope.probes.measure import along, missing
 from mesascope.probes.statistics.sample_measures import PerTask, task_measures
 
 NAN = np.array(np.nan)
@@ -95,3 +95,10 @@ def test_one_task_has_no_interval() -> None:
     found = task_measures({"x": per_task([4.0])}, seed=0)["x"]
     assert (found.estimate, found.n, found.message) == (4.0, 1, "one task has no interval")
     assert np.isnan(found.interval).all()
+
+
+def test_single_numbers_are_stacked_and_given_back() -> None:
+    parts = {"gd": measure(1.0), "ridge": measure(2.0)}
+    stacked = along("candidate", parts)
+    assert stacked.axes == ("candidate",)
+    assert [stacked.sel(candidate=name).estimate for name in parts] == [1.0, 2.0]
