@@ -106,4 +106,6 @@ def _word(value: Any) -> str:
     """A value as the command line reads it back."""
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_word, value))}]"
-    return {True: "true", False: "false", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)
+    return (
+        {True: "true", False: "false", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)
+    )

@@ -36,7 +36,7 @@ def draw(report: Record, folder: str | Path, formats: Sequence[str] = FORMATS, s
     """Every figure of a report as `folder/figures/NAME.{pdf,svg,png}`, and as `NAME.csv` exactly what is drawn."""
     for wanted in formats:
         if wanted not in FORMATS:
-            raise UsageError(f"unknown figure format {wanted!r}: {nearest(wanted, FORMATS)}")
+            raise UsageError(f"figure format {wanted!r} is not known; {nearest(wanted, FORMATS)}")
     page.check_style(style)
     target = Path(folder) / "figures"
     target.mkdir(parents=True, exist_ok=True)

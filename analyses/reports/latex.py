@@ -27,7 +27,9 @@ def tables(report: Record) -> dict[str, str]:
 
     Of several steps there is room for the last.
     """
-    found = {name: measure for name, measure in last_step(flat(report.measures)).items() if np.isfinite(measure.values).any()}
+    found = {
+        name: measure for name, measure in last_step(flat(report.measures)).items() if np.isfinite(measure.values).any()
+    }
     scalars = {name: measure for name, measure in found.items() if not measure.axes}
     made = {name: _matrix(report, name, measure) for name, measure in found.items() if len(measure.axes) == 2}
     return {"measures": _measures(report, scalars), **made} if scalars else made

@@ -31,7 +31,7 @@ from .records import measure_record, json_value
 PACKAGES = (
     "mesascope", "torch", "numpy", "scipy", "einops", "safetensors", "pandas", "matplotlib", "seaborn", "jinja2",
 )  # fmt: skip
-NOT_ALONE = "the record alone does not open these weights: it can be verified only when the subject is passed again"
+NOT_ALONE = "this model was in memory, so only its owner can verify the report: analyses.verify(report, subject=…)"
 
 
 def provenance(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size: int) -> dict[str, Any]:
@@ -42,7 +42,9 @@ def provenance(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size:
     return {
         "command": command(subjects, probe, seed, batch_size) if loadable and DECLARED not in layouts else None,
         "python": python(subjects, probe, seed, batch_size),
-        "verification": "mesascope verify makes it again from the recorded checkpoint" if loadable else NOT_ALONE,
+        "verification": "`mesascope verify REPORT` opens the recorded checkpoint, runs the probe again and compares every number"
+        if loadable
+        else NOT_ALONE,
         "device": first.device.type,
         "dtype": dtype_name(first),
         "batch_size": batch_size,

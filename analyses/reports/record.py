@@ -123,7 +123,9 @@ class Record:
         record = read_json(folder / "report.json")
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             found = record.get("format") if isinstance(record, dict) else type(record).__name__
-            raise UsageError(f"{folder / 'report.json'}: format {found!r}, expected {FORMAT!r}")
+            raise UsageError(
+                f"{folder / 'report.json'}: its format is {found!r}, expected {FORMAT!r}; run the probe again to get a new report"
+            )
         timing = folder / "timing.json"
         try:
             report = cls(
@@ -138,7 +140,9 @@ class Record:
             _check(report, record)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             cause = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UsageError(f"{folder / 'report.json'}: damaged, not a report ({cause})") from error
+            raise UsageError(
+                f"{folder / 'report.json'}: damaged ({cause}); expected what mesascope wrote. Run the probe again"
+            ) from error
         return report
 
 
@@ -165,11 +169,11 @@ def by_verdict(report: Record) -> dict[str, list[str]]:
 def _check(report: Record, record: Fields) -> None:
     """ValueError or KeyError for what others rely on: a report may be anybody's file."""
     if not re.fullmatch(r"[0-9a-f]{16}", report.key):  # it names a folder
-        raise ValueError(f"key {report.key!r} is not one")
+        raise ValueError(f"key = {report.key!r}, expected 16 hexadecimal digits")
     if report.label != record["label"]:
-        raise ValueError(f"label {record['label']!r} does not name its checkpoints")
+        raise ValueError(f"label = {record['label']!r}, expected {report.label!r}, the name of its checkpoints")
     if not all(isinstance(word, str) for word in (*report.heads, *report.heads.values())):
-        raise ValueError("heads are not verdicts by name")
+        raise ValueError("heads: expected a verdict for each head's name")
     whole = {"seed": report.seed, "provenance.batch_size": report.provenance["batch_size"]}
     for name, value in whole.items():
         if type(value) is not int:
@@ -186,9 +190,9 @@ def read_json(path: Path) -> Any:
     try:
         return loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); expected a report's folder") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); expected the folder of a report") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: damaged, not strict JSON ({error})") from error
+        raise UsageError(f"{path}: damaged ({error}); expected strict JSON") from error
 
 
 def _read_arrays(path: Path, shapes: Mapping[str, list[int]]) -> dict[str, np.ndarray]:
@@ -197,9 +201,11 @@ def _read_arrays(path: Path, shapes: Mapping[str, list[int]]) -> dict[str, np.nd
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: damaged, not safetensors ({error})") from error
+        raise UsageError(f"{path}: damaged ({error}); expected a safetensors file") from error
     found = {name: list(array.shape) for name, array in arrays.items()}
     if found != shapes:
         odd = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
-        raise UsageError(f"{path}: array {odd[0]!r} is not as report.json says")
+        raise UsageError(
+            f"{path}: array {odd[0]!r} is shaped {found.get(odd[0])}, report.json says {shapes.get(odd[0])}"
+        )
     return arrays

@@ -30,7 +30,7 @@ def json_value(value: Any) -> Any:
         return json_value(asdict(value))
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"a {type(value).__name__} cannot stand in a report")
+    raise TypeError(f"a {type(value).__name__} in a report; expected numbers, text, lists and mappings")
 
 
 def dumps(value: Any, indent: str = "") -> str:
@@ -56,7 +56,7 @@ def _refuse(word: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("one object has the same key twice")
     return found
 
 

@@ -6,6 +6,7 @@ behind is cleared away by the next run into the same output folder.
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import json
 import os
@@ -41,14 +42,16 @@ def save(report: Record, out: Path, drawn: str, keep_samples: int) -> Path:
     if drawn not in FORMATS:
         raise UsageError(f"figures {drawn!r} is not known; {nearest(drawn, FORMATS)}")
     if keep_samples < 1:
-        raise UsageError(f"keep_samples = {keep_samples}: at least 1 is needed")
+        raise UsageError(f"keep_samples = {keep_samples}: expected at least 1")
     kept = sampled(report, keep_samples)
     try:
         clear_leftovers(out)
         return publish(out / report.folder, lambda folder: write_files(kept, folder, FORMATS[drawn]))
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(f"{out}: the report cannot be written ({reason}); nothing half-written is left") from error
+        raise UsageError(
+            f"{out}: the report cannot be written ({reason}). Nothing half-written is left; choose another folder with -o"
+        ) from error
 
 
 def sampled(report: Record, keep: int) -> Record:
@@ -120,8 +123,9 @@ def _move(building: Path, final: Path) -> None:
         try:
             os.rename(building, final)
             break
-        except OSError:
-            if not final.is_dir():
+        except OSError as error:
+            # asking whether `final` is there would be too late: another run may have moved it away by now
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         # another run may move `final` away between any two of these lines
         with suppress(FileNotFoundError):

@@ -26,12 +26,12 @@ def mean_over(replicate: str, measures: Sequence[Measure | None]) -> Measure:
         return missing(first.unit, first.status, said)
     like, n = present[0], len(measures)
     if any(axis.endswith("head") for axis in like.axes) and n > 1:
-        words = f"heads have no order that {replicate}s share: each checkpoint's own report has its heads"
+        words = (
+            f"heads of different {replicate}s do not correspond: no mean over them; see each checkpoint's own report"
+        )
         return missing(like.unit, "not applicable", words)
     if any((m.axes, m.values.shape, m.coords) != (like.axes, like.values.shape, like.coords) for m in present):
-        return missing(
-            like.unit, "not applicable", f"its axes differ from {replicate} to {replicate}: no mean over them"
-        )
+        return missing(like.unit, "not applicable", f"its axes differ between {replicate}s: no mean over them")
     if len(present) == n > 1 and all(_same_numbers(like, m) for m in present):
         words = f"the same for every {replicate}: the interval is over {like.replicate}s"
         return replace(like, message="; ".join(filter(None, (like.message, words))))
@@ -103,7 +103,7 @@ def _means(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
 def _how_many(counts: np.ndarray, n: int, replicate: str) -> str:
     least, most = int(counts.min()), int(counts.max())
     of = f"{least}" if least == most else f"{least} to {most}"
-    alone = "; where only one is defined there is no interval" if (counts == 1).any() else ""
+    alone = "; no interval where only one is defined" if (counts == 1).any() else ""
     return f"mean over the {of} of {n} {replicate}s where it is defined{alone}"
 
 
@@ -125,7 +125,7 @@ def along_steps(steps: tuple[int, ...], measures: Sequence[Measure | None]) -> M
         return next(measure for measure in measures if measure is not None)
     like = present[-1]
     if any((m.axes, m.values.shape) != (like.axes, like.values.shape) for m in present):
-        return missing(like.unit, "not applicable", "its axes differ from step to step")
+        return missing(like.unit, "not applicable", "its axes differ between steps")
     coords = {
         axis: labels for axis, labels in like.coords.items() if all(m.coords.get(axis) == labels for m in present)
     }

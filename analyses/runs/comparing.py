@@ -24,7 +24,7 @@ SEED = 0
 BOOTSTRAP = "paired bootstrap over {} {}s"
 OF_ONE_CHECKPOINT = {"task", "sequence", "document"}  # inputs, which two reports may share
 WELCH = "Welch t over {} and {} {}s"
-INTERVALS = "from the two intervals, as if independent"
+INTERVALS = "both intervals combined, as if independent"
 NONE = "none"
 Interval = tuple[np.ndarray, np.ndarray]
 
@@ -37,12 +37,12 @@ def compare(reports: Sequence[Record]) -> pd.DataFrame:
     comes from the two intervals as if they were independent and symmetric, which for the same inputs is too wide.
     """
     if len(reports) < 2:
-        raise UsageError(f"{len(reports)} report to compare: at least 2 are needed")
+        raise UsageError(f"compare: {len(reports)} report given, expected at least 2")
     names = _names(reports)
     first = reports[0]
     rows = [row for b, name in zip(reports[1:], names[1:], strict=True) for row in _rows(first, names[0], b, name)]
     if not rows:
-        raise UsageError(f"{', '.join(names)} have no metric in common")
+        raise UsageError(f"{', '.join(names)}: no measure in common; compare reports of the same probe")
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -86,7 +86,9 @@ def compare_folders(recorded: Path, again: Path, redraw: Callable[[], Path], tol
         if _bytes(recorded / name) == _bytes(redrawn / name):
             continue  # true to its record, whose own differences are named above
         if _DRAWN.fullmatch(name) and drawn_by[0] != drawn_by[1]:
-            found.excused.append(f"{name}: drawn by matplotlib {drawn_by[0]}, here {drawn_by[1]}; not compared")
+            found.excused.append(
+                f"{name}: drawn by matplotlib {drawn_by[0]}, here {drawn_by[1]}; mesascope does not compare them"
+            )
         else:
             _compare_file(name, recorded / name, again / name, found)
     found.beyond = _fewer(found.beyond, found.unnamed[False])
@@ -142,7 +144,7 @@ def _compare_file(name: str, old: Path, new: Path, found: Found) -> None:
     elif name.endswith(".csv"):
         _compare_csv(name, _cells(old), _cells(new), found)
     else:
-        found.beyond.append(f"{name}: not the bytes that its report.json gives")
+        found.beyond.append(f"{name}: differs from what its report.json gives")
 
 
 def _cells(path: Path) -> list[list[str]]:
@@ -159,7 +161,7 @@ def _compare_csv(name: str, old: list[list[str]], new: list[list[str]], found: F
                 title = header[column] if column < len(header) else column + 1
                 _compare_cell(f"{name}: line {line}, {title}", x, y, found)
     if len(found.beyond) + len(found.excused) == before:
-        found.beyond.append(f"{name}: the same cells in other bytes")
+        found.beyond.append(f"{name}: the same values, written differently")
 
 
 def _compare_cell(place: str, old: Any, new: Any, found: Found) -> None:

@@ -52,13 +52,15 @@ def run_family(
 def in_order(subjects: Sequence[Subject]) -> list[Subject]:
     """By step, then seed. The same weights twice at one step would count one replicate as two: refused."""
     if not subjects:
-        raise UsageError("a family of no checkpoints: at least 1 is needed")
+        raise UsageError("no checkpoints given, expected at least 1")
     ordered = sorted(subjects, key=lambda s: (_step(s), -1 if s.source.seed is None else s.source.seed, s.source.label))
     seen: dict[Any, str] = {}
     for subject in ordered:
         digest, label = subject.source.weights_sha256, subject.source.label
         if digest is not None and (other := seen.setdefault((_step(subject), digest), label)) != label:
-            raise UsageError(f"{other} and {label} hold the same weights: as two replicates they would count twice")
+            raise UsageError(
+                f"{other} and {label} hold the same weights; two replicates need different weights. Leave one out"
+            )
     return ordered
 
 

@@ -79,7 +79,7 @@ def verify(
     with tempfile.TemporaryDirectory(prefix="mesascope-") as name, _threads(recorded):
         again = _run_again(recorded, subjects, progress)
         if not isinstance(again, Report):
-            return Verification("differs", (f"the probe does not apply any more: {again.reason}",), str(tolerance))
+            return Verification("differs", (f"the probe no longer applies: {again.reason}",), str(tolerance))
         drawn, kept = _drawn(folder), recorded.sample["kept"] if recorded.sample else _ALL
         made = again.save(Path(name, "again"), drawn, kept)
         found = compare_folders(folder, made, lambda: recorded.save(Path(name, "recorded"), drawn, _ALL), tolerance)
@@ -130,7 +130,9 @@ def _given(report: Report, subject: Subject | Sequence[Subject]) -> list[Subject
     recorded = sorted(source["weights_sha256"] or "hidden" for source in report.sources)
     passed = sorted(one.source.weights_sha256 or "hidden" for one in subjects)
     if recorded != passed:
-        raise WeightsDifferError(f"weights_sha256: recorded {', '.join(recorded)}; passed {', '.join(passed)}")
+        raise WeightsDifferError(
+            f"weights_sha256: the report has {', '.join(recorded)}; you passed {', '.join(passed)}"
+        )
     return subjects
 
 
@@ -141,8 +143,8 @@ def _found(report: Report, weights: str | Path | None) -> list[Subject]:
     for source in report.sources:
         if not remakeable(source["layout"]):
             raise UsageError(
-                f"{source_label(source)}: the record alone does not open it (layout {source['layout']!r});"
-                " in Python, pass it again: analyses.verify(folder, subject=…)"
+                f"{source_label(source)}: the report does not say how to open it (layout {source['layout']!r});"
+                " pass the model in Python: analyses.verify(folder, subject=…)"
             )
         places = [(place, _pinned(source, place)) for place in _places(source, weights)]
         for place in places:
@@ -164,7 +166,7 @@ def _places(source: Fields, weights: str | Path | None) -> list[str]:
     if place in shipped() or Path(place).exists() or (source["layout"] == HUGGING_FACE and source["path"] is None):
         return [place]
     if source["layout"] not in ("mesascope", HAIKU):
-        raise CheckpointRefused(f"{source_label(source)}: not at {place}; say where it is (--weights PATH)")
+        raise CheckpointRefused(f"{source_label(source)}: no checkpoint at {place}; give its place with --weights PATH")
     return list(shipped())
 
 
@@ -185,7 +187,9 @@ def _open(place: str, revision: str | None, source: Fields, report: Report) -> d
     """Every checkpoint of a file by the digest of its weights."""
     device = report.provenance["device"]
     if device not in _DEVICES or (device == "cuda" and not torch.cuda.is_available()):
-        raise UsageError(f"the report was made on the device {device!r}, which is not here")
+        raise UsageError(
+            f"the report was made on device {device!r}, which this machine lacks; verify it on a machine that has one"
+        )
     options: dict[str, Any] = {"device": device, "dtype": getattr(torch, report.provenance["dtype"])}
     if source["layout"] == HUGGING_FACE:
         return _by_digest(load_all(place, revision, **options))
@@ -203,7 +207,7 @@ def _told_again(source: Fields) -> dict[str, Any]:
         return told_beside({**source, "layout": DECLARED if source["layout"].endswith(".toml") else source["layout"]})
     except KeyError as error:
         raise UsageError(
-            f"report.json: sources: options lack {error}, without which {source['layout']} opens nothing"
+            f"report.json: sources.options lacks {error}, which layout {source['layout']!r} needs"
         ) from error
 
 
@@ -217,10 +221,10 @@ def _why(source: Fields, found: dict[str, dict[str | None, Subject]]) -> str:
     if not Path(source["path"] or source["name"]).exists() and places == list(shipped()):
         raise CheckpointRefused(
             f"{label}: neither at {source['path'] or source['name']} nor among the shipped checkpoints;"
-            " give the file as weights (--weights PATH)"
+            " give its place with --weights PATH"
         )
     others = f"found {digests[0]}" if len(digests) == 1 else f"none of the {len(digests)} found"
-    return f"{label}: weights_sha256: recorded {recorded}, {others} in {', '.join(places)}"
+    return f"{label}: weights_sha256: the report has {recorded}, {others} in {', '.join(places)}"
 
 
 def _as_recorded(subject: Subject, source: Fields) -> Subject:

@@ -55,9 +55,11 @@ class BaseRecipe(ABC):
     def __post_init__(self) -> None:
         steps = self.checkpoint_steps
         if not steps or steps[0] < 0 or any(a >= b for a, b in pairwise(steps)):
-            raise UsageError(f"checkpoint_steps = {list(steps)}: expected rising steps, at least one, none negative")
+            raise UsageError(
+                f"checkpoint_steps = {list(steps)}: expected increasing steps, at least one, all 0 or more"
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise UsageError(f"seeds = {list(self.seeds)}: expected different seeds, at least one, none negative")
+            raise UsageError(f"seeds = {list(self.seeds)}: expected different seeds, at least one, all 0 or more")
         if self.batch_size < 1:
             raise UsageError(f"batch_size = {self.batch_size}: expected at least 1")
         for name in ("init_scale", "learning_rate", "eps", "clip_norm"):
@@ -65,7 +67,7 @@ class BaseRecipe(ABC):
                 raise UsageError(f"{name} = {getattr(self, name)}: expected a positive number")
         for name in ("b1", "b2"):
             if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} = {getattr(self, name)}: expected at least 0 and below 1")
+                raise UsageError(f"{name} = {getattr(self, name)}: expected 0 or more, and less than 1")
 
     def __str__(self) -> str:
         return self.summary
@@ -155,7 +157,7 @@ class LanguageRecipe(BaseRecipe):
         family = getattr(import_module(module), kind)
         known = [field.name for field in fields(family)]
         if strangers := sorted(set(settings) - set(known)):
-            raise UsageError(f"tasks: {strangers[0]!r} is no setting of {name}; {nearest(strangers[0], known)}")
+            raise UsageError(f"tasks: {strangers[0]!r} is not a setting of {name}; {nearest(strangers[0], known)}")
         return family(**settings)
 
     @cached_property
@@ -182,13 +184,13 @@ _STEPS_5000 = (0, 100, 200, 300, 400, 500, 750, 1000, 1250, 1500, 2000, 2500, 30
 RECIPES: Mapping[str, BaseRecipe] = _table(
     TrainingRecipe(
         name="lsa-1layer",
-        summary="one layer of linear self-attention on linear regression: one step of gradient descent?",
+        summary="one layer of linear self-attention on linear regression",
         model={"n_layers": 1},
         checkpoint_steps=_STEPS_5000,
     ),
     TrainingRecipe(
         name="lsa-2layer-recurrent",
-        summary="one layer of linear self-attention applied twice: two steps of GD++?",
+        summary="one layer of linear self-attention, applied twice, on linear regression",
         model={"n_layers": 2},
         checkpoint_steps=_STEPS_5000,
         init_scale=0.001,
@@ -213,21 +215,21 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
     ),
     LanguageRecipe(
         name="induction-2layer",
-        summary="two layers of attention on random segments that come back: induction heads",
+        summary="two layers of attention on repeated random segments; learns induction heads",
         model={"n_layers": 2, **_SMALL_ATTENTION},
         tasks={"family": "repeated-segments"},
         checkpoint_steps=_ALONG_INDUCTION,
     ),
     LanguageRecipe(
         name="induction-1layer",
-        summary="the same with one layer, in which there can be no induction head",
+        summary="one layer of attention on repeated random segments; cannot have induction heads",
         model={"n_layers": 1, **_SMALL_ATTENTION},
         tasks={"family": "repeated-segments"},
         checkpoint_steps=_ALONG_INDUCTION,
     ),
     LanguageRecipe(
         name="tiny-grammar",
-        summary="three layers with MLPs on text from a probabilistic grammar of English, whose entropy is known",
+        summary="three layers with MLPs on text from a probabilistic grammar of English with known entropy",
         model={"n_layers": 3, "d_model": 64, "n_heads": 4, "d_head": 16, "d_mlp": 256},
         tasks={"family": "grammar"},
         checkpoint_steps=(0, 100, 300, 800, 2000, 4000),

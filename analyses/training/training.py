@@ -150,18 +150,18 @@ def _refuse_unusable(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
         reason = str(error).partition("\n")[0]
-        raise UsageError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
+        raise UsageError(f"device {device!r} cannot be used on this machine ({reason}); use cpu") from error
 
 
 def _refuse_other_file(path: Path, record: Record) -> None:
     """An existing file may only be this very training's result."""
     if path.is_dir():
-        raise UsageError(f"{path} is a folder; expected the name of a file")
+        raise UsageError(f"{path} is a folder, expected a file name; give one with -o FILE")
     found = dict(read_header(path).record)
     found.pop("training_loss", None)
     if differences := changes(found, record):
         raise UsageError(
-            f"{path} exists, of another training ({'; '.join(differences)}); write elsewhere, or replace it by force"
+            f"{path} holds another training ({'; '.join(differences)}); write elsewhere with -o, or replace it with --force"
         )
 
 

@@ -73,11 +73,13 @@ class TrainingRun:
             found = json.loads(metadata["record"])
             run = cls(int(metadata["step"]), tensors["weights"], tensors["mean"], tensors["square"])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise UsageError(f"{path}: not a training that can go on ({error}); remove it to start afresh") from error
+            raise UsageError(
+                f"{path}: not a training that can be resumed ({error}); remove it to start again"
+            ) from error
         if differences := changes(found, record):
             raise UsageError(
-                f"{path} is of another training ({'; '.join(differences)});"
-                " resume that one as it was started, remove the file, or write elsewhere"
+                f"{path} holds another training ({'; '.join(differences)});"
+                " resume it with its own settings, remove the file, or write elsewhere with -o"
             )
         run.kept, run.losses = list(tensors.get("kept", ())), list(tensors.get("losses", ()))
         return run
@@ -101,4 +103,4 @@ def readable_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another file with -o") from error

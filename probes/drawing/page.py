@@ -109,7 +109,7 @@ the caption."""
 
 def check_style(style: str) -> None:
     if style not in STYLES:
-        raise UsageError(f"unknown figure style {style!r}: {nearest(style, STYLES)}")
+        raise UsageError(f"figure style {style!r} is not known; {nearest(style, STYLES)}")
 
 
 def render(build: Build, findings: Findings, style: str = "neurips") -> tuple[Figure, pd.DataFrame] | None:

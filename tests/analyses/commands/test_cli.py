@@ -240,7 +240,7 @@ def test_verbose_shows_every_measure(checkpoint: Callable[..., str], capsys: pyt
         (["show", "nowhere"], 2, "nowhere: no such report"),
         (["show", "."], 2, "holds no report"),
         (["verify", "nowhere"], 2, "nowhere: no such report"),
-        (["compare"], 2, "at least 2 are needed"),
+        (["compare"], 2, "expected at least 2"),
         (["figures", "nowhere"], 2, "nowhere: no such report"),
         (["train", "lsa-1layr"], 2, "recipe 'lsa-1layr' is not known; did you mean lsa-1layer"),
         (["train", "lsa-1layer", "--seeds", "one"], 2, "--seeds one: expected a whole number"),

@@ -150,7 +150,7 @@ def test_the_claim_comes_first_and_everything_is_said(mean_answer: Any, make_sub
         for words in (
             report.claim.found, report.claim.limits[0], "L0H0, L0H1, L1H0", "Measures", "0.1201",
             "Undefined: nothing to divide by",
-            "by_head", report.claim.methods, "How to make it again",
+            "by_head", report.claim.methods, "Reproduce this report",
             report.sources[0]["weights_sha256"], "n_tasks", "environment.packages.torch",
         )
     ]  # fmt: skip
@@ -177,7 +177,7 @@ def test_the_page_stays_below_five_megabytes(
     assert len(text.encode()) < 5_000_000
     page = Page(text)
     assert len([tag for tag, _ in page.tags if tag == "img"]) == 5
-    assert "Left out to keep this page small, see the folder figures: figure5, figure6, figure7, figure8." in page.text
+    assert "Left out to keep this page small (see the folder figures): figure5, figure6, figure7, figure8." in page.text
 
 
 def test_large_measures_are_left_to_the_csv(mean_answer: Any, make_subject: Any) -> None:
@@ -185,7 +185,7 @@ def test_large_measures_are_left_to_the_csv(mean_answer: Any, make_subject: Any)
     many = np.zeros(html.MOST_ROWS + 1)
     curve = Measure(many, "u", (many, many), "none", 0, axes=("t",), no_nulls="none")
     text = Page(html.page(replace(report, measures={"curve": curve}), [])).text
-    assert "Too large to print here" in text
+    assert "Too large for this page" in text
 
 
 def test_a_null_of_one_sample_has_neither_spread_nor_p(mean_answer: Any, make_subject: Any) -> None:

@@ -234,7 +234,7 @@ def test_what_has_moved_is_found_where_the_user_says(opened: Open, here: Path) -
     there = Path(str(subject.source.path))
     (here / "elsewhere").mkdir()
     moved = Path(shutil.move(there, here / "elsewhere" / f"renamed{there.suffix}"))
-    with pytest.raises(CheckpointRefused, match=r"not at .*; say where it is \(--weights PATH\)"):
+    with pytest.raises(CheckpointRefused, match=r"no checkpoint at .*; give its place with --weights PATH"):
         verify(folder)
     assert verify(folder, weights=moved).verdict == "bit-identical"
     assert verify(folder, weights=moved.parent).verdict == "bit-identical"
@@ -247,7 +247,7 @@ def test_other_weights_at_the_same_place_are_noticed(here: Path) -> None:
     save_file(state, here / "tiny" / "model.safetensors")
     found = verify(folder)
     assert found.verdict == "weights differ"
-    assert found.differences[0].startswith("tiny: weights_sha256: recorded ")
+    assert found.differences[0].startswith("tiny: weights_sha256: the report has ")
 
 
 def test_another_tokenizer_is_noticed(here: Path) -> None:
@@ -294,7 +294,7 @@ def test_an_in_memory_model_has_to_be_passed_again(here: Path) -> None:
     report = made(models.from_module(module))
     assert report.provenance["command"] is None
     folder = report.save(here / "out", figures="none")
-    with pytest.raises(UsageError, match="the record alone does not open it"):
+    with pytest.raises(UsageError, match="the report does not say how to open it"):
         verify(folder)
     assert verify(folder, subject=models.from_module(module)).verdict == "bit-identical"
 
@@ -305,5 +305,5 @@ def test_a_record_that_lacks_what_opens_it_is_refused(options: dict[str, Any], h
     record = json.loads((folder / "report.json").read_text())
     record["sources"][0]["options"] = options
     (folder / "report.json").write_text(json.dumps(record))
-    with pytest.raises(UsageError, match="options lack"):
+    with pytest.raises(UsageError, match="options lacks"):
         verify(folder)

@@ -37,7 +37,7 @@ def test_cells_are_averaged_where_they_are_defined_and_words_say_so() -> None:
     assert np.isfinite(found.interval[0][0])
     assert np.isnan(found.interval[0][1])  # a single seed has no interval
     assert found.message == (
-        "no beta; mean over the 1 to 3 of 3 seeds where it is defined; where only one is defined there is no interval"
+        "no beta; mean over the 1 to 3 of 3 seeds where it is defined; no interval where only one is defined"
     )
 
 
@@ -80,7 +80,7 @@ def test_heads_of_different_seeds_have_no_mean(heads: str) -> None:
     by_head = replace(made(np.ones((2, 3))), axes=("layer", heads))
     mean = mean_over("seed", [by_head, by_head])
     assert mean.status == "not applicable"
-    assert "heads have no order" in mean.message
+    assert "heads of different seeds do not correspond" in mean.message
 
 
 def test_steps_become_the_leading_axis() -> None:

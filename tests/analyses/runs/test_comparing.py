@@ -62,7 +62,7 @@ def test_unpaired_reports_are_compared_by_their_intervals(
     if change == "a sample":
         b = Report.load(b.save(tmp_path, figures="none", keep_samples=10))
     found = row(compare([a, b]), "answer")
-    assert found.method == "from the two intervals, as if independent"
+    assert found.method == "both intervals combined, as if independent"
     half = np.hypot(0.1, 0.1)
     np.testing.assert_allclose((found.ci_low, found.ci_high), (found.difference - half, found.difference + half))
 
@@ -99,7 +99,7 @@ def test_other_cells_are_left_out_and_nothing_in_common_is_an_error(mean_answer:
     assert "by_scale" not in set(compare([a, b]).metric)
     one = np.array(1.0)
     c = replace(b, measures={"else": Measure(one, "u", (one, one), "none", 0, no_nulls="none")})
-    with pytest.raises(UsageError, match="no metric in common"):
+    with pytest.raises(UsageError, match="no measure in common"):
         compare([a, c])
     with pytest.raises(UsageError, match="at least 2"):
         compare([a])

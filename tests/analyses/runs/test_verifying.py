@@ -105,9 +105,12 @@ EDITS: dict[str, tuple[Callable[[Path], Any], str]] = {
         "measures.csv: line 4, estimate: recorded 0.5",
     ),
     "word": (lambda f: edit(f / "measures.csv", ",undefined,", ",ok,"), "measures.csv: line 11, status: recorded 'ok'"),
-    "quotes": (lambda f: edit(f / "measures.csv", "\nw,", '\n"w",'), "the same cells in other bytes"),
-    "page": (lambda f: edit(f / "report.html", "0.1201", "0.9999"), "report.html: not the bytes"),
-    "table": (lambda f: edit(f / "tables" / "measures.tex", "0.1201", "0.9999"), "tables/measures.tex: not the bytes"),
+    "quotes": (lambda f: edit(f / "measures.csv", "\nw,", '\n"w",'), "the same values, written differently"),
+    "page": (lambda f: edit(f / "report.html", "0.1201", "0.9999"), "report.html: differs from what"),
+    "table": (
+        lambda f: edit(f / "tables" / "measures.tex", "0.1201", "0.9999"),
+        "tables/measures.tex: differs from what",
+    ),
     "lost": (
         lambda f: (f / "tables" / "measures.tex").unlink(),
         "tables/measures.tex: recorded nothing, made again 'a file'",
@@ -165,7 +168,7 @@ def test_other_versions_are_named_and_excused(folder: Path, monkeypatch: pytest.
     assert any("provenance.environment.platform" in line for line in found.differences)
     edit(folder / "report.html", "0.1201", "0.9999")
     found = verify(folder)
-    assert (found.verdict, found.differences[0]) == ("differs", "report.html: not the bytes that its report.json gives")
+    assert (found.verdict, found.differences[0]) == ("differs", "report.html: differs from what its report.json gives")
 
 
 def test_other_code_with_the_same_numbers_is_excused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +194,7 @@ def test_as_many_threads_as_recorded(folder: Path) -> None:
     before = torch.get_num_threads()
     edit(folder / "report.json", f'"threads": {before}', f'"threads": {before + 1}')
     found = verify(folder)
-    assert found.differences == ("report.html: not the bytes that its report.json gives",)
+    assert found.differences == ("report.html: differs from what its report.json gives",)
     assert torch.get_num_threads() == before
 
 
@@ -211,7 +214,7 @@ def test_changed_weights_are_named_and_nothing_runs(
     monkeypatch.setattr(mean_answer, "measure", None)
     found = verify(folder)
     assert found.verdict == "weights differ"
-    assert found.differences[0].startswith("w: weights_sha256: recorded ")
+    assert found.differences[0].startswith("w: weights_sha256: the report has ")
 
 
 @pytest.mark.parametrize("made", [write_checkpoint, write_family])
@@ -225,7 +228,7 @@ def test_a_copied_folder_with_weights_elsewhere(mean_answer: Any, tmp_path: Path
     shutil.copytree(report.save(tmp_path / "out", figures="none"), copied)
     (tmp_path / "else").mkdir()
     moved = there.rename(tmp_path / "else" / "renamed.safetensors")
-    with pytest.raises(CheckpointRefused, match="give the file as weights"):
+    with pytest.raises(CheckpointRefused, match="give its place with --weights"):
         verify(copied)
     assert verify(copied, weights=moved).verdict == "bit-identical"
     assert verify(copied, weights=moved.parent).verdict == "bit-identical"
@@ -254,7 +257,7 @@ def test_a_changed_configuration_with_the_same_weights_differs(folder: Path, tmp
 def test_what_was_in_memory_has_to_be_passed_again(mean_answer: Any, make_subject: Any, tmp_path: Path) -> None:
     report = run(make_subject(), mean_answer())
     folder = report.save(tmp_path, figures="none")
-    with pytest.raises(UsageError, match="the record alone does not open it"):
+    with pytest.raises(UsageError, match="the report does not say how to open it"):
         verify(folder)
     assert verify(folder, subject=make_subject()).verdict == "bit-identical"
     assert verify(report, subject=make_subject()).verdict == "bit-identical"
@@ -272,7 +275,7 @@ def test_families_in_memory(mean_answer: Any, seeds: Any, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"device": "cpu"', '"device": "tpu"', "not here"),
+        ('"device": "cpu"', '"device": "tpu"', "this machine lacks"),
         ('"dtype": "float64"', '"dtype": "load"', "provenance.dtype"),
         ('"probe": "mean-answer"', '"probe": "os:system"', "is not known"),
         ('"n_tasks": 64', '"n_task": 64', "setting 'n_task'"),
