@@ -51,15 +51,20 @@ def test_recipes_are_listed_without_torch() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_what_ships_was_made_by_the_recipe_of_its_name(name: str) -> None:
+    """Of all seeds and steps that the recipe can make, or of some of them."""
     header, recipe = read_header(shipped()[name]), RECIPES[name]
-    assert header.record["recipe"] == json.loads(json.dumps(recipe.as_dict()))
-    assert set(header.members) == {Member(seed, step) for seed in recipe.seeds for step in recipe.checkpoint_steps}
-    assert len(header.record["training_loss"]["seed0"]) == len(recipe.checkpoint_steps)
+    seeds, steps = (tuple(header.record["recipe"][key]) for key in ("seeds", "checkpoint_steps"))
+    assert set(seeds) <= set(recipe.seeds)
+    assert set(steps) <= set(recipe.checkpoint_steps)
+    made_by = replace(recipe, seeds=seeds, checkpoint_steps=steps)
+    assert header.record["recipe"] == json.loads(json.dumps(made_by.as_dict()))
+    assert set(header.members) == {Member(seed, step) for seed in seeds for step in steps}
+    assert len(header.record["training_loss"][f"seed{seeds[0]}"]) == len(steps)
 
 
 def test_what_ships_is_small() -> None:
     assert set(shipped()) == set(SHIPPED)
-    assert sum(path.stat().st_size for path in shipped().values()) < 10_000_000
+    assert sum(path.stat().st_size for path in shipped().values()) < 20_000_000
 
 
 @pytest.mark.parametrize(
