@@ -8,18 +8,28 @@ import inspect
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ...probes import _HOMES, PROBES
 from ...probes.probe import Probe
 
 PACKAGE = Path(__file__).resolve().parents[2]
 LAYERS = ("analyses", "data", "models", "probes")
-PROBES = "mesascope.probes"
-DRAWING = ("figures", "drawing")
-"""Packages, in or beside a probe's own, that change no number."""
+SHARED = "mesascope.probes"
+"""The package that holds the rooms which probes share."""
+EXPORTS = {f"{SHARED}.{name}": f"{SHARED}.{home}" for name, home in _HOMES.items()} | {
+    f"{SHARED}.{target.partition(':')[2]}": target.partition(":")[0] for target in PROBES.values()
+}
+"""Where each name stands that it exports."""
+AGGREGATING = ("aggregation", "family")
+"""Modules of `analyses/runs` that make one report of several."""
+DRAWING = {"figures", "drawing"}
+"""Packages and modules, in or beside a probe's own, that change no number."""
+Files = dict[Path, str]
+"""Files and their dotted names; a package's own file is `package.__init__`."""
 
 
 def source_state() -> dict[str, Any]:
@@ -47,73 +57,105 @@ def code_sha256(probe: type[Probe]) -> str:
     data and models; the probe's own package, or its file where it is in none; and what these import of the rooms that
     probes share. Another probe, figures and the command line are not in it.
     """
-    return _digest([*_below(PACKAGE / "data"), *_below(PACKAGE / "models"), *probe_files(probe)])
+    layers = [_package(f"mesascope.{layer}", PACKAGE / layer, "*.py") for layer in ("data", "models")]
+    return _digest(layers[0] | layers[1] | probe_files(probe))
 
 
 @cache
 def family_code_sha256() -> str:
     """Digest of the sources that aggregate the reports of several checkpoints."""
-    runs, statistics = PACKAGE / "analyses" / "runs", PACKAGE / "probes" / "statistics"
-    return _digest([runs / "aggregation.py", runs / "family.py", statistics / "bootstrap.py"])
+    own = {PACKAGE / "analyses" / "runs" / f"{name}.py": f"mesascope.analyses.runs.{name}" for name in AGGREGATING}
+    return _digest(_with_imports(own, {}))
 
 
-def probe_files(probe: type[Probe]) -> list[Path]:
-    """The files of a probe's own package, and of the shared rooms that they import, directly or through each other."""
-    source = inspect.getsourcefile(probe)
-    if source is None:  # typed into an interpreter
-        return []
-    path = Path(source).resolve()
-    own = list(_below(path.parent)) if "." in probe.__module__ else [path]
-    package = probe.__module__.rpartition(".")[0]
-    found: dict[Path, None] = dict.fromkeys(own)
-    queue = [(file, _module(file, path.parent, package)) for file in own]
+def probe_files(probe: type[Probe]) -> Files:
+    """The files of a probe's own package, and what they import of it and of the shared rooms, directly or through each
+    other; {} for a probe that was typed into an interpreter.
+    """
+    path = _source(probe)
+    if path is None:
+        return {}
+    package = probe.__module__ if path.name == "__init__.py" else probe.__module__.rpartition(".")[0]
+    if not package:
+        return _with_imports({path: probe.__module__}, {})
+    top, *below = package.split(".")
+    roots = {} if top == "mesascope" else {top: path.parents[len(below)]}
+    return _with_imports(_package(package, path.parent, "*"), roots)
+
+
+def _source(probe: type[Probe]) -> Path | None:
+    try:
+        source = inspect.getsourcefile(probe)
+    except (OSError, TypeError):  # nothing was ever written to a file
+        return None
+    path = Path(source or "").resolve()
+    return path if path.is_file() else None
+
+
+def _package(name: str, folder: Path, pattern: str) -> Files:
+    """Every file of a package but those that draw. Data that a probe's package holds may change its numbers, too."""
+    places = {path: path.relative_to(folder) for path in folder.rglob(pattern) if path.is_file()}
+    return {
+        path: ".".join((name, *place.parts)).removesuffix(".py")
+        for path, place in places.items()
+        if not {*place.with_suffix("").parts} & {*DRAWING, "__pycache__"}
+    }
+
+
+def _with_imports(own: Mapping[Path, str], roots: Mapping[str, Path]) -> Files:
+    """Files, and those that they import, directly or through each other: of the shared rooms, and of other packages.
+
+    roots:  other packages whose modules count, each with its folder
+    """
+    roots = {**roots, SHARED: PACKAGE / "probes"}
+    found = dict(own)
+    queue = [file for file in own if file.suffix == ".py"]
     while queue:
-        file, module = queue.pop()
-        for name in _imported(file, module):
-            if name.startswith(f"{PROBES}.") and not set(name.split(".")) & set(DRAWING):
-                shared = _file(name)
-                if shared is not None and shared not in found:
-                    found[shared] = None
-                    queue.append((shared, name))
-    return sorted(found)
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Every source of a folder but those that draw."""
-    for path in sorted(folder.rglob("*.py")):
-        if not {*path.relative_to(folder).with_suffix("").parts} & set(DRAWING):
-            yield path
-
-
-def _module(file: Path, folder: Path, package: str) -> str:
-    """The dotted name of a file in a package's folder."""
-    parts = file.relative_to(folder).with_suffix("").parts
-    return ".".join((package, *parts) if package else parts)
+        file = queue.pop()
+        for name in _imported(file, found[file]):
+            target = None if set(name.split(".")) & DRAWING else _file(name, roots)
+            if target is not None and target not in found:
+                found[target] = f"{name}.__init__" if target.name == "__init__.py" else name
+                queue.append(target)
+    return found
 
 
 def _imported(file: Path, module: str) -> Iterator[str]:
-    """Dotted names that a file imports, wherever it does; of `from x import y` both x and x.y, which may be a module."""
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    package = package.removesuffix(".__init__")
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    """Dotted names that a file imports, wherever it does; of `from x import y` both x and x.y, which may be a module.
+
+    A name that `mesascope.probes` exports is followed to the module where it stands.
+    """
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names = list(_names(tree, module.split(".")[:-1]))
+    if any(not given and name == SHARED for name, given in names):  # `from mesascope import probes`, and probes.X later
+        names += [(f"{SHARED}.{node.attr}", True) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    yield from (EXPORTS.get(name, name) for name, _ in names)
+
+
+def _names(tree: ast.AST, package: list[str]) -> Iterator[tuple[str, bool]]:
+    """Dotted names, and whether only names in it are given: `from x import y` gives no x."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, False) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            yield base, True
+            yield from ((f"{base}.{alias.name}", False) for alias in node.names)
 
 
-def _file(module: str) -> Path | None:
-    """The source of one of our modules, without importing it; None where the name is no module."""
-    path = PACKAGE.joinpath(*module.split(".")[1:])
-    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+def _file(module: str, roots: Mapping[str, Path]) -> Path | None:
+    """The source of a module, without importing it; None where the name is no module, or of a package not asked for."""
+    for package, folder in roots.items():
+        if module.startswith(f"{package}."):
+            path = folder.joinpath(*module.removeprefix(f"{package}.").split("."))
+            return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+    return None
 
 
-def _digest(files: Iterable[Path]) -> str:
+def _digest(files: Mapping[Path, str]) -> str:
+    """By name, which is the same on every machine."""
     digest = hashlib.sha256()
-    for path in files:
-        name = path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else path.name
+    for path, name in sorted(files.items(), key=lambda item: item[1]):
         digest.update(f"{name}\n".encode() + path.read_bytes())
     return digest.hexdigest()
