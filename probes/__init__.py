@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
+
+from ..data.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from .findings import Findings
@@ -19,6 +23,13 @@ PROBES = {
 }
 """Every probe of this package, `name -> "module:Class"`; nothing is imported until one is used."""
 
+RESERVED = frozenset({
+    "models", "model", "probe", "probes", "revision", "revisions", "layout", "model_config", "model_args", "probe_args",
+    "settings", "seed", "device", "dtype", "batch_size", "output_dir", "figures", "config", "offline", "force",
+    "dry_run", "json", "quiet", "verbose", "help",
+})  # fmt: skip
+"""Names of `mesascope run`'s own options. A setting of a probe is an option beside them, so it has another name."""
+
 _HOMES = {
     "Claim": "measure",
     "Findings": "findings",
@@ -26,12 +37,40 @@ _HOMES = {
     "Probe": "probe",
     "prefix_matching_score": "induction_heads.scores",
 }
-__all__ = ["PROBES", "Claim", "Findings", "Measure", "Probe", "prefix_matching_score", "registered"]
+__all__ = [
+    "PROBES",
+    "Claim",
+    "Findings",
+    "Measure",
+    "Probe",
+    "prefix_matching_score",
+    "probe_class",
+    "registered",
+]
 
 
 def registered() -> dict[str, str]:
     """Probes of this package and of others that declare the entry-point group `mesascope.probes`."""
     return {point.name: point.value for point in entry_points(group="mesascope.probes")} | PROBES
+
+
+def probe_class(name: str) -> type[Probe]:
+    """The class registered under a name. UsageError for an unknown name, and for a setting whose name is reserved."""
+    known = registered()
+    if name not in known:
+        raise UsageError(f"probe {name!r} is not known; {nearest(name, known)}")
+    module, _, attribute = known[name].partition(":")
+    kind = getattr(import_module(module), attribute)
+    refuse_reserved(name, (field.name for field in fields(kind)))
+    return kind
+
+
+def refuse_reserved(probe: str, settings: Iterable[str]) -> None:
+    """UsageError for a setting that `mesascope run` could not tell from an option of its own."""
+    if taken := sorted(RESERVED & set(settings)):
+        raise UsageError(
+            f"probe {probe!r} has a setting {taken[0]!r}, which is an option of `mesascope run`; rename the setting"
+        )
 
 
 def __getattr__(name: str) -> Any:

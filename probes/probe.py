@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from ..data.settings import check_settings
 from ..models.subject import NotApplicable, Source, Subject
 from .findings import Findings
 from .measure import Claim, Measure
@@ -21,16 +22,25 @@ def silent(stage: str, fraction: float) -> None:
 
 @dataclass(frozen=True)
 class Probe(ABC):
-    """A measurement. Its fields are its settings, hence its record.
+    """A measurement. Its fields are its settings, its options on the command line, and hence its record.
 
     A new probe is a frozen dataclass with a `name`, a `version` that rises whenever its numbers change, and the three
     methods below; one line in `probes/__init__.py` (or an entry point of the group `mesascope.probes`) registers it.
+    Annotations of the fields are checked, see `data/settings.py`. Relations between settings are for `__post_init__`,
+    which begins with `super().__post_init__()`. The docstring has a line `name:  what it means` for each setting.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
     batch_size: ClassVar[int] = 2048
-    """Tasks or sequences in one forward pass, where nobody asks for another number."""
+    """Tasks or sequences in one forward pass, unless the user gives another number."""
+    by_default: ClassVar[bool] = True
+    """Whether `mesascope run` without `-p` includes the probe where it applies. Slow probes say False: they run when
+    the user names them, or with `-p all`."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a setting of another type or outside its limits."""
+        check_settings(self, f"{self.name}: ")
 
     @abstractmethod
     def applies(self, subject: Subject) -> NotApplicable | None:

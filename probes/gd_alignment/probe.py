@@ -11,11 +11,12 @@ The formulas are in `sensitivity.py` (behaviour), `gd_weights.py` (weights) and 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge
 
 from ...data.batch import Batch
 from ...data.errors import UsageError
@@ -57,31 +58,25 @@ class GDAlignment(Probe):
     version: ClassVar[str] = "1"
 
     tasks: str | None = None
-    limit: int | None = None
-    n_context: int | None = None
+    limit: Annotated[int, Ge(1)] | None = None
+    n_context: Annotated[int, Ge(1)] | None = None
     input_range: float | None = None
     weight_scale: float | None = None
     noise: float | None = None
-    twins: str = "auto"
-    steps: int | None = None
+    twins: Literal["auto", "gd", "gdpp", "gd+gdpp"] = "auto"
+    steps: Annotated[int, Ge(1)] | None = None
     learning_rate: float | None = None
     gdpp_learning_rate: float | None = None
     gdpp_gamma: float | None = None
 
     def __post_init__(self) -> None:
-        if self.twins not in TWINS:
-            raise UsageError(f"twins = {self.twins!r}: expected one of {', '.join(TWINS)}")
+        super().__post_init__()
         if (self.gdpp_learning_rate is None) != (self.gdpp_gamma is None):
-            raise UsageError("gdpp_learning_rate and gdpp_gamma: give both, or neither")
-        for name in ("limit", "n_context", "steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} = {value}: expected at least 1")
-        for name, value in vars(self).items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise UsageError(f"{name} = {value}: expected a finite number")
+            raise UsageError("gd-alignment: of gdpp_learning_rate and gdpp_gamma one is given; expected both or none")
         if self.tasks is not None and self._law:
-            raise UsageError(f"{', '.join(self._law)}: the law of generated tasks, but tasks were given as a file")
+            raise UsageError(
+                f"gd-alignment: {', '.join(self._law)} and tasks are given; a file of tasks leaves nothing to draw"
+            )
 
     @property
     def _law(self) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from ...data.corpus import documents_sha256
-from ...data.errors import UsageError, nearest
+from ...data.errors import UsageError
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable, Source, Subject
 from ..findings import Findings
@@ -49,7 +50,6 @@ SMALLEST_LEVEL = 1e-4
 """False discovery rate that the test can be asked for: the smaller it is, the more sign flips it takes."""
 FEW_HEADS = 64
 """Up to so many heads each is taken away alone; of more, only those with a verdict by content or previous-token."""
-ABLATE = ("auto", "all", "called", "nothing")
 GROUPS = ("induction", "previous-token")
 WORTH_TAKING = ("induction", "anti-induction", "duplicate-token", "previous-token")
 
@@ -78,39 +78,28 @@ class InductionHeads(Probe):
     version: ClassVar[str] = "1"
     batch_size: ClassVar[int] = 16
 
-    periods: int | tuple[int, ...] | None = None
-    repeats: int = 2
-    n_sequences: int | None = None
-    matching_threshold: float = 0.3
-    positional_threshold: float = 0.3
-    copying_threshold: float = 0.2
-    level: float = 0.05
-    tolerance: float = 0.001
-    ablate: str = "auto"
+    periods: Annotated[int, Ge(2)] | tuple[Annotated[int, Ge(2)], ...] | None = None
+    repeats: Annotated[int, Ge(2)] = 2
+    n_sequences: Annotated[int, Ge(2)] | None = None
+    matching_threshold: Annotated[float, Ge(0), Le(1)] = 0.3
+    positional_threshold: Annotated[float, Ge(0), Le(1)] = 0.3
+    copying_threshold: Annotated[float, Ge(0), Le(1)] = 0.2
+    level: Annotated[float, Ge(SMALLEST_LEVEL), Le(1)] = 0.05
+    tolerance: Annotated[float, Ge(0), Le(1)] = 0.001
+    ablate: Literal["auto", "all", "called", "nothing"] = "auto"
     text: str | None = None
     tokens: str | None = None
-    limit: int | None = None
+    limit: Annotated[int, Ge(2)] | None = None
     compatibility_scores: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.periods, int):
             object.__setattr__(self, "periods", (self.periods,))
-        if self.ablate not in ABLATE:
-            raise UsageError(f"ablate = {self.ablate!r}; {nearest(self.ablate, ABLATE)}")
         if self.text is not None and self.tokens is not None:
-            raise UsageError("text and tokens: give one of them")
+            raise UsageError("induction-heads: text and tokens are both given; expected one of them")
         if self.periods == ():
-            raise UsageError("periods = []: expected at least one")
-        asked = [("periods", period) for period in self._periods or ()]
-        asked += [(name, getattr(self, name)) for name in ("repeats", "n_sequences", "limit")]
-        for name, value in asked:
-            if value is not None and value < 2:
-                raise UsageError(f"{name} = {value}: expected at least 2")
-        for name, value in vars(self.thresholds).items():
-            lowest = SMALLEST_LEVEL if name == "level" else 0
-            if not lowest <= value <= 1:
-                given = name if name in ("level", "tolerance") else f"{name}_threshold"
-                raise UsageError(f"{given} = {value}: expected a number from {lowest:g} to 1")
+            raise UsageError("induction-heads: periods = []; expected at least one")
 
     @property
     def _periods(self) -> tuple[int, ...] | None:

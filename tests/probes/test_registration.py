@@ -1,0 +1,57 @@
+"""Registration of probes: what a name stands for, and which names of settings would hide an option."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import pytest
+from mesascope import probes
+from mesascope.data.errors import UsageError
+from mesascope.probes import PROBES, Probe, probe_class
+
+
+@dataclass(frozen=True)
+class Stranger(Probe):
+    """A probe of somebody else, with a setting that `mesascope run` has, too."""
+
+    name: ClassVar[str] = "stranger"
+    version: ClassVar[str] = "1"
+    by_default: ClassVar[bool] = False
+
+    strength: float = 1.0
+    device: str = "cpu"
+
+    def applies(self, subject: Any) -> None:
+        return None
+
+    def measure(self, *arguments: Any) -> Any:
+        raise AssertionError("nobody measures here")
+
+    claim = measure
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_probe_is_registered_under_its_own_name(name: str) -> None:
+    kind = probe_class(name)
+    assert kind.name == name
+    assert kind().settings() == {field.name: field.default for field in fields(kind)}
+
+
+def test_an_unknown_probe_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match="'token-norm' is not known; did you mean token-norms"):
+        probe_class("token-norm")
+
+
+def test_a_setting_named_like_an_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "stranger_probe", sys.modules[__name__])
+    monkeypatch.setitem(probes.PROBES, "stranger", "stranger_probe:Stranger")
+    with pytest.raises(UsageError, match="'stranger' has a setting 'device', which is an option of `mesascope run`"):
+        probe_class("stranger")
+
+
+def test_settings_are_checked_wherever_a_probe_is_made() -> None:
+    assert Stranger(strength=2).strength == 2.0
+    with pytest.raises(UsageError, match="stranger: strength = 'strong'; expected a number"):
+        Stranger(strength="strong")  # type: ignore[arg-type]
