@@ -20,6 +20,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from matplotlib.transforms import ScaledTranslation
 
 from ..measure import numbers
+from ..statistics.ranges import range_of, words_for
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -151,7 +152,7 @@ def null_names(measures: Iterable[Measure]) -> tuple[str, ...]:
 
 
 def _null(ax: Axes, y: float, look: Look, samples: np.ndarray) -> dict[str, Any]:
-    low, high = np.percentile(samples, (2.5, 97.5))
+    low, high, _ = range_of(samples)
     mean = float(samples.mean())
     ax.plot([low, high], [y, y], color=look.color, lw=1.5, solid_capstyle="butt", zorder=1.5)
     ax.plot([mean], [y], ls="", marker=look.marker, ms=3.2, color=look.color, mew=0, zorder=1.6)
@@ -186,13 +187,13 @@ def curve(measure: Measure, look: Look, ax: Axes, panel: str = "", every: int | 
 
 
 def null_bands(measure: Measure, ax: Axes, panel: str, series: str, nulls: Sequence[str] = ()) -> pd.DataFrame:
-    """The mean and the 95 % range of each null along the measure's only axis, a grey line in a grey band."""
+    """The mean and the range of each null along the measure's only axis, a grey line in a grey band."""
     (axis,) = measure.axes
     records = []
     for name, null in null_looks(measure, nulls).items():
         samples = measure.nulls[name]
         held = np.atleast_1d(np.isfinite(samples).any(axis=0))
-        low, high = np.nanpercentile(samples[:, held], (2.5, 97.5), axis=0)
+        low, high, _ = range_of(samples[:, held])
         mean = np.nanmean(samples[:, held], axis=0)
         at = [label for label, some in zip(measure.labels(axis), held, strict=True) if some]
         ax.fill_between(at, low, high, color=null.color, alpha=0.35, lw=0)
@@ -321,8 +322,9 @@ def keys(measures: Iterable[Measure]) -> list[Artist]:
         label = f"one {replicates.pop()}"
         handles.append(Line2D([], [], ls="", color=BLACK, marker="o", ms=2, mfc="none", mew=0.5, label=label))
     nulls = {name: look for measure in found for name, look in null_looks(measure, order).items()}
+    labels = null_labels(found)
     return handles + [
-        Line2D([], [], color=look.color, marker=look.marker, ms=3.2, mew=0, lw=1.5, label=f"{name}, 95 % range")
+        Line2D([], [], color=look.color, marker=look.marker, ms=3.2, mew=0, lw=1.5, label=labels[name])
         for name, look in nulls.items()
     ]
 
@@ -335,9 +337,20 @@ def band_key(label: str, color: str = BLACK) -> Artist:
     return Patch(color=color, alpha=0.3, lw=0, label=label)
 
 
-def null_key(look: Look) -> Artist:
-    """A null as a curve in its band."""
-    return Line2D([], [], color=look.color, ls=look.line, lw=1.2, label=f"{look.label}, 95 % range")
+def null_labels(measures: Iterable[Measure]) -> dict[str, str]:
+    """Each null's name, and what its bars and bands stand for: "untrained, minimum to maximum of 3"."""
+    sizes: dict[str, dict[int, None]] = {}
+    for measure in measures:
+        for name, samples in measure.nulls.items():
+            sizes.setdefault(name, {})[len(samples)] = None
+    return {name: f"{name}, {' or '.join(dict.fromkeys(map(words_for, of)))}" for name, of in sizes.items()}
+
+
+def null_keys(measures: Sequence[Measure]) -> list[Artist]:
+    """Nulls as curves in their bands, for a legend."""
+    order, labels = null_names(measures), null_labels(measures)
+    nulls = {name: look for measure in measures for name, look in null_looks(measure, order).items()}
+    return [Line2D([], [], color=look.color, ls=look.line, lw=1.2, label=labels[name]) for name, look in nulls.items()]
 
 
 def thin_key(label: str) -> Artist:

@@ -122,6 +122,4 @@ def keys(looks: Iterable[Look], measures: Sequence[Measure]) -> list[Artist]:
         handles.append(marks.band_key(bands))
     if replicates := {measure.replicate for measure in measures if measure.points is not None}:
         handles.append(marks.thin_key(f"one {replicates.pop()}"))
-    order = marks.null_names(measures)
-    nulls = {name: look for measure in measures for name, look in marks.null_looks(measure, order).items()}
-    return handles + [marks.null_key(look) for look in nulls.values()]
+    return handles + marks.null_keys(measures)
