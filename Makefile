@@ -26,7 +26,7 @@ test: $(VENV)/installed-$(ID)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
-	$(VENV)/bin/python -P -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -P -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 %/installed-$(ID): %/dist-$(ID)
 	@echo "installing into $* (the first time: some minutes, torch is large)"
