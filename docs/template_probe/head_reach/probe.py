@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
+from annotated_types import Ge
 from mesascope.data import UsageError
 from mesascope.models import LanguageModel, NotApplicable, Source, Subject
 from mesascope.probes import Claim, Findings, Measure, Probe
@@ -21,33 +22,29 @@ from .claim import reach_claim
 from .inputs import random_tokens
 from .reach_measures import AXES, reach_measures, verdicts
 
-FirstToken = Literal["kept", "dropped"]
-
 
 @dataclass(frozen=True)
 class HeadReach(Probe):
     """Settings of the probe.
 
-    n_sequences:  random sequences of each length, at least 2
-    lengths:      tokens in a sequence, one number or several, each at least 4
+    n_sequences:  random sequences of each length
+    lengths:      tokens in a sequence
     first_token:  "kept", or "dropped": attention to the first token does not count
     """
 
     name: ClassVar[str] = "head-reach"
     version: ClassVar[str] = "1"
     batch_size: ClassVar[int] = 16
+    by_default: ClassVar[bool] = True
 
-    n_sequences: int = 32
-    lengths: tuple[int, ...] = (16, 32)
-    first_token: FirstToken = "kept"
+    n_sequences: Annotated[int, Ge(2)] = 32
+    lengths: tuple[Annotated[int, Ge(4)], ...] = (16, 32)
+    first_token: Literal["kept", "dropped"] = "kept"
 
     def __post_init__(self) -> None:
-        if self.n_sequences < 2:
-            raise UsageError(f"n_sequences = {self.n_sequences}: expected at least 2, an interval needs two")
-        if not self.lengths or min(self.lengths) < 4:
-            raise UsageError(f"lengths = {list(self.lengths)}: expected one or more, each at least 4")
-        if self.first_token not in get_args(FirstToken):
-            raise UsageError(f"first_token = {self.first_token!r}: expected kept or dropped")
+        super().__post_init__()  # types and limits, from the annotations above
+        if not self.lengths:
+            raise UsageError(f"{self.name}: lengths = []; expected at least one")
 
     def applies(self, subject: Subject) -> NotApplicable | None:
         if not isinstance(subject, LanguageModel):

@@ -12,6 +12,7 @@ from head_reach.probe import HeadReach
 from mesascope import analyses, models
 from mesascope.analyses import Report
 from mesascope.data import UsageError
+from mesascope.data.settings import read_settings
 from mesascope.models import LanguageModel, NotApplicable, PlantedHead
 from mesascope.probes.drawing import page
 
@@ -96,14 +97,15 @@ def test_more_sequences_and_another_seed_draw_other_tokens(report: Report) -> No
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"n_sequences": 1}, "n_sequences = 1: expected at least 2"),
-        ({"lengths": ()}, r"lengths = \[\]: expected one or more"),
-        ({"lengths": (16, 3)}, r"lengths = \[16, 3\]: expected one or more, each at least 4"),
+        ({"n_sequences": 1}, "n_sequences = 1; expected a whole number of at least 2"),
+        ({"lengths": [16, 3]}, r"lengths = \[16, 3\]; expected a list of whole numbers of at least 4"),
+        ({"lengths": []}, r"lengths = \[\]; expected at least one"),
+        ({"first_token": "drop"}, "first_token = 'drop'; expected kept or dropped; did you mean dropped"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        HeadReach(**settings)
+        read_settings(HeadReach, settings)
 
 
 def test_models_without_tokens_are_not_measured() -> None:
