@@ -1,4 +1,4 @@
-"""Batches: inputs, and the recipes that make the same inputs again."""
+"""Inputs of models, and the recipes that reproduce them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch: inputs, beside the recipe that makes the same inputs again."""
+"""Batches: inputs, with the recipe that reproduces them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .recipe import Recipe, named_seed
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Inputs `[task, token, feature]` with their targets, and the recipe that makes them again.
+    """Inputs `[task, token, feature]` with their targets, and the recipe that reproduces them.
 
-    Two batches are equal when they are the same object: what was worked out for one can then be remembered.
+    Two batches are equal only if they are the same object, so that results can be cached by batch.
     """
 
     inputs: Shaped[Tensor, "task token *feature"]
@@ -27,7 +27,7 @@ class Batch:
         return self.inputs.shape[0]
 
     def __getitem__(self, index: slice) -> Batch:
-        """A run of tasks under the recipe of the whole."""
+        """A slice of the tasks; the recipe stays that of the whole batch."""
         return Batch(self.inputs[index], self.targets[index], self.recipe)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Batch:
@@ -36,7 +36,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class TokenBatch:
-    """Sequences of token ids, and the recipe that makes them again."""
+    """Sequences of token ids, and the recipe that reproduces them."""
 
     tokens: Int[Tensor, "sequence pos"]
     recipe: Recipe

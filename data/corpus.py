@@ -1,7 +1,7 @@
 """A user's own text or tokens: documents from a file, cut into windows that a model can read.
 
-`.txt` is one document; `.jsonl` has one a line, {"text": …} or {"tokens": [id, …]}; a folder has one in every `.txt`;
-`.npy` and `.npz` (array `tokens`) hold ids, [pos] for one document or [document, pos] for several.
+A `.txt` is one document. A `.jsonl` has one document per line, {"text": …} or {"tokens": [id, …]}. A folder has one in
+each `.txt`. `.npy` and `.npz` (array `tokens`) hold token ids: [pos] for one document, [document, pos] for several.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ TOKEN_FILES = (".npy", ".npz")
 def read_documents(path: str | Path, encode: Encode | None = None) -> list[Document]:
     """The documents of a file or folder as token ids, without BOS.
 
-    encode:  the tokenizer, needed where the file holds text
+    encode:  the tokenizer; needed for text only
 
-    Raises TaskError for what cannot be read, for empty documents, and for text without a tokenizer.
+    Raises TaskError for files that cannot be read, for empty documents, and for text without a tokenizer.
     """
     path = Path(path)
     if path.suffix in TOKEN_FILES:
@@ -46,36 +46,41 @@ def read_documents(path: str | Path, encode: Encode | None = None) -> list[Docum
         files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
         found = [_encoded(file.name, _read(file), encode) for file in files]
     if not found:
-        raise TaskError(f"{path}: holds no document; expected text, or token ids in .npy, .npz or .jsonl")
+        raise TaskError(
+            f"{path}: no documents; expected text (.txt, .jsonl or a folder of .txt) or token ids (.npy, .npz or"
+            " .jsonl)"
+        )
     for number, document in enumerate(found):
         if not len(document):
-            raise TaskError(f"{path}: document {number} is empty; expected at least one token")
+            raise TaskError(f"{path}: document {number} (counted from 0) has 0 tokens; expected at least 1")
     return found
 
 
 def documents_sha256(path: str | Path) -> str:
-    """Digest of a file of documents, or of all text files in a folder by their names."""
+    """SHA-256 of a file of documents. For a folder: of the names and digests of its `.txt` files."""
     path = Path(path)
     if not path.is_dir():
         return file_sha256(path)
-    parts = (f"{file.name} {file_sha256(file)}\n" for file in sorted(path.glob("*.txt")))
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
+    lines = (f"{file.name} {file_sha256(file)}\n" for file in sorted(path.glob("*.txt")))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise TaskError(f"{path}: cannot be read ({error.strerror})") from error
+        raise TaskError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
-        raise TaskError(f"{path}: is not text in UTF-8 (byte {error.start}); expected text, or ids in .npy") from error
+        raise TaskError(
+            f"{path}: byte {error.start} is not UTF-8; expected UTF-8 text, or ids in .npy or .npz"
+        ) from error
 
 
 def _encoded(name: str, text: str, encode: Encode | None) -> Document:
     if encode is None:
-        raise TaskError(f"{name}: text, but the model has no tokenizer; give token ids in .npy, .npz or .jsonl")
+        raise TaskError(f"{name}: holds text, but the model has no tokenizer; give token ids in .npy, .npz or .jsonl")
     if not text.strip():
-        raise TaskError(f"{name}: holds no text")
+        raise TaskError(f"{name}: empty or only white space; expected text")
     return np.array(encode(text), dtype=np.int64)
 
 
@@ -84,34 +89,39 @@ def _line(path: Path, number: int, line: str, encode: Encode | None) -> Document
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise TaskError(f"{where}: not JSON ({error})") from error
+        raise TaskError(f"{where}: not JSON ({error}); expected one JSON object per line") from error
     if isinstance(record, dict) and isinstance(record.get("text"), str):
         return _encoded(where, record["text"], encode)
     if isinstance(record, dict) and isinstance(record.get("tokens"), list):
         return _ids(where, record["tokens"])
-    raise TaskError(f'{where}: expected {{"text": "…"}} or {{"tokens": [id, …]}}')
+    raise TaskError(f'{where}: {line!r:.60} is neither {{"text": "…"}} nor {{"tokens": [id, …]}}; expected one of them')
 
 
 def _arrays(path: Path) -> list[Document]:
     if path.suffix == ".npz":
         arrays = read_npz(path, TaskError)
         if "tokens" not in arrays:
-            raise TaskError(f"{path.name}: lacks the array 'tokens'; found {sorted(arrays)}")
+            raise TaskError(
+                f"{path.name}: no array 'tokens'; found {sorted(arrays)}; write it with np.savez(FILE, tokens=ids)"
+            )
         array = arrays["tokens"]
     else:
         try:
             array = np.load(path, allow_pickle=False)
         except Exception as error:  # numpy raises many kinds on damaged bytes
-            raise TaskError(f"{path.name}: not a readable .npy of plain numbers ({error})") from error
+            cause = " ".join(str(error).split())[:200]
+            raise TaskError(
+                f"{path.name}: not a readable .npy array ({cause}); write it with np.save(FILE, ids)"
+            ) from error
     if array.ndim not in (1, 2):
-        raise TaskError(f"{path.name}: tokens have shape {list(array.shape)}, expected [pos] or [document, pos]")
+        raise TaskError(f"{path.name}: tokens have shape {list(array.shape)}; expected [pos] or [document, pos]")
     return [_ids(path.name, row) for row in np.atleast_2d(array)]
 
 
 def _ids(where: str, values: Any) -> Document:
     ids = np.asarray(values)
     if ids.dtype.kind not in "iu" and ids.size:
-        raise TaskError(f"{where}: tokens are {ids.dtype}, expected whole numbers")
+        raise TaskError(f"{where}: tokens have dtype {ids.dtype}; expected integers")
     return ids.astype(np.int64)
 
 
@@ -119,8 +129,8 @@ def _ids(where: str, values: Any) -> Document:
 class Windows:
     """Windows of one length.
 
-    document:  which document each window is of
-    start:     which of the document's tokens is the first in it (BOS does not count)
+    document:  index of each window's document
+    start:     index in the document of the window's first token; BOS is not counted
     """
 
     tokens: Int[Tensor, "window pos"]
@@ -130,11 +140,11 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Documents cut into windows, one after the other; a document's last window may be shorter.
+    """Documents cut into consecutive windows; the last window of a document may be shorter.
 
     documents:  token ids, without BOS
-    length:     tokens of a window, BOS included
-    bos:        the token before every window; None: none
+    length:     tokens per window, BOS included
+    bos:        the token put before every window; None: no token
     """
 
     documents: tuple[Document, ...]
@@ -148,13 +158,13 @@ class Corpus:
         return sum(map(len, self.documents))
 
     def batches(self, batch_size: int) -> Iterator[Windows]:
-        """Every window once, `batch_size` of one length at a time: whole ones first, then the documents' ends."""
+        """Every window once, in batches of one length: full windows first, then the shorter ends of documents."""
         own = self.length - (self.bos is not None)
         cuts = [
             (document, start, min(own, len(ids) - start))
             for document, ids in enumerate(self.documents)
             for start in range(0, len(ids), own)
-            if len(ids) - start + (self.bos is not None) >= 2  # a single token has nothing to foresee
+            if len(ids) - start + (self.bos is not None) >= 2  # a single token has no next token
         ]
         for _, of_one_length in groupby(sorted(cuts, key=lambda cut: -cut[2]), key=lambda cut: cut[2]):
             same = list(of_one_length)
@@ -180,26 +190,28 @@ def windows(
 ) -> Corpus:
     """Cut documents into windows of `length` tokens.
 
-    limit:             the first so many tokens of all documents together
-    family, settings:  where the documents came from, for the record
+    limit:             keep the first `limit` tokens of all documents together
+    family, settings:  where the documents came from, for the recipe
 
-    Raises TaskError for tokens outside the vocabulary and for documents too short to hold anything to foresee.
+    Raises TaskError for tokens outside the vocabulary, and if no document has a next token to predict.
     """
     if length < 2:
-        raise TaskError(f"windows of {length} tokens: expected at least 2")
+        raise TaskError(f"window length is {length} tokens; expected at least 2")
     kept: list[Document] = []
     for number, document in enumerate(documents):
         outside = (document < 0) | (document >= d_vocab)
         if outside.any():
             raise TaskError(
-                f"token {document[outside.argmax()]} at position {outside.argmax()} of document {number}: the"
-                f" vocabulary is 0 to {d_vocab - 1}; was the text encoded by another tokenizer?"
+                f"token {document[outside.argmax()]} at position {outside.argmax()} of document {number}; expected 0 to"
+                f" {d_vocab - 1}, this model's vocabulary; the text may have been encoded with another tokenizer"
             )
         left = None if limit is None else limit - sum(map(len, kept))
         if left is None or left > 0:
             kept.append(document[:left])
-    if max(map(len, kept), default=0) + (bos is not None) < 2:
-        raise TaskError("no document has two tokens: nothing follows anything; give longer text")
+    if (longest := max(map(len, kept), default=0) + (bos is not None)) < 2:
+        raise TaskError(
+            f"the longest document has a length of {longest}, BOS included; expected at least 2; give longer text"
+        )
     ids = [torch.from_numpy(document) for document in kept]
     full = {**(settings or {}), "window": length, "bos": bos, "limit": limit}
     return Corpus(tuple(kept), length, bos, Recipe(family, full, None, len(kept), tensors_sha256(*ids)))

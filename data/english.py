@@ -1,4 +1,4 @@
-"""The grammar's words, between blanks: each in one part of speech, regular in the plural and in the third person."""
+"""The grammar's words, separated by blanks. Each word has one part of speech and regular inflection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A probabilistic grammar of plain English whose every probability is known: text, with the truth beside it.
+"""A probabilistic grammar of simple English with known probabilities: text, and the exact distribution behind it.
 
     sentence    = clause {"and" clause} "."
     clause      = phrase [preposition phrase] verb-phrase
@@ -6,9 +6,9 @@
     verb-phrase = (intransitive verb | transitive verb phrase | "is" adjective) [adverb]
 
 Words of a class follow Zipf's law. The verb agrees in number with the first phrase of its clause, whatever phrase
-stands between them. A name is either drawn by Zipf's law as well, or one of the last few that the document named. What
-may come next, and how likely it is, depends on the words already said and on nothing else. So the distribution of the
-next word, its entropy and the probability of every word are exact at each position: no model can do better.
+stands between them. A name is drawn by Zipf's law too, or is one of the last few names in the document. The next word
+depends on the previous words of the document alone. So the distribution of the next word, its entropy and the
+probability of every word are exact at each position: they are what an ideal model would give.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RECENT = np.array([4.0, 3.0, 2.0, 1.0])  # how likely the last name is to come 
 
 
 class State(NamedTuple):
-    """Where in a sentence a word stands: all of the past that matters, recent names apart.
+    """A word's place in its sentence. With the recent names, it determines the next word's distribution.
 
     place:    which part of the rules comes next
     role:     of the phrase under way: "subject", "beside" (after a preposition) or "object"
@@ -47,7 +47,7 @@ class State(NamedTuple):
 
 
 def options(state: State) -> Iterator[tuple[float, str, State]]:
-    """The rules: (probability, class of words, state after such a word). No word is in two options of one state."""
+    """The rules: (probability, word class, next state). In one state, no word belongs to two options."""
     place, role, subject, number = state
     if place == "phrase":
         yield 0.3, "name", _after(role, subject, "s")
@@ -77,7 +77,7 @@ def options(state: State) -> Iterator[tuple[float, str, State]]:
 
 
 def _after(role: str, subject: str, number: str) -> State:
-    """What follows a whole phrase."""
+    """The state after a complete phrase."""
     return {"subject": State("preposition", "", number), "beside": State("verb", "", subject)}.get(role, State("end"))
 
 
@@ -106,10 +106,10 @@ CLASSES: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """Documents with the truth about them; float64, in nats.
+    """Documents with their exact log-probabilities and entropies; float64, in nats.
 
-    log_probability:  of each token, given those before it; 0 for BOS
-    entropy:          of that same distribution, before the token was known; 0 for BOS
+    log_probability:  of each token given the tokens before it; 0 for BOS
+    entropy:          of each token's distribution given the tokens before it; 0 for BOS
     """
 
     tokens: Int[Tensor, "document pos"]
@@ -119,13 +119,13 @@ class Documents:
 
 @dataclass(frozen=True)
 class Grammar:
-    """English sentences from a grammar whose every probability is known.
+    """English sentences from a grammar with known probabilities.
 
-    A document has `length` tokens: BOS, which has the last id, then sentences, the last of them cut off.
+    A document has `length` tokens: BOS (the last id), then sentences, of which the last is cut off.
 
-    seed:        decides which words of a class are the frequent ones (singular and plural share their rank)
+    seed:        decides which words of a class are frequent; singular and plural forms share their rank
     zipf:        the n-th most frequent word of a class has probability proportional to n^-zipf
-    recurrence:  probability that a name, when there was one before, is one of the last four (4 : 3 : 2 : 1)
+    recurrence:  probability that a name repeats one of the last four names, weighted 4 : 3 : 2 : 1
     """
 
     family: ClassVar[str] = "grammar"
@@ -137,11 +137,11 @@ class Grammar:
 
     def __post_init__(self) -> None:
         if self.length < 2:
-            raise TaskError(f"length = {self.length}: a document needs BOS and at least one word")
+            raise TaskError(f"length = {self.length}; expected at least 2, BOS and one word")
         if not 0 <= self.zipf <= 10:
-            raise TaskError(f"zipf = {self.zipf}: expected 0 to 10")
+            raise TaskError(f"zipf = {self.zipf}; expected 0 to 10")
         if not 0 <= self.recurrence < 1:
-            raise TaskError(f"recurrence = {self.recurrence}: expected a probability below 1")
+            raise TaskError(f"recurrence = {self.recurrence}; expected at least 0 and below 1")
 
     @cached_property
     def words(self) -> tuple[str, ...]:
@@ -157,11 +157,11 @@ class Grammar:
         return self.d_vocab - 1
 
     def documents(self, n: int, seed: int) -> Documents:
-        """`n` documents with the truth about them; the same seed gives the same ones."""
+        """`n` documents with their log-probabilities and entropies; the same seed gives the same documents."""
         if n < 1:
-            raise TaskError(f"{n} documents asked for: at least 1 is needed")
+            raise TaskError(f"n = {n} documents; expected at least 1")
         tokens, laws = [np.full(n, self.bos)], []
-        for word, law in self._spoken(n, np.random.Generator(np.random.SFC64(named_seed(seed, "documents")))):
+        for word, law in self._generated(n, np.random.Generator(np.random.SFC64(named_seed(seed, "documents")))):
             tokens.append(word)
             logs = np.log(law, out=np.zeros_like(law), where=law > 0)
             laws.append((logs[np.arange(n), word], -(law * logs).sum(axis=1)))
@@ -171,32 +171,35 @@ class Grammar:
     def draw(self, n: int, seed: int, step: int) -> Int[Tensor, "document pos"]:
         """The documents of one training step; a pure function of its arguments."""
         rng = np.random.Generator(np.random.SFC64([named_seed(seed, "training documents"), step]))
-        tokens = [np.full(n, self.bos), *(word for word, _ in self._spoken(n, rng))]
+        tokens = [np.full(n, self.bos), *(word for word, _ in self._generated(n, rng))]
         return torch.from_numpy(np.stack(tokens, axis=1))
 
     def next_word(self, prefix: Sequence[int]) -> Float[Tensor, " d_vocab"]:
-        """The distribution of what comes after a document's first tokens, BOS among them.
+        """The next word's distribution after a document's first tokens, BOS included.
 
-        TaskError for tokens that no document of this grammar begins with.
+        Raises TaskError for a prefix that this grammar cannot generate.
         """
         reading = _Reading(self, 1)
         for place, token in enumerate(prefix):
             token = int(token)
             possible = token == self.bos if place == 0 else 0 <= token < self.bos and reading.law()[0, token] > 0
             if not possible:
-                said = repr(self.words[token]) if 0 <= token < self.d_vocab else "no word"
-                raise TaskError(f"token {token} ({said}) at position {place}: the grammar never says it there")
+                word = repr(self.words[token]) if 0 <= token < self.d_vocab else "outside the vocabulary"
+                raise TaskError(
+                    f"token {token} ({word}) at position {place} has probability 0 there; expected the beginning of a"
+                    " document that this grammar can generate"
+                )
             if place:
                 reading.hear(np.array([token]))
         if not len(prefix):
-            raise TaskError(f"an empty prefix: documents begin with token {self.bos} ({BOS})")
+            raise TaskError(f"the prefix is empty; expected it to begin with token {self.bos} ({BOS})")
         return torch.from_numpy(reading.law()[0])
 
     def frequencies(self) -> Float[Tensor, " d_vocab"]:
         """Every token's expected share of a document's tokens, BOS included: exact, by recursion over positions.
 
-        Recent names do not enter: which earlier name comes back does not depend on what the names are, so that each
-        name said has Zipf's law when nothing is known of those before it.
+        Repeated names do not change it: which earlier name returns does not depend on the names themselves, so every
+        name follows Zipf's law marginally.
         """
         laws, after = self.rules.laws, self.rules.after
         flow = np.zeros((len(laws), len(laws)))
@@ -209,12 +212,12 @@ class Grammar:
         return torch.from_numpy(counts / self.length)
 
     def text(self, tokens: Sequence[int] | Int[Tensor, " pos"]) -> str:
-        """Plain English; BOS is left out."""
-        said = " ".join(self.words[int(token)] for token in tokens if int(token) != self.bos)
-        return said.replace(" .", ".")
+        """The tokens as English text, without BOS."""
+        words = " ".join(self.words[int(token)] for token in tokens if int(token) != self.bos)
+        return words.replace(" .", ".")
 
-    def _spoken(self, n: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The words of `n` documents position by position, after BOS, each with the law it was drawn from."""
+    def _generated(self, n: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The words of `n` documents position by position, after BOS, each with the distribution it was drawn from."""
         reading = _Reading(self, n)
         for _ in range(1, self.length):
             law = reading.law()
@@ -233,10 +236,10 @@ class Grammar:
 class Rules:
     """A grammar's rules as tables. State 0 is a sentence's start.
 
-    laws:   probability of each word in each state [state, word], names by Zipf's law alone
-    after:  the state that a word leads to [state, word]
+    laws:   probability of each word in each state [state, word], without repetition of names
+    after:  the next state after a word [state, word]
     named:  probability that the next word is a name [state]
-    names:  where names stand among the words
+    names:  the ids of names
     """
 
     laws: np.ndarray
@@ -265,7 +268,7 @@ class Rules:
 
 
 def _zipf(grammar: Grammar, kind: str) -> np.ndarray:
-    """Zipf's law over the words of a class, in an order of the seed's: the same for both numbers."""
+    """Zipf's law over the words of a class. The seed decides the ranks, the same for singular and plural."""
     words = CLASSES[kind]
     rng = np.random.Generator(np.random.SFC64(named_seed(grammar.seed, "ranks", kind.partition("-")[0])))
     weights = (1.0 + rng.permutation(len(words))) ** -grammar.zipf
@@ -273,7 +276,7 @@ def _zipf(grammar: Grammar, kind: str) -> np.ndarray:
 
 
 class _Reading:
-    """What `n` documents have said so far, as far as it matters for what comes next."""
+    """The states of `n` documents: their place in the sentence, and their recent names."""
 
     def __init__(self, grammar: Grammar, n: int) -> None:
         self.rules, self.recurrence = grammar.rules, grammar.recurrence

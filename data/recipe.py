@@ -1,4 +1,4 @@
-"""Recipe: what makes the same inputs again; with the digests and the named seeds that it rests on. No torch."""
+"""Recipes, which reproduce inputs, with their digests and named seeds. Needs no torch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .errors import TaskError
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one value: sorted keys, no blanks, no NaN. The form that digests are taken of."""
+    """One text for one value: sorted keys, no blanks, no NaN. Digests are computed from it."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Where inputs came from: enough to make them again and to notice when they changed.
+    """Where inputs came from: enough to reproduce them and to notice a change.
 
-    `sha256` is the digest of the bytes of inputs and targets, before any cast to the model's dtype.
+    `sha256` is the digest of inputs and targets before any cast to the model's dtype.
     """
 
     family: str
@@ -41,15 +41,15 @@ class Recipe:
 
 
 def file_sha256(path: str | Path) -> str:
-    """Digest of a file of inputs: part of a run's identity, since the path alone is not."""
+    """SHA-256 of a file of inputs. It is part of a run's identity; the path is not."""
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise TaskError(f"{path}: cannot be read ({error.strerror})") from error
+        raise TaskError(f"{path}: cannot be read ({error.strerror}); check the path") from error
 
 
 def named_seed(seed: int, *names: str | int) -> int:
-    """A seed for one named purpose, so that splits drawn from one seed never share their random numbers."""
+    """A seed for one named purpose, so that different purposes do not share random numbers."""
     digest = hashlib.sha256(canonical_json([seed, *names]).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -22,12 +22,12 @@ from .recipe import Recipe
 
 @dataclass(frozen=True)
 class RegressionTasks(ABC):
-    """A family of linear regression tasks. Its fields are its settings, hence its record.
+    """A family of linear regression tasks. Its fields are recorded in the recipe.
 
     n_context:     labelled pairs in the context, N
     d_in:          width of x
     d_out:         width of y
-    input_range:   scale of x; what exactly it scales is the family's own matter
+    input_range:   scale of x; each family defines what it scales
     weight_scale:  teachers are w ~ N(0, 1) * weight_scale
     """
 
@@ -42,25 +42,25 @@ class RegressionTasks(ABC):
     def __post_init__(self) -> None:
         for name in ("n_context", "d_in", "d_out"):
             if getattr(self, name) < 1:
-                raise TaskError(f"{name} = {getattr(self, name)}: a regression task needs at least 1")
+                raise TaskError(f"{name} = {getattr(self, name)}; expected at least 1")
         for name, value in vars(self).items():
             if not math.isfinite(value):
-                raise TaskError(f"{name} = {value}: expected a finite number")
+                raise TaskError(f"{name} = {value}; expected a finite number")
 
     @abstractmethod
     def draw_inputs(self, n: int, rng: torch.Generator) -> Float[Tensor, "task token d_in"]:
         """x of the N context pairs and, last, of the query; float64."""
 
     def corrupt_labels(self, y: Float[Tensor, "task token d_out"], rng: torch.Generator) -> None:  # noqa: B027
-        """Change context labels in place; the default leaves them as the teacher said."""
+        """Change context labels in place. The default leaves the teacher's labels unchanged."""
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` tasks in float64 on the CPU; the same `seed` gives the same tasks whatever the device.
+        """`n` tasks in float64 on the CPU. The same `seed` gives the same tasks on every device.
 
         inputs  [task, n_context + 1, d_in + d_out], targets [task, d_out] (the query's true label).
         """
         if n < 1:
-            raise TaskError(f"{n} tasks asked for: at least 1 is needed")
+            raise TaskError(f"n = {n} tasks; expected at least 1")
         inputs, targets = self.assemble(n, generator(seed, "regression"))
         recipe = Recipe(self.family, asdict(self), seed, n, tensors_sha256(inputs, targets))
         return Batch(inputs, targets, recipe)
@@ -83,7 +83,7 @@ class LinearRegression(RegressionTasks):
     """x ~ U(-input_range/2, input_range/2), y = x.w (+ noise).
 
     noise:        standard deviation of N(0, noise²) added to every context label
-    n_corrupted:  context labels, at random places, replaced by N(0, 1) draws (the paper's noisy-data test)
+    n_corrupted:  number of context labels, at random places, replaced by N(0, 1) draws (the paper's noisy-data test)
     """
 
     family: ClassVar[str] = "linear-regression"
@@ -94,7 +94,7 @@ class LinearRegression(RegressionTasks):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.n_corrupted <= self.n_context:
-            raise TaskError(f"n_corrupted = {self.n_corrupted}: expected 0 to n_context = {self.n_context}")
+            raise TaskError(f"n_corrupted = {self.n_corrupted}; expected 0 to n_context = {self.n_context}")
 
     def draw_inputs(self, n: int, rng: torch.Generator) -> Float[Tensor, "task token d_in"]:
         x = torch.rand(n, self.n_context + 1, self.d_in, generator=rng, dtype=torch.float64)
@@ -111,7 +111,7 @@ class LinearRegression(RegressionTasks):
 
 @dataclass(frozen=True)
 class OtherDistributions(RegressionTasks):
-    """Inputs from other laws: each task is exponential, normal or Laplace with probability 1/3 each.
+    """Other input distributions: each task is exponential, normal or Laplace with probability 1/3.
 
     The context's x are divided by their Frobenius norm and scaled by `input_range`; the query's x by the same factor
     (the authors divide the query by the *context's* norm). The paper's docstring says Poisson; its code is Laplace.

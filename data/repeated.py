@@ -1,7 +1,7 @@
-"""A run of random tokens said several times: what only matching by content can foresee, and the same without it.
+"""Repeated random token sequences, and a control without the repetition.
 
-Olsson et al. 2022 (arXiv 2209.11895) score induction heads on such sequences. The tokens of a run differ from each
-other, so that every match is one that was meant.
+Olsson et al. 2022 (arXiv 2209.11895) score induction heads on such sequences: only matching by content predicts the
+second repeat. The tokens of one period are distinct, so that every match is intended.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .recipe import Recipe
 
 @dataclass(frozen=True)
 class RepeatedTokens:
-    """[BOS] + r + r + …, with r drawn evenly from the vocabulary without BOS, no token twice.
+    """[BOS] + r + r + …, where r holds distinct tokens, drawn uniformly from the vocabulary without BOS.
 
-    period:   tokens of r
-    d_vocab:  tokens known to the model
-    repeats:  how often r is said
-    bos:      the token that begins the sequence; None: none does
+    period:   tokens in r
+    d_vocab:  size of the model's vocabulary
+    repeats:  number of copies of r
+    bos:      the token that begins the sequence; None: no token
     """
 
     period: int
@@ -34,11 +34,11 @@ class RepeatedTokens:
 
     def __post_init__(self) -> None:
         if self.period < 1 or self.repeats < 2:
-            raise TaskError(f"period = {self.period}, repeats = {self.repeats}: expected at least 1 and 2")
+            raise TaskError(f"period = {self.period}, repeats = {self.repeats}; expected period >= 1 and repeats >= 2")
         if self._usable < max(self.period, self.repeats):
             raise TaskError(
-                f"period = {self.period}, repeats = {self.repeats}: the vocabulary has {self._usable} tokens to draw"
-                " from; expected no more than that"
+                f"period = {self.period}, repeats = {self.repeats}; expected at most {self._usable} each, the size of"
+                " the vocabulary without BOS"
             )
 
     @property
@@ -47,24 +47,24 @@ class RepeatedTokens:
 
     @property
     def first(self) -> int:
-        """Where the first run begins."""
+        """Position of the first token of r."""
         return int(self.bos is not None)
 
     @property
     def length(self) -> int:
-        """Tokens of a sequence."""
+        """Tokens in a sequence, BOS included."""
         return self.first + self.repeats * self.period
 
     def draw(self, n: int, seed: int) -> TokenBatch:
-        """`n` sequences. The first ones are the same whatever `n` is."""
+        """`n` sequences. A larger `n` only adds sequences."""
         runs = torch.stack([self._run(seed, index) for index in range(n)])
         return self._batch("repeated tokens", runs.repeat(1, self.repeats), seed)
 
     def control(self, n: int, seed: int) -> TokenBatch:
-        """The same sequences without the repetition: after the same first run others, of different tokens again.
+        """The same sequences without the repetition: the same r, followed by other random tokens.
 
-        No token stands twice where the vocabulary is large enough; otherwise none stands where the run before it, or
-        any other, has it.
+        If the vocabulary is large enough, no token occurs twice. Otherwise no token occurs at the same place of two
+        periods.
         """
         rows = []
         for index in range(n):

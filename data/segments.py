@@ -1,9 +1,9 @@
-"""Token sequences in which random segments come back: nothing but their content says where, and what comes next.
+"""Token sequences with repeated random segments, which only an induction rule predicts.
 
-A sequence is BOS, then spans one after another. A fresh span is a run of words that the sequence has not had yet; a
-copy is an earlier stretch of the sequence, wherever it stood, word for word. Lengths and places vary from span to span,
-so that no fixed offset predicts a copy; and every sequence orders the words anew, so that no bigram does.
-What does is the induction rule: find the current word's last occurrence, and say the word that came after it.
+A sequence is BOS followed by spans. A fresh span holds words that the sequence has not had yet; a copy repeats an
+earlier stretch of the sequence word for word. Lengths and places vary from span to span, so no fixed offset predicts a
+copy. Every sequence has its own random order of words, so no bigram statistics do either. The induction rule does: find
+the last occurrence of the current word, and predict the word after it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from .recipe import named_seed
 
 @dataclass(frozen=True)
 class RepeatedSegments:
-    """Random words among which earlier stretches come back, at no fixed distance.
+    """Random words with copies of earlier stretches at varying distances.
 
-    A sequence has `length` tokens: BOS, which has the last id, and words 0 to n_words - 1.
+    A sequence has `length` tokens: BOS (the last id), then words 0 to n_words - 1.
 
-    n_words:   at least length - 1, so that a sequence cannot run out of fresh words
-    shortest:  words in a span, at least
-    longest:   and at most; every length between is as likely. A copy is shorter where less went before it
+    n_words:            at least length - 1, so that a sequence never runs out of fresh words
+    shortest, longest:  words in a span, drawn uniformly; a copy is shorter where fewer words precede it
     """
 
     family: ClassVar[str] = "repeated-segments"
@@ -40,11 +39,11 @@ class RepeatedSegments:
 
     def __post_init__(self) -> None:
         if not 1 <= self.shortest <= self.longest:
-            raise TaskError(f"spans of {self.shortest} to {self.longest} words: expected at least 1, the shorter first")
+            raise TaskError(f"shortest = {self.shortest}, longest = {self.longest}; expected 1 <= shortest <= longest")
         if self.length < 2:
-            raise TaskError(f"length = {self.length}: a sequence needs BOS and at least one word")
+            raise TaskError(f"length = {self.length}; expected at least 2, BOS and one word")
         if self.n_words < self.length - 1:
-            raise TaskError(f"n_words = {self.n_words}: sequences of {self.length} tokens need {self.length - 1}")
+            raise TaskError(f"n_words = {self.n_words}; expected at least {self.length - 1} for length = {self.length}")
 
     @property
     def bos(self) -> int:
@@ -62,7 +61,7 @@ class RepeatedSegments:
     def _sequence(self, rng: np.random.Generator) -> np.ndarray:
         """One sequence. After the first span, which is fresh, fresh spans and copies are equally likely."""
         tokens = np.full(self.length, self.bos)
-        words, said, at = rng.permutation(self.n_words), 0, 1
+        words, used, at = rng.permutation(self.n_words), 0, 1
         while at < self.length:
             size = min(int(rng.integers(self.shortest, self.longest, endpoint=True)), self.length - at)
             if at > 1 and rng.integers(2):
@@ -70,7 +69,7 @@ class RepeatedSegments:
                 start = int(rng.integers(1, at - size, endpoint=True))
                 tokens[at : at + size] = tokens[start : start + size]
             else:
-                tokens[at : at + size] = words[said : said + size]
-                said += size
+                tokens[at : at + size] = words[used : used + size]
+                used += size
             at += size
         return tokens

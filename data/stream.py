@@ -1,7 +1,7 @@
 """Fresh regression tasks at every training step, in float32, for several seeds at once.
 
-The law is that of `LinearRegression`; the numbers are not those of `LinearRegression.sample`. Evaluation wants float64
-and a digest; training wants millions of tasks, and drawing them is a large part of its time.
+The distribution is that of `LinearRegression`; the random numbers differ from those of `LinearRegression.sample`.
+Evaluation needs float64 and a digest. Training needs millions of tasks, and drawing them takes much of its time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def draw_step(
 ) -> tuple[Float[Tensor, "seed task token feature"], Float[Tensor, "seed task d_out"]]:
     """`n` tasks for each seed: tokens and query labels.
 
-    A pure function of its arguments: a seed's batch at one step is the same whichever seeds run beside it and wherever
-    a training was interrupted. Stored [seed, token, feature, task], the fastest order for `models.merged`.
+    A pure function of its arguments: a seed's batch at one step does not depend on the other seeds or on interruptions.
+    Stored as [seed, token, feature, task], the fastest order for `models.own.merged`.
     """
     d_in, d_out, n_context = tasks.d_in, tasks.d_out, tasks.n_context
     tokens = torch.empty(len(seeds), n_context + 1, d_in + d_out, n)

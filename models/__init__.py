@@ -1,4 +1,4 @@
-"""Subjects: trained transformers under examination, where their weights came from, and those whose weights we wrote."""
+"""Subjects: trained transformers to examine, the files they come from, and constructed models."""
 
 from __future__ import annotations
 

@@ -52,9 +52,9 @@ def masked_scores(
     window: int | None = None,
     first: int = 0,
 ) -> Float[Tensor, "batch head query key"]:
-    """scale * q k^T, capped softly where asked, and -inf where a query does not see a key.
+    """scale * q k^T, soft-capped if `soft_cap` is set, and -inf where a query does not attend to a key.
 
-    Query head h uses key-value head h // (heads / kv heads). The queries are those from position `first` on.
+    Query head h uses key-value head h // (heads / kv heads). `first` is the position of the first query.
     """
     grouped = q.unflatten(1, (k.shape[1], -1))
     scores = soft_capped((grouped @ k[:, :, None].mT).mul_(scale).flatten(1, 2), soft_cap)
@@ -64,25 +64,25 @@ def masked_scores(
 
 
 def soft_capped(scores: Float[Tensor, "*batch"], cap: float | None) -> Float[Tensor, "*batch"]:
-    """cap * tanh(scores / cap), where there is a cap."""
+    """cap * tanh(scores / cap); the scores unchanged if cap is None."""
     return scores if cap is None else cap * (scores / cap).tanh()
 
 
 def hidden(back: Int[Tensor, "*batch"], causal: bool, window: int | None) -> Bool[Tensor, "*batch"]:
-    """Whether a query does not see the key that stands `back` positions before it."""
+    """Whether the mask hides the key `back` positions before a query."""
     unseen = back < 0 if causal else torch.zeros_like(back, dtype=torch.bool)
     return unseen if window is None else unseen | (back.abs() >= window)
 
 
 def in_float32(x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """In float32 at least: scores and their sums in less would not be what kernels of half precision compute."""
+    """In float32 at least: kernels for half precision also compute scores and their sums in float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def blocks_of(queries: int, causal: bool = True, row: int = 0) -> Iterator[tuple[int, int, int]]:
-    """Blocks of queries, (first, last, keys): queries first to last - 1 see no key from `keys` on.
+    """Blocks of queries, (first, last, keys): queries first to last - 1 attend to keys below `keys` only.
 
-    row:  numbers that one query's scores take in all sequences and heads; long ones make blocks of fewer queries
+    row:  numbers in one query's scores, over all sequences and heads; larger rows give smaller blocks
     """
     size = max(1, min(_BLOCK, _NUMBERS // max(row, 1)))
     for first in range(0, queries, size):
@@ -98,7 +98,7 @@ def log_normaliser(
     soft_cap: float | None = None,
     window: int | None = None,
 ) -> Float[Tensor, "batch head pos"]:
-    """log of the softmax's denominator at every query, by blocks of queries: no pattern of the whole is formed."""
+    """log of the softmax's denominator at every query, computed by blocks of queries, without the whole pattern."""
     n = q.shape[2]
     q, k = in_float32(q), in_float32(k)
     found = q.new_empty(q.shape[:3])
@@ -119,13 +119,18 @@ def flash_attention(
 ) -> tuple[Float[Tensor, "batch head pos d_value"], Float[Tensor, "batch head pos"]] | None:
     """softmax(scale * q k^T) v and the log-normaliser from one call of torch's kernel for CPUs.
 
-    It is the kernel that `scaled_dot_product_attention` takes, asked for what it throws away otherwise. None where it
-    cannot serve: on other devices, with caps, windows shorter than the context, values of another width than keys,
-    other dtypes than float64, float32, bfloat16 and float16, or where this torch does not have it.
+    It is the kernel behind `scaled_dot_product_attention`, which drops the log-normaliser. Returns None if the kernel
+    does not apply: other devices, soft caps, windows shorter than the context, values of another width than keys,
+    dtypes other than float64, float32, bfloat16 and float16, or a torch without the kernel.
     """
-    plain = soft_cap is None and (window is None or q.shape[2] <= window)
-    straight = q.shape[-1] == v.shape[-1] and q.stride(-1) == k.stride(-1) == v.stride(-1) == 1
-    if _KERNEL is None or q.device.type != "cpu" or q.dtype not in _KERNEL_DTYPES or not (plain and straight):
+    unmodified = soft_cap is None and (window is None or q.shape[2] <= window)
+    contiguous_heads = q.shape[-1] == v.shape[-1] and q.stride(-1) == k.stride(-1) == v.stride(-1) == 1
+    if (
+        _KERNEL is None
+        or q.device.type != "cpu"
+        or q.dtype not in _KERNEL_DTYPES
+        or not (unmodified and contiguous_heads)
+    ):
         return None
     group = q.shape[1] // k.shape[1]
     k, v = (x if group == 1 else x.repeat_interleave(group, dim=1) for x in (k, v))

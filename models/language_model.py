@@ -1,4 +1,4 @@
-"""LanguageModel: a subject that reads tokens, whatever its weights were made with."""
+"""LanguageModel: a subject that reads tokens."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Positions = Literal["learned", "sinusoidal", "rotary", "none", "other"]
 
 @dataclass(frozen=True)
 class LanguageModelShape:
-    """Sizes that probes ask for.
+    """Sizes that probes need.
 
     n_kv_heads:  key-value heads; fewer than n_heads where query heads share them
-    n_ctx:       the longest context, None where nothing limits it
-    causal:      a token sees itself and those before it; otherwise all
-    positions:   how positions enter
+    n_ctx:       the longest context; None: no limit
+    causal:      causal attention; False: bidirectional
+    positions:   how positions enter the model
     """
 
     n_layers: int
@@ -46,7 +46,7 @@ class LanguageModelShape:
 class LanguageModel(Subject):
     """A transformer from token ids to next-token logits (or, when bidirectional, to logits of masked tokens).
 
-    tokenizer:  of transformers' kind or of tokenizers'; None where only token ids can go in
+    tokenizer:  a tokenizer of transformers or tokenizers; None: the model reads token ids only
     """
 
     attention_implementation: ClassVar[str] = (
@@ -57,29 +57,29 @@ class LanguageModel(Subject):
 
     @property
     def bos(self) -> int | None:
-        """The token that begins a sequence, as recorded in `source.facts`; None where there is none."""
+        """The token that begins a sequence, as recorded in `source.facts`; None: no token."""
         return self.source.facts.get("bos")
 
     @property
     @abstractmethod
     def final_norm(self) -> Norm:
-        """The norm between the last block and the unembedding; of kind "none" where nothing stands there."""
+        """The norm between the last block and the unembedding; of kind "none" if the model has none."""
 
     @abstractmethod
     def embedding(self) -> Float[Tensor, "d_vocab d_model"]:
-        """Each token's row as it enters the stream, before positions: Gemma's factor is in it, BERT's norm of the sum
-        with the positions is not.
+        """Each token's embedding before positions are added. Gemma's factor is included; BERT's layer norm of the
+        embeddings is not.
         """
 
     @abstractmethod
     def unembedding(self) -> Float[Tensor, "d_model d_vocab"] | NotApplicable:
-        """What `unembed` multiplies a state by, before any bias and any cap on the logits; or why there is no such
-        matrix.
+        """The matrix that `unembed` multiplies a state by, before any bias and any cap on the logits; or the reason why
+        there is none.
         """
 
     @abstractmethod
     def weights(self, folded: bool = False) -> AttentionWeights | NotApplicable:
-        """Attention weights as they are, or with the layer norm before them folded in."""
+        """Attention weights, as stored or with the layer norm before attention folded in."""
 
     @torch.no_grad()
     def run(
@@ -89,13 +89,13 @@ class LanguageModel(Subject):
         edit: Mapping[Site, Edit] | None = None,
         logits: bool = False,
     ) -> Trace:
-        """One forward pass, without gradients; each watched activation is reduced at once and dropped, each edited one
-        replaced before anybody sees it.
+        """One forward pass without gradients. A watched activation is reduced at once and dropped. An edit replaces an
+        activation before it is watched.
 
         Shapes: embed (the tokens' embeddings, before positions), resid_pre, attn_out, resid_mid, mlp_out, resid_post,
         final, final_norm [batch pos d_model]; q, z [batch head pos d_head]; k, v [batch kv_head pos d_head]; pattern
-        [batch head pos pos]; attention: an `AttentionScores`, which cannot be edited. A site that the architecture
-        lacks (mlp_out without MLPs) is never handed over. The output is the state after the final norm, or the logits.
+        [batch head pos pos]; attention: an `AttentionScores`, which cannot be edited. Sites that the architecture lacks
+        (mlp_out without MLPs) are never passed on. The output is the state after the final norm, or the logits.
         """
         self.check(tokens)
         if logits:
@@ -111,7 +111,7 @@ class LanguageModel(Subject):
         watch: Mapping[Site, Reduce],
         edit: Mapping[Site, Edit] | None = None,
     ) -> Mapping[Site, list[Any]]:
-        """What `run` keeps of what is watched, and no output: the pass ends once the last layer has shown all of it."""
+        """The watched values of `run`, without an output. The pass ends once every watched site is complete."""
         self.check(tokens)
         taps = Taps(watch, edit, self.shape.n_layers)
         with suppress(AllSeen):
@@ -123,13 +123,13 @@ class LanguageModel(Subject):
         """States after the final norm; `taps` is called at every site on the way."""
 
     def _require_head(self) -> None:
-        """Refuse, in words, when there is nothing that makes logits."""
+        """Raise UsageError if the model has no logits."""
 
     @abstractmethod
     def attention_input(
         self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
     ) -> Float[Tensor, "batch pos d_model"]:
-        """What a layer's projections read: q = attention_input(resid_pre) @ W_Q + b_Q, with weights folded or not;
+        """The input of a layer's projections: q = attention_input(resid_pre) @ W_Q + b_Q, for weights folded or not;
         differentiable.
         """
 
@@ -138,26 +138,30 @@ class LanguageModel(Subject):
         """Logits of states after the final norm, bias and cap included; differentiable."""
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, with no token put before or after it.
+        """Token ids of a text, without special tokens added.
 
-        TaskError where the model came without a tokenizer, and for text that gives no token.
+        Raises TaskError if the model has no tokenizer, and for text that gives no tokens.
         """
         if self.tokenizer is None:
-            raise TaskError(f"{self.source.name}: came without a tokenizer, so text cannot go in; give token ids")
+            raise TaskError(f"{self.source.name}: came without a tokenizer, so it cannot read text; give token ids")
         if not (ids := ids_of(self.tokenizer, text)):
-            raise TaskError(f"{text!r:.60}: {self.source.name}'s tokenizer gives no token for it")
+            raise TaskError(f"{text!r:.60}: the tokenizer of {self.source.name} gives no token; expected at least 1")
         return ids
 
     def logits(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
         return self.run(tokens, logits=True).output
 
     def check(self, tokens: Int[Tensor, "batch pos"]) -> None:
-        """Refuse, in words, tokens that this model cannot read."""
+        """Raise TaskError for tokens that this model cannot read."""
         longest, size = self.shape.n_ctx, self.shape.d_vocab
         if tokens.shape[1] < 1 or tokens.shape[0] < 1:
-            raise TaskError(f"tokens shaped {list(tokens.shape)}: expected at least one sequence of one token")
+            raise TaskError(f"tokens have shape {list(tokens.shape)}; expected at least one sequence of one token")
         if longest is not None and tokens.shape[1] > longest:
-            raise TaskError(f"sequences of {tokens.shape[1]} tokens: {self.source.name} reads at most {longest}")
+            raise TaskError(
+                f"sequences of {tokens.shape[1]} tokens; {self.source.name} reads at most {longest}; give shorter ones"
+            )
         for token in (int(tokens.min()), int(tokens.max())):
             if not 0 <= token < size:
-                raise TaskError(f"token {token}: the vocabulary of {self.source.name} is 0 to {size - 1}")
+                raise TaskError(
+                    f"token {token} is not in the vocabulary of {self.source.name}; expected 0 to {size - 1}"
+                )

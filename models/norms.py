@@ -1,4 +1,4 @@
-"""Norms before a projection or the unembedding: what they make of a state, and of a part of it.
+"""Norms before a projection or the unembedding, applied to a state or to a part of it.
 
     layer:  norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * scale + offset      (Ba et al. 2016, arXiv 1607.06450)
     rms:    norm(x) = x / sqrt(mean(x^2) + eps) * scale                        (Zhang & Sennrich 2019, arXiv 1910.07467)
@@ -24,10 +24,10 @@ _TOLERANCE = 0.02  # of the largest value: bfloat16 keeps two digits
 
 @dataclass(frozen=True)
 class Norm:
-    """One norm of a model, differentiable. States keep their dtype; halves are computed with in float32.
+    """One norm of a model, differentiable. States keep their dtype; half precision is computed in float32.
 
-    scale, offset:  None: a scale of one, an offset of zero
-    eps:            added to the variance, or to the mean square
+    scale, offset:  None: a scale of 1, an offset of 0
+    eps:            added to the variance or to the mean square
     """
 
     kind: NormKind = "none"
@@ -39,16 +39,16 @@ class Norm:
         if self.kind == "none":
             return x
         if self.kind == "layer":
-            affine = (None if part is None else part.to(x.dtype) for part in (self.scale, self.offset))
+            affine = (None if vector is None else vector.to(x.dtype) for vector in (self.scale, self.offset))
             return nn.functional.layer_norm(x, x.shape[-1:], *affine, eps=self.eps)
         return self.linear(x, x) if self.offset is None else self.linear(x, x) + self.offset.to(x.dtype)
 
-    def plain(self) -> Norm:
+    def without_affine(self) -> Norm:
         """The norm without its scale and offset."""
         return replace(self, scale=None, offset=None)
 
     def spread(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch"]:
-        """What the norm divides a state by: the root of its variance or mean square, eps included; one without norm.
+        """The norm's divisor: the root of the state's variance or mean square, eps included; 1 for kind "none".
 
         In float32 at least.
         """
@@ -61,9 +61,9 @@ class Norm:
     def linear(
         self, write: Float[Tensor, "*parts d_model"], at: Float[Tensor, "*batch d_model"]
     ) -> Float[Tensor, "*out d_model"]:
-        """What `write`, a part of the state `at`, becomes under the norm with the statistics of `at` frozen.
+        """The norm applied to `write`, a part of the state `at`, with the statistics of `at` frozen.
 
-        The offset is left out, so norm(at) is the sum of linear(part, at) over the parts of `at`, plus the offset.
+        The offset is left out: norm(at) is the sum of linear(part, at) over the parts of `at`, plus the offset.
         `write` and `at` are broadcast.
         """
         if self.kind == "none":
@@ -76,7 +76,7 @@ class Norm:
 
 
 def norm_of(module: nn.Module) -> Norm:
-    """A module's norm in our words, compared with what the module does; one that does something else is refused."""
+    """A module as a `Norm`, compared with the module itself. Raises CheckpointRefused if the two differ."""
     weight, offset = getattr(module, "weight", None), getattr(module, "bias", None)
     eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     if isinstance(weight, Tensor) and eps is not None:
@@ -88,11 +88,13 @@ def norm_of(module: nn.Module) -> Norm:
             norm = Norm(kind, scale, None if offset is None else offset.detach(), float(eps))
             if _near(norm(probe), module(probe)):
                 return norm
-    raise CheckpointRefused(f"a {type(module).__name__} is neither a layer norm nor an RMS norm")
+    raise CheckpointRefused(
+        f"a {type(module).__name__} is neither a layer norm nor an RMS norm; mesascope supports these two"
+    )
 
 
 def _around_one(norm: nn.Module, x: Tensor) -> bool:
-    """Whether a weight of zeros means a scale of one: Gemma stores what is added to it."""
+    """Whether a weight of zeros means a scale of one: Gemma stores scale - 1."""
     zeros = {name: torch.zeros_like(value) for name, value in norm.named_parameters()}
     return bool(torch.func.functional_call(norm, zeros, (x,)).any())
 

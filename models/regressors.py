@@ -1,4 +1,4 @@
-"""Subjects that answer in-context regression tasks: our transformer, and any differentiable predictor."""
+"""Subjects for in-context regression: regression transformers, and any differentiable predictor."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .own.regression_transformer import RegressionConfig, RegressionTransformer
-from .subject import NotApplicable, Regressor, Source
+from .subject import IN_MEMORY, NotApplicable, Regressor, Source
 from .weights import AttentionWeights, weights_sha256
 
 
 class TransformerRegressor(Regressor):
-    """An in-context regression transformer with all its weights in view."""
+    """An in-context regression transformer with readable weights."""
 
     def __init__(self, module: RegressionTransformer, source: Source) -> None:
         self.module = module
@@ -46,7 +46,7 @@ class TransformerRegressor(Regressor):
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """How a wrapped predictor wants its tokens.
+    """The token layout that a wrapped predictor expects.
 
     "joint":        [x ; y] in one token, the query last with y slot 0 (von Oswald et al. 2023); passed on unchanged
     "interleaved":  x_1, y_1, x_2, y_2, …, x_q, all d_in wide, y in the first coordinate (Garg et al. 2022,
@@ -60,24 +60,26 @@ class TokenLayout:
     def __post_init__(self) -> None:
         if self.order == "interleaved" and self.d_out > self.d_in:
             raise ValueError(
-                f"d_out = {self.d_out}: interleaved labels cannot be wider than inputs, d_in = {self.d_in}"
+                f"d_out = {self.d_out}; expected at most d_in = {self.d_in}: interleaved labels are padded to d_in"
             )
 
     def arrange(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task position width"]:
         if inputs.shape[-1] != self.d_in + self.d_out:
             raise ValueError(
-                f"tokens are {inputs.shape[-1]} wide, expected d_in = {self.d_in} and d_out = {self.d_out}"
+                f"tokens are {inputs.shape[-1]} wide; expected {self.d_in + self.d_out}, the sum of d_in = {self.d_in}"
+                " and"
+                f" d_out = {self.d_out}"
             )
         if self.order == "joint":
             return inputs
         x, y = inputs[..., : self.d_in], inputs[..., self.d_in :]
         padded = nn.functional.pad(y, (0, self.d_in - self.d_out))
         pairs = rearrange([x, padded], "two task token width -> task (token two) width")
-        return pairs[:, :-1]  # the query's label is what is asked for
+        return pairs[:, :-1]  # without the query's label, which is to be predicted
 
 
 class PredictorRegressor(Regressor):
-    """Any differentiable function from tasks to predictions. Its weights are not in view."""
+    """Any differentiable function from tasks to predictions. Its weights are not readable."""
 
     def __init__(self, function: Callable[[Tensor], Tensor], layout: TokenLayout, source: Source) -> None:
         self.function = function
@@ -100,17 +102,19 @@ class PredictorRegressor(Regressor):
         return self._example.device
 
     def weights(self) -> NotApplicable:
-        return NotApplicable("a wrapped predictor shows no attention weights, only what it predicts")
+        return NotApplicable(
+            "a wrapped predictor gives predictions only; mesascope cannot read attention weights from it"
+        )
 
     def predict(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task d_out"]:
         prediction = self.function(self.layout.arrange(inputs))
         if self.d_out == 1 and prediction.shape == (len(inputs),):
             prediction = prediction[:, None]
         if prediction.shape != (len(inputs), self.d_out):
-            one = f"[{len(inputs)}] or " if self.d_out == 1 else ""
+            flat = f"[{len(inputs)}] or " if self.d_out == 1 else ""
             raise ValueError(
-                f"the predictor answered {list(prediction.shape)} to {len(inputs)} tasks,"
-                f" expected {one}[{len(inputs)}, {self.d_out}]"
+                f"the predictor returned shape {list(prediction.shape)} for {len(inputs)} tasks; expected"
+                f" {flat}[{len(inputs)}, {self.d_out}]"
             )
         return prediction
 
@@ -120,15 +124,15 @@ def from_predictor(
 ) -> PredictorRegressor:
     """Wrap a differentiable `[task, token, feature] -> prediction` as a subject.
 
-    Every behavioural measure works on it; weight measures are "not applicable". An `nn.Module` is identified by the
-    SHA-256 of its state; a bare function cannot be, and its report says that only the caller can make it again.
+    Measures of predictions apply; measures of weights are "not applicable". An `nn.Module` is identified by the SHA-256
+    of its state dict. A plain function has no such digest, and its report says so.
     """
     digest = None
-    notes: tuple[str, ...] = ("an in-memory predictor: the report can be verified only when it is passed again",)
+    notes: tuple[str, ...] = (IN_MEMORY,)
     if isinstance(function, nn.Module):
         digest = weights_sha256(function.state_dict())
     else:
-        notes += ("a bare function has no weights to take a digest of",)
+        notes += ("the predictor is a plain function: the report has no digest of its weights",)
     facts = {"d_in": layout.d_in, "d_out": layout.d_out, "order": layout.order}
     source = Source(name, layout="predictor", weights_sha256=digest, facts=facts, notes=notes)
     return PredictorRegressor(function, layout, source)
@@ -141,6 +145,6 @@ def from_transformer(module: RegressionTransformer, name: str = "in-memory") -> 
         layout="in-memory",
         weights_sha256=weights_sha256(module.state_dict()),
         facts=module.config.as_dict(),
-        notes=("an in-memory model: the report can be verified only when it is passed again",),
+        notes=(IN_MEMORY,),
     )
     return TransformerRegressor(module, source)

@@ -1,4 +1,4 @@
-"""Rotary positions: q and k turned by angles that grow with their position (Su et al. 2021, arXiv 2104.09864)."""
+"""Rotary positions: q and k rotated by angles proportional to their position (Su et al. 2021, arXiv 2104.09864)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Rotary:
-    """Pair n of a head's dimensions is turned by position * frequencies[n]; dimensions beyond the pairs are not.
+    """Pair n of a head's dimensions is rotated by position * frequencies[n]; dimensions beyond the pairs are not.
 
     interleaved:  pairs are (0, 1), (2, 3), … as in GPT-J; otherwise (0, half), (1, half + 1), … as in GPT-NeoX, Llama
     """
@@ -27,7 +27,7 @@ class Rotary:
     def rotate(
         self, x: Float[Tensor, "*batch pos d_head"], positions: Int[Tensor, "pos"]
     ) -> Float[Tensor, "*batch pos d_head"]:
-        """`x` as it is scored. Angles are worked out in float64: at position 100,000 float32 knows only two digits."""
+        """`x` rotated. Angles are computed in float64: at position 100,000 float32 keeps only two digits."""
         angles = positions.to(torch.float64)[:, None] * self.frequencies.to(positions.device, torch.float64)
         cos, sin = angles.cos().to(x.device, x.dtype), angles.sin().to(x.device, x.dtype)
         n, width = len(self.frequencies), 2 * len(self.frequencies)

@@ -1,4 +1,4 @@
-"""Subject: a trained transformer under examination, and where its weights came from."""
+"""Subject: a trained transformer to examine, and where its weights came from."""
 
 from __future__ import annotations
 
@@ -32,33 +32,34 @@ Site = Literal[
     "final",
     "final_norm",
 ]
-"""Where a forward pass can be watched, in the order in which it gets there.
+"""Sites of a forward pass that can be watched, in the order of the pass.
 
-q, k and v are the projections; `attention` hands over an `AttentionScores`; `final` and `final_norm` are the state
-before and after the norm that precedes the unembedding. Those without a layer of their own (embed, final, final_norm)
-come as layer 0.
+q, k and v are the projections; `attention` gives an `AttentionScores`; `final` and `final_norm` are the state before
+and after the norm that precedes the unembedding. Sites that exist once (embed, final, final_norm) have layer 0.
 """
 Reduce = Callable[[Any, int], Any]
-"""What is kept of a watched activation: (activation, layer) -> a few numbers. The activation itself is dropped."""
+"""(activation, layer) -> the numbers to keep. The activation itself is dropped."""
 Edit = Callable[[Tensor, int], Tensor]
-"""What an activation is replaced by: (activation, layer) -> activation of the same shape."""
+"""(activation, layer) -> the activation that replaces it, of the same shape."""
+IN_MEMORY = "the model is in memory only: to verify its report, pass it again, analyses.verify(FOLDER, subject=MODEL)"
+"""The note of every subject that no file can open again."""
 
 
 @dataclass(frozen=True)
 class Source:
     """Where a subject's weights came from, and how they were read.
 
-    name:            what was asked for: a shipped name, a file name, or what the caller calls an in-memory model
-    revision:        "seed3-step5000" in a family of checkpoints, else None
-    path:            the file as it was given, None for shipped names and in-memory models
+    name:            a shipped name, a file name, a hub id, or the caller's name of an in-memory model
+    revision:        "seed3-step5000" in a family of checkpoints; for a hub id the revision that was given; else None
+    path:            the path as given; None for shipped names, hub ids and in-memory models
     weights_sha256:  digest of the tensors alone (names, dtypes, shapes, bytes): the same weights in another container
-                     have the same digest. None when a predictor hides its weights
+                     have the same digest. None if the weights are not readable
     layout:          how names in the file were mapped to roles
-    commit:          the snapshot in the hub cache that a hub id's revision meant
-    facts:           what the weights do not say (number of tied layers, clip, …), as used
-    options:         what opens a foreign layout again, beside its name: model_args, and a declared layout's declaration
-    record:          the training recipe's record, where the file carries one
-    notes:           what could not be checked, in words
+    commit:          the commit in the hub cache that the revision of a hub id resolved to
+    facts:           facts that the weights do not show (number of tied layers, clip, …), as used
+    options:         what opens the file again, besides the layout's name: model_args, and a layout's declaration
+    record:          the training record, if the file has one
+    notes:           what mesascope could not check, in words
     """
 
     name: str
@@ -76,27 +77,27 @@ class Source:
 
     @property
     def label(self) -> str:
-        """One word for titles and folders: the name with its revision."""
+        """The name with its revision, for titles and folders."""
         return f"{self.name}-{self.revision}" if self.revision else self.name
 
 
 @dataclass(frozen=True)
 class NotApplicable:
-    """Why something does not exist for a subject: a first-class answer, not an error."""
+    """The reason why a measurement or a matrix does not exist for a subject. It is a result, not an error."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class AttentionScores:
-    """One layer's attention as it is scored, without the pattern, whose size is that of the context squared.
+    """One layer's attention scores as q and k, without the pattern, whose size is the context length squared.
 
         score[i, j] = scale * q[i] . k[j]          query head h with key-value head h // (heads / kv heads)
-        score <- soft_cap * tanh(score / soft_cap)                                where there is a cap
-        pattern[i, j] = exp(score[i, j] - log_normaliser[i])                      over the keys that i sees
+        score <- soft_cap * tanh(score / soft_cap)                                if soft_cap is set
+        pattern[i, j] = exp(score[i, j] - log_normaliser[i])                      over the keys that i attends to
 
-    causal:  i sees j <= i
-    window:  i sees |i - j| < window
+    causal:  i attends to j <= i
+    window:  i attends to |i - j| < window
     """
 
     q: Float[Tensor, "batch head pos d_head"]
@@ -118,7 +119,7 @@ class AttentionScores:
         window: int | None = None,
         normaliser: Float[Tensor, "batch head pos"] | None = None,
     ) -> AttentionScores:
-        """From q and k as the scores read them (after rotary positions), the normaliser computed unless it is known.
+        """From q and k after rotary positions. The normaliser is computed unless it is given.
 
         scale:  1 / sqrt(d_head) by default
         """
@@ -128,17 +129,18 @@ class AttentionScores:
         return cls(q, k, scale, normaliser, causal, soft_cap, window)
 
     def scores(self) -> Float[Tensor, "batch head pos pos"]:
-        """What the softmax is taken of, -inf where a query does not see a key."""
+        """The softmax's input; -inf where a query does not attend to a key."""
         return masked_scores(
             in_float32(self.q), in_float32(self.k), self.scale, self.causal, self.soft_cap, self.window
         )
 
     def pattern(self) -> Float[Tensor, "batch head pos pos"]:
-        """The whole pattern, for contexts short enough."""
+        """The whole attention pattern. Its size is the context length squared."""
         return (self.scores() - self.log_normaliser[..., None]).exp()
 
     def blocks(self) -> Iterator[tuple[int, Float[Tensor, "batch head query key"]]]:
-        """The pattern by blocks of queries, each with its first query; keys that none of them sees are left out."""
+        """The pattern by blocks of queries, each with its first query; keys that the mask hides from all are left"
+        " out."""
         batch, heads, n, _ = self.q.shape
         k = in_float32(self.k)
         for first, last, keys in blocks_of(n, self.causal, row=batch * heads * n):
@@ -147,26 +149,26 @@ class AttentionScores:
             yield first, scores.sub_(self.log_normaliser[:, :, first:last, None]).exp_()
 
     def at_offset(self, offset: int) -> Float[Tensor, "batch head query"]:
-        """pattern[i, i - offset] of the queries i = offset, …, from q and k of those places alone.
+        """pattern[i, i - offset] for the queries i = offset, …, computed from those pairs of q and k alone.
 
-        Shared heads take no more memory than they have; beyond a window it is 0.
+        Shared key-value heads are not copied. Outside a window the attention is 0.
         """
         n = self.q.shape[2]
         if not 0 <= offset < n:
-            raise TaskError(f"offset {offset}: expected 0 to {n - 1}, there are {n} tokens")
+            raise TaskError(f"offset = {offset}; expected 0 to {n - 1} for {n} tokens")
         normaliser = self.log_normaliser[:, :, offset:]
         if self.window is not None and offset >= self.window:
             return torch.zeros_like(normaliser)
         return self._attention(self.q[:, :, offset:], self.k[:, :, None, : n - offset], normaliser)
 
     def to_key(self, key: int) -> Float[Tensor, "batch head pos"]:
-        """pattern[i, key] of every query i; 0 where it does not see the key."""
+        """pattern[i, key] for every query i; 0 where it does not attend to the key."""
         n = self.q.shape[2]
         if not 0 <= key < n:
-            raise TaskError(f"key {key}: expected 0 to {n - 1}, there are {n} tokens")
-        paid = self._attention(self.q, self.k[:, :, None, key : key + 1], self.log_normaliser)
+            raise TaskError(f"key = {key}; expected 0 to {n - 1} for {n} tokens")
+        attention = self._attention(self.q, self.k[:, :, None, key : key + 1], self.log_normaliser)
         back = torch.arange(n, device=self.q.device) - key
-        return paid.masked_fill(hidden(back, self.causal, self.window), 0)
+        return attention.masked_fill(hidden(back, self.causal, self.window), 0)
 
     def _attention(self, q: Tensor, k: Tensor, normaliser: Tensor) -> Tensor:
         """Of queries [batch head query d_head] to one key each, [batch kv_head 1 query or 1 d_head]."""
@@ -177,7 +179,7 @@ class AttentionScores:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a watched forward pass leaves: the output, and for each watched site one reduced value a layer."""
+    """The result of a watched forward pass: the output, and for each watched site one reduced value per layer."""
 
     output: Tensor
     values: Mapping[Site, list[Any]]
@@ -186,7 +188,7 @@ class Trace:
 class Subject(ABC):
     """A trained transformer, and where its weights came from.
 
-    packages:  beside ours and torch, whose versions decide what it computes
+    packages:  packages besides mesascope and torch whose versions can change its numbers
     """
 
     source: Source
@@ -202,13 +204,13 @@ class Subject(ABC):
 
     @abstractmethod
     def weights(self) -> AttentionWeights | NotApplicable:
-        """QKV and output weights, or why there are none to show."""
+        """QKV and output weights, or the reason why there are none."""
 
 
 class Regressor(Subject):
-    """A subject that answers in-context regression tasks `[task, token, feature] -> prediction`.
+    """A subject for in-context regression tasks, `[task, token, feature] -> prediction`.
 
-    d_in, d_out:  widths of x and y; a token is [x ; y], the query comes last with y slot 0
+    d_in, d_out:  widths of x and y; a token is [x ; y]; the query comes last, with y slot 0
     """
 
     d_in: int

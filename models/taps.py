@@ -1,4 +1,4 @@
-"""Taps: what a forward pass hands out as it runs, and what is put in its place."""
+"""Taps: the watched and edited activations of a forward pass."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _ONCE: tuple[Site, ...] = ("embed", "final", "final_norm")
 
 
 class AllSeen(Exception):
-    """What is watched was seen in every layer: the rest of the pass would be for nobody."""
+    """Every watched site is complete: the rest of the pass is not needed."""
 
 
 class Taps:
-    """Called at each site that a pass comes to: edits first, then the watcher, whose value is all that is kept.
+    """Called at each site of a pass: applies the edit, then keeps the watcher's value.
 
-    layers:  of the model, when nobody wants what the pass gives: `AllSeen` is raised as soon as it may end
+    layers:  number of layers, if the pass needs no output: `AllSeen` is raised once every watched site is complete
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class Taps:
             if site not in get_args(Site):
                 raise UsageError(f"site {site!r} is not known; {nearest(str(site), get_args(Site))}")
         if "attention" in self._edit:
-            raise UsageError("site 'attention' can be watched only; edit q, k or pattern")
+            raise UsageError("site 'attention' can be watched, not edited; edit q, k or pattern")
 
     def wants(self, site: Site) -> bool:
-        """Whether anybody asks for a site: what costs much is made only then."""
+        """Whether a site is watched or edited."""
         return site in self._watch or site in self._edit
 
     def __call__(self, site: Site, layer: int, activation: Tensor) -> Tensor:
@@ -53,18 +53,18 @@ class Taps:
         q: Float[Tensor, "batch head pos d_head"],
         k: Float[Tensor, "batch kv_head pos d_head"],
         v: Float[Tensor, "batch kv_head pos d_value"],
-        kind: tuple[float, bool, float | None, int | None],
+        scoring: tuple[float, bool, float | None, int | None],
     ) -> Float[Tensor, "batch head pos d_value"] | None:
-        """Hand over attention as scored, and give z where one call of a kernel gives both.
+        """Pass `AttentionScores` to the watcher, and return z if one kernel call computes both.
 
-        kind:  scale, whether causal, soft cap and window
+        scoring:  scale, causal, soft cap and window
 
-        Nothing is done, and None given, when nobody watches attention.
+        Returns None without doing anything if attention is not watched.
         """
         if "attention" not in self._watch:
             return None
-        z, normaliser = (None if self.wants("pattern") else flash_attention(q, k, v, *kind)) or (None, None)
-        self._keep("attention", layer, AttentionScores.of(q, k, *kind, normaliser))
+        z, normaliser = (None if self.wants("pattern") else flash_attention(q, k, v, *scoring)) or (None, None)
+        self._keep("attention", layer, AttentionScores.of(q, k, *scoring, normaliser))
         return z
 
     def _keep(self, site: Site, layer: int, activation: Any) -> None:
@@ -77,5 +77,7 @@ class Taps:
     def _edited(self, site: Site, layer: int, activation: Tensor) -> Tensor:
         edited = self._edit[site](activation, layer)
         if edited.shape != activation.shape:
-            raise UsageError(f"the edit of {site} gave {list(edited.shape)}, expected {list(activation.shape)}")
+            raise UsageError(
+                f"the edit of {site} returned shape {list(edited.shape)}; expected {list(activation.shape)}"
+            )
         return edited.to(activation)

@@ -1,4 +1,4 @@
-"""Attention weights under the field's names, and their gauge-free products."""
+"""Attention weights under their usual names, and their gauge-invariant products."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .rotary import Rotary
 
 
 class Factors(NamedTuple):
-    """A product left @ right of low rank, not multiplied out."""
+    """The factors of a low-rank product left @ right."""
 
     left: Float[Tensor, "rows d_head"]
     right: Float[Tensor, "d_head columns"]
@@ -24,13 +24,13 @@ class Factors(NamedTuple):
 
 @dataclass(frozen=True)
 class AttentionWeights:
-    """Every layer's attention weights; activations are rows, so q = h @ W_Q + b_Q.
+    """The attention weights of all layers; activations are rows, so q = h @ W_Q + b_Q.
 
-    Layers that share weights appear once each, repeated. Where several query heads share a key-value head, query head h
-    uses key-value head h // group; W_K, W_V and their biases hold each once.
+    Tied layers repeat their weights. Where query heads share a key-value head, query head h uses key-value head
+    h // group, and W_K, W_V and their biases hold each shared head once.
 
-    folded:  the layer norm's scale and offset before the projections are contained in them
-    rotary:  how q and k are turned before they are scored, None where positions enter elsewhere
+    folded:  the weights contain the scale and offset of the layer norm before them
+    rotary:  the rotation of q and k; None: positions enter elsewhere, or not at all
     """
 
     W_Q: Float[Tensor, "layer head d_model d_head"]
@@ -46,11 +46,11 @@ class AttentionWeights:
 
     @property
     def group(self) -> int:
-        """Query heads to each key-value head."""
+        """Query heads per key-value head."""
         return self.W_Q.shape[1] // self.W_K.shape[1]
 
     def expanded(self) -> AttentionWeights:
-        """One key-value head to each query head: every shared one repeated."""
+        """One key-value head per query head: shared heads are repeated."""
         if self.group == 1:
             return self
         return replace(
@@ -64,7 +64,7 @@ class AttentionWeights:
     def with_norm_folded(
         self, scale: Float[Tensor, "layer d_model"], offset: Float[Tensor, "layer d_model"] | None
     ) -> AttentionWeights:
-        """Weights that do to the normalised stream what these do after the norm's scale and offset."""
+        """Weights for the normalised stream without scale and offset; they contain both."""
         folded: dict[str, Tensor | None] = {}
         for role in "QKV":
             W, b = getattr(self, f"W_{role}"), getattr(self, f"b_{role}")
@@ -75,19 +75,19 @@ class AttentionWeights:
         return replace(self, folded=True, **folded)
 
     def qk(self, layer: int, head: int, offset: int | None = None) -> Factors:
-        """The bilinear form of a head's scores, biases and scale apart: x_query @ left @ right @ x_key.
+        """The bilinear form of a head's scores, without biases and scale: x_query @ left @ right @ x_key.
 
-        With rotary positions it depends on how far the key lies before the query, `offset` >= 0 in causal attention.
+        With rotary positions it depends on `offset`, the query's position minus the key's.
         """
         W_Q, W_K = self.W_Q[layer, head], self.W_K[layer, head // self.group]
         if self.rotary is None:
             return Factors(W_Q, W_K.mT)
         if offset is None:
-            raise ValueError("rotary positions: the product of queries and keys exists only for a relative offset")
+            raise ValueError("offset is missing; with rotary positions, qk needs the relative offset of query and key")
         return Factors(self.rotary.rotate(W_Q, torch.full(W_Q.shape[:1], offset)), W_K.mT)
 
     def ov(self, layer: int, head: int) -> Factors:
-        """What an attended token x adds to the residual stream, biases apart: x @ left @ right."""
+        """The write of an attended token x to the residual stream, without biases: x @ left @ right."""
         return Factors(self.W_V[layer, head // self.group], self.W_O[layer, head])
 
     @property
@@ -97,14 +97,14 @@ class AttentionWeights:
 
     @property
     def PV(self) -> Float[Tensor, "layer head d_model d_model"]:
-        """W_V W_O: what an attended token h adds to the residual stream is h PV."""
+        """W_V W_O: an attended token h adds h PV to the residual stream."""
         return self.expanded().W_V @ self.W_O
 
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over every tensor's name, dtype, shape and bytes, in the order of the names.
+    """SHA-256 of every tensor's name, dtype, shape and bytes, in alphabetical order.
 
-    It does not depend on the container: the same weights in .safetensors and .npz have one digest.
+    It does not depend on the container: the same weights in .safetensors and .npz have the same digest.
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):

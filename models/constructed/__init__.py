@@ -1,1 +1,1 @@
-"""Transformers whose weights we wrote, so that their mechanism is known."""
+"""Constructed models: transformers with hand-written weights and a known mechanism."""

@@ -1,4 +1,4 @@
-"""Transformers whose weights we wrote, so that their mechanism is known.
+"""Constructed models of gradient descent and GD++.
 
 Gradient descent on L(W) = 1/(2N) Σ |W x_i - y_i|² (von Oswald et al. 2023, arXiv 2212.07677, proposition 1 and
 appendix A.1), row convention:
@@ -33,8 +33,8 @@ def gd_transformer(
 ) -> RegressionTransformer:
     """`n_layers` steps of gradient descent with rate η = `learning_rate` from W0 (zero by default).
 
-    η is the rate of the mean loss above, so a step adds (η/N) Σ; the authors print η/N. With a W0 other than zero the
-    query's y slot must start at -W0 x_q: see `with_start_weights`.
+    η is the rate for the mean loss above, so a step adds (η/N) Σ; the authors report η/N. If W0 is not zero, the
+    query's y slot must be -W0 x_q: see `with_start_weights`.
     """
     config = _config(d_in, d_out, n_layers, tied=True, dampening=dampening, activation_clip=activation_clip)
     d = config.d_model
@@ -62,11 +62,13 @@ def gdpp_transformer(
 ) -> RegressionTransformer:
     """GD++: every layer takes a gradient step and then curves the inputs, x_j <- x_j - γ Σ_i x_i (x_i·x_j).
 
-    learning_rates, gammas: one value each when tied, else one a layer.
+    learning_rates, gammas: one value each if tied, otherwise one per layer.
     """
     config = _config(d_in, d_out, n_layers, tied, dampening, activation_clip)
     if not len(learning_rates) == len(gammas) == config.n_blocks:
-        raise ValueError(f"{len(learning_rates)} rates and {len(gammas)} gammas for {config.n_blocks} block(s)")
+        raise ValueError(
+            f"{len(learning_rates)} learning rates and {len(gammas)} gammas; expected {config.n_blocks} of each"
+        )
     rates, curvatures = torch.tensor(learning_rates, dtype=dtype), torch.tensor(gammas, dtype=dtype)
     return RegressionTransformer.from_products(config, *gdpp_products(n_context, rates, curvatures, d_in, d_out))
 
@@ -85,7 +87,7 @@ def gdpp_products(
 def with_start_weights(
     inputs: Float[Tensor, "task token feature"], W0: Float[Tensor, "d_out d_in"]
 ) -> Float[Tensor, "task token feature"]:
-    """The same tasks with the query's y slot at -W0 x_q, where a construction that starts from W0 needs it."""
+    """The same tasks with the query's y slot set to -W0 x_q, as a model constructed with start weights W0 needs."""
     inputs = inputs.clone()
     d_in = W0.shape[1]
     inputs[:, -1, d_in:] = -inputs[:, -1, :d_in] @ W0.T

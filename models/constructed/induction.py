@@ -1,4 +1,4 @@
-"""Induction circuits whose weights we wrote, and heads that are easily mistaken for them.
+"""Constructed induction circuits, and heads that are easily mistaken for induction heads.
 
 Two layers of attention without norms. The residual stream holds four codes, each one-hot:
 
@@ -11,8 +11,8 @@ A head of layer 0 at offset 1 scores key j with q_i·k_j = β [j = i - 1] and mo
 previous-token head. A head of layer 1 that matches `moved` scores β [own_i = moved_j], hence finds the keys that follow
 an earlier occurrence of its token, and copies their token into `next`: together an induction circuit (Elhage et al.
 2021, "A Mathematical Framework for Transformer Circuits"; Olsson et al. 2022, arXiv 2209.11895). Every head also scores
-β/2 on BOS, where it rests when nothing else is found; BOS itself is never predicted. With β = 60 the attention that
-goes astray is below e^-30 times the context.
+β/2 on BOS, so it attends to BOS when it finds no match; BOS itself is never predicted. With β = 60 the attention to all
+other keys together is below e^-30 times the context length.
 
 On BOS + r + r, all tokens of r distinct, the induction head's attention from i to i - |r| + 1 is 1, and the second
 repeat is predicted; in the first, every token but BOS is equally likely.
@@ -29,7 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
-from ..subject import Source
+from ..subject import IN_MEMORY, Source
 from ..weights import weights_sha256
 
 BOS = 0
@@ -40,15 +40,15 @@ _NEVER = -1000.0  # logit of BOS
 
 @dataclass(frozen=True)
 class PlantedHead:
-    """One head: where it attends to, and what it writes of the token there.
+    """One head: where it attends, and what it writes.
 
-    offset:   so many positions back, whatever the tokens are
-    matches:  keys whose `own` or `moved` token is the query's own token; never the query itself
-    noise:    seed of random W_Q and W_K with the Frobenius norms that an induction head's have
-    writes:   which code the token's identity is written into
-    copies:   factor on what is written; negative: the head lowers the logit of what it attends to; 0: it is silent
+    offset:   attends this many positions back, whatever the tokens are
+    matches:  attends to keys whose `own` or `moved` token is the query's own token; never to the query itself
+    noise:    seed of random W_Q and W_K with the Frobenius norms of an induction head's
+    writes:   the code that the attended token's identity is written into
+    copies:   factor on the write; negative: the head lowers the attended token's logit; 0: it writes nothing
 
-    With none of the first three it always rests on BOS.
+    Without offset, matches and noise it always attends to BOS.
     """
 
     offset: int | None = None
@@ -70,15 +70,15 @@ SILENT = PlantedHead(copies=0.0)
 def induction_circuit(shift: int = 0, d_vocab: int = 30, n_ctx: int = 64) -> AttentionOnlyModel:
     """A previous-token head L0H0 and the induction head L1H0 that reads it.
 
-    shift:  the head attends so many positions after the right one, because what L0H0 moves comes from 1 + `shift` back:
+    shift:  L0H0 moves the token from 1 + `shift` positions back, so L1H0 attends `shift` positions after its target:
             -1 attends to the earlier occurrence itself, 1 to the second token after it
     """
     return planted_model([PlantedHead(offset=1 + shift, writes="moved")], [INDUCTION], d_vocab, n_ctx)
 
 
 def near_misses(period: int, d_vocab: int = 30, n_ctx: int = 64) -> AttentionOnlyModel:
-    """Heads of layer 1 that look like an induction head, behind the same previous-token head, in this order: the fixed
-    offset at which a period's stripe lies; duplicate-token; matching but anti-copying; random at the same scale."""
+    """Heads of layer 1 that resemble an induction head, after the same previous-token head, in this order: a fixed
+    offset of period - 1; duplicate-token; matching but anti-copying; random at the same scale."""
     second = [PlantedHead(offset=period - 1), DUPLICATE_TOKEN, ANTI_INDUCTION, PlantedHead(noise=0)]
     return planted_model([PREVIOUS_TOKEN], second, d_vocab, n_ctx)
 
@@ -90,7 +90,7 @@ def planted_model(
     n_ctx: int = 64,
     dtype: torch.dtype = torch.float64,
 ) -> AttentionOnlyModel:
-    """Two layers with these heads; the layer with fewer gets silent ones. Token 0 is BOS, and sequences begin with it.
+    """Two layers with these heads; the layer with fewer gets silent heads. Token 0 is BOS, which begins sequences.
 
     d_model is 3 d_vocab + n_ctx, d_head d_vocab + n_ctx + 1.
     """
@@ -114,20 +114,20 @@ def planted_model(
     for layer, heads in enumerate((first, second)):
         for head in range(n_heads):
             planted = heads[head] if head < len(heads) else SILENT
-            part = {name: parameters[name][layer, head] for name in ("W_Q", "W_K", "b_Q", "W_V", "W_O")}
-            _write_attention(planted, part, d_vocab, n_ctx)
-            _write_copying(planted, part, d_vocab, codes)
+            weights = {name: parameters[name][layer, head] for name in ("W_Q", "W_K", "b_Q", "W_V", "W_O")}
+            _write_attention(planted, weights, d_vocab, n_ctx)
+            _write_copying(planted, weights, d_vocab, codes)
     return in_memory(config, parameters, "planted-heads")
 
 
 def in_memory(config: AttentionOnlyConfig, parameters: Mapping[str, Tensor], name: str) -> AttentionOnlyModel:
-    """A language model made in this process as a subject, whose sequences begin with `BOS`."""
+    """A constructed language model as a subject; its sequences begin with `BOS`."""
     source = Source(
         name,
         layout="in-memory",
         weights_sha256=weights_sha256(parameters),
         facts={**config.as_dict(), "bos": BOS},
-        notes=("an in-memory model: the report can be verified only when it is passed again",),
+        notes=(IN_MEMORY,),
     )
     return AttentionOnlyModel(AttentionOnlyTransformer(config, parameters), source)
 
@@ -139,12 +139,12 @@ def _codes(d_vocab: int, n_ctx: int) -> dict[str, slice]:
     return {name: slice(start, end) for (name, end), start in zip(ends.items(), starts, strict=False)}
 
 
-def _write_attention(planted: PlantedHead, part: Mapping[str, Tensor], d_vocab: int, n_ctx: int) -> None:
+def _write_attention(planted: PlantedHead, weights: Mapping[str, Tensor], d_vocab: int, n_ctx: int) -> None:
     """W_Q, W_K and b_Q; d_head is a token's code, a position's code, and one that every query has."""
-    W_Q, W_K, codes = part["W_Q"], part["W_K"], _codes(d_vocab, n_ctx)
+    W_Q, W_K, codes = weights["W_Q"], weights["W_K"], _codes(d_vocab, n_ctx)
     token, place = slice(0, d_vocab), slice(d_vocab, d_vocab + n_ctx)
-    part["b_Q"][-1] = 1.0
-    W_K[BOS, -1] = _SHARPNESS / 2  # rests on BOS
+    weights["b_Q"][-1] = 1.0
+    W_K[BOS, -1] = _SHARPNESS / 2  # attends to BOS without a match
     W_K[codes["place"], place] = torch.eye(n_ctx, dtype=W_K.dtype)
     if planted.offset is not None:
         back = torch.ones(n_ctx - planted.offset, dtype=W_Q.dtype).diag(-planted.offset)
@@ -156,17 +156,19 @@ def _write_attention(planted: PlantedHead, part: Mapping[str, Tensor], d_vocab: 
         W_Q[codes["place"], place] = -_SHARPNESS * torch.eye(n_ctx, dtype=W_Q.dtype)  # never itself
     if planted.noise is not None:
         rng = torch.Generator().manual_seed(planted.noise)
-        part["b_Q"][-1] = 0.0
+        weights["b_Q"][-1] = 0.0
         for W in (W_Q, W_K):
-            W.copy_(_of_norm(torch.randn(W.shape, generator=rng, dtype=W.dtype), W.norm()))
+            W.copy_(_scaled_to(torch.randn(W.shape, generator=rng, dtype=W.dtype), W.norm()))
 
 
-def _of_norm(direction: Tensor, norm: Float[Tensor, ""]) -> Tensor:
+def _scaled_to(direction: Tensor, norm: Float[Tensor, ""]) -> Tensor:
     return direction * (norm / direction.norm())
 
 
-def _write_copying(planted: PlantedHead, part: Mapping[str, Tensor], d_vocab: int, codes: Mapping[str, slice]) -> None:
+def _write_copying(
+    planted: PlantedHead, weights: Mapping[str, Tensor], d_vocab: int, codes: Mapping[str, slice]
+) -> None:
     """W_V reads the token's own code, W_O writes it."""
-    identity = torch.eye(d_vocab, dtype=part["W_V"].dtype)
-    part["W_V"][codes["own"], :d_vocab] = identity
-    part["W_O"][:d_vocab, codes[planted.writes]] = planted.copies * identity
+    identity = torch.eye(d_vocab, dtype=weights["W_V"].dtype)
+    weights["W_V"][codes["own"], :d_vocab] = identity
+    weights["W_O"][:d_vocab, codes[planted.writes]] = planted.copies * identity

@@ -1,15 +1,15 @@
-"""A transformer with token norms of which we know why they are what they are: three oddities, each planted or absent.
+"""A constructed transformer with known causes of its token norms: three effects, each planted or absent.
 
-Two blocks without norms, d_model wide; the last dimension says "position 0" where an oddity needs it, and no random
-weight reads or writes it, nor the dimension that may be massive. All other weights are random and small.
+Two blocks without norms, d_model wide. The last dimension marks position 0 if an effect needs it. Random weights do not
+read or write that dimension or the massive dimension. All other weights are random and small.
 
     sink:         every query scores β on keys at position 0, where BOS stands. BOS's embedding lies in the last
                   dimension alone, which no W_V reads: all attention is on key 0, and the value there is zero. This is
                   attention that does nothing (Gu et al. 2024, arXiv 2410.10781; Guo et al. 2024, arXiv 2410.13835)
-    massive:      one hidden unit of the first MLP reads "position 0" and writes this number into one dimension, where
-                  it stays to the end (Sun et al. 2024, arXiv 2402.17762)
+    massive:      one hidden unit of the first MLP reads the mark of position 0 and writes this number into one
+                  dimension, where it stays to the end (Sun et al. 2024, arXiv 2402.17762)
     frequencies:  token w's embedding has norm -log p_w, in nats: rare tokens are long (Oyama et al. 2023, arXiv
-                  2212.09663). Otherwise norms are drawn, and know nothing of frequencies
+                  2212.09663). Otherwise the norms are random and independent of frequency
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..own.attention_only import AttentionOnlyConfig, AttentionOnlyModel
 from .induction import BOS, in_memory
 
 _SHARPNESS = 60.0  # β
-_START = -1  # the dimension that says "position 0"
+_START = -1  # the dimension that marks position 0
 
 
 def planted_norms(
@@ -37,10 +37,11 @@ def planted_norms(
     d_model: int = 32,
     seed: int = 0,
 ) -> AttentionOnlyModel:
-    """The model, in float64, with those oddities that are asked for. Token 0 is BOS, and sequences begin with it.
+    """The model, in float64, with the chosen effects. Token 0 is BOS, which begins sequences.
 
-    massive:      what is written at position 0, where other entries of a state are of order 1; 0: nothing is
-    frequencies:  probability of every token; None: norms that have nothing to do with it
+    sink:         all attention goes to BOS, whose value is 0
+    massive:      activation at position 0, where other entries of a state are of order 1; 0: no massive activation
+    frequencies:  probability of every token, which sets the norm of its embedding; None: random norms
     """
     config = AttentionOnlyConfig(
         d_vocab=d_vocab,

@@ -1,1 +1,1 @@
-"""Language models of the transformers library: where their parts are, watched as they run."""
+"""Language models of the transformers library as subjects."""

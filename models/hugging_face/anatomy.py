@@ -1,4 +1,4 @@
-"""Where families of Hugging Face models keep what every transformer has."""
+"""Module paths of the attention, MLPs and norms in families of Hugging Face models."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ...data.errors import CheckpointRefused
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Paths of a family's parts: from the base model (embed, blocks, final_norm), or from a block.
+    """A family's module paths: from the base model (embed, blocks, final_norm), or from a block.
 
-    norm:       the norm whose output the projections read; None: they read the stream itself (norms come last)
+    norm:       the norm before the projections; None: they read the residual stream (norms after attention)
     attention:  the module that calls the attention function
-    q, k, v:    projections, or
+    q, k, v:    the projections, or
     fused:      one for all three; `by_head`: its output is [head, (q k v), d_head], otherwise [(q k v), head, d_head]
-    out:        the projection from heads back to the stream
-    attn_out, mlp_out:  modules whose output is added to the stream
-    resid_mid:  the module whose output is the stream between attention and MLP; None: the sum of the two
+    out:        the projection from heads back to the residual stream
+    attn_out, mlp_out:  modules whose output is added to the residual stream
+    resid_mid:  the module whose output is the stream between attention and MLP; None: the stream plus attn_out
     """
 
     embed: str
@@ -43,7 +43,7 @@ class Anatomy:
     resid_mid: str | None = None
 
     def fits(self, base: nn.Module) -> bool:
-        """Whether a model has these parts, where they should be."""
+        """Whether a model has modules at these paths."""
         try:
             blocks = base.get_submodule(self.blocks)
             for path in (self.embed, self.final_norm):
@@ -118,19 +118,20 @@ FAMILIES = {
 
 
 def find_anatomy(model_type: str, base: nn.Module) -> Anatomy:
-    """The anatomy of a tested family, or one that an untested family shares by the names of its parts."""
+    """The anatomy of a tested family; for other families the first whose module paths fit."""
     candidates = [FAMILIES[model_type]] if model_type in FAMILIES else [_GEMMA, *FAMILIES.values()]
     for anatomy in candidates:
         if anatomy.fits(base):
             return anatomy
     raise CheckpointRefused(
-        f"model_type {model_type!r}: attention is not found in it; families known: {', '.join(FAMILIES)}"
+        f"model_type {model_type!r} is not supported: mesascope does not find its attention modules; tested families:"
+        f" {', '.join(FAMILIES)}"
     )
 
 
 @dataclass(frozen=True)
 class Block:
-    """One layer of a model, with its parts at hand."""
+    """One layer of a model, with access to its modules."""
 
     module: nn.Module
     anatomy: Anatomy
@@ -139,6 +140,7 @@ class Block:
     parallel: bool = False  # attention and MLP read the same state, side by side
 
     def part(self, path: str) -> nn.Module:
+        """The module at a path of the anatomy."""
         return self.module.get_submodule(path)
 
     @property
@@ -146,7 +148,7 @@ class Block:
         return None if self.anatomy.norm is None else self.part(self.anatomy.norm)
 
     def projections(self) -> Iterator[tuple[Float[Tensor, "head d_model d_head"], Float[Tensor, "head d_head"] | None]]:
-        """Weight and bias of q, k and v, for rows: x @ weight + bias."""
+        """Weight and bias of q, k and v, for activations as rows: x @ weight + bias."""
         anatomy = self.anatomy
         if anatomy.fused:
             weight, bias = _linear(self.part(anatomy.fused))
@@ -174,7 +176,7 @@ class Block:
 
 
 def _linear(module: Any) -> tuple[Tensor, Tensor | None]:
-    """Weight [in, out] and bias of a linear layer; GPT-2's Conv1D keeps its weight that way round already."""
+    """Weight [in, out] and bias of a linear layer; GPT-2's Conv1D already stores [in, out]."""
     weight = module.weight.detach()
     bias = None if module.bias is None else module.bias.detach()
     return (weight.mT if isinstance(module, nn.Linear) else weight), bias

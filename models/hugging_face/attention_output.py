@@ -1,4 +1,4 @@
-"""How a layer's heads write to the residual stream, one layer at a time: without a copy of every layer's weights."""
+"""The output weights of one layer's attention, without a copy of every layer's weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from .subject import HuggingFaceModel
 
 
 class AttentionOutput(NamedTuple):
-    """What turns the heads' results z into a write.
+    """The map from the heads' z to attention's write to the residual stream.
 
     W_O, b_O:  the write is the sum over heads of z W_O, plus b_O
-    own_norm:  what the write goes through before it is added to the stream (Gemma 2); None: nothing
-    norm:      what the sum of stream and write goes through before anything else reads it, in models that normalise
-               after attention (BERT); None: nothing
+    own_norm:  norm of the write before it is added to the stream (Gemma 2); None: no norm
+    norm:      norm of the sum of stream and write, in models that normalise after attention (BERT); None: no norm
     """
 
     W_O: Float[Tensor, "head d_head d_model"]
@@ -29,7 +28,7 @@ class AttentionOutput(NamedTuple):
 
 
 def attention_output(subject: LanguageModel, layer: int) -> AttentionOutput | NotApplicable:
-    """The weights of one layer, as views of the model's own."""
+    """The output weights of one layer's attention; the tensors are views of the model's own."""
     if isinstance(subject, HuggingFaceModel):
         block = subject.blocks[layer]
         anatomy = block.anatomy
@@ -44,5 +43,5 @@ def attention_output(subject: LanguageModel, layer: int) -> AttentionOutput | No
 
 def _only_norm(module: nn.Module) -> nn.Module:
     """The norm in a module that adds the write to the stream and normalises the sum."""
-    (norm,) = (part for part in module.modules() if isinstance(part, nn.LayerNorm))
+    (norm,) = (child for child in module.modules() if isinstance(child, nn.LayerNorm))
     return norm

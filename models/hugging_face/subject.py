@@ -1,4 +1,4 @@
-"""Language models of Hugging Face's transformers as subjects: weights, activations and logits under our names."""
+"""Language models of Hugging Face's transformers as subjects."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .watched import IMPLEMENTATION, watched_pass
 
 
 class HuggingFaceModel(LanguageModel):
-    """A transformers model that belongs to this subject alone (its storage may be shared with the caller's).
+    """A transformers model as a subject. The module is the subject's own; its tensors may be shared with the caller's.
 
-    no_head:  why there are no logits, None where there are
+    no_head:  the reason why there are no logits; None: there are logits
     """
 
     packages = ("transformers", "tokenizers", "huggingface-hub")
@@ -56,20 +56,22 @@ class HuggingFaceModel(LanguageModel):
         return next(self._base.parameters()).device
 
     def weights(self, folded: bool = False) -> AttentionWeights | NotApplicable:
-        """Copies of the projections' weights. The norms of q, k (Qwen3) and attn_out (Gemma 2) are not in them."""
+        """Copies of the projections' weights, without the norms of q and k (Qwen3) and of attn_out (Gemma 2)."""
         if folded and self.anatomy.norm is None:
-            return NotApplicable(f"{self.source.name} normalises after attention: there is nothing before it to fold")
+            return NotApplicable(
+                f"{self.source.name} normalises after attention, so there is no norm before it to fold"
+            )
         columns = [(*block.projections(), block.output()) for block in self.blocks]
-        parts: dict[str, Tensor | None] = {}
+        stacked: dict[str, Tensor | None] = {}
         for role, column in zip("QKVO", zip(*columns, strict=True), strict=True):
             weights, biases = zip(*column, strict=True)
-            parts[f"W_{role}"] = torch.stack(weights)
-            parts[f"b_{role}"] = None if biases[0] is None else torch.stack(biases)
-        found = AttentionWeights(**cast(Any, parts), rotary=self._rotary())
+            stacked[f"W_{role}"] = torch.stack(weights)
+            stacked[f"b_{role}"] = None if biases[0] is None else torch.stack(biases)
+        found = AttentionWeights(**cast(Any, stacked), rotary=self._rotary())
         if not folded:
             return found
         norms = [norm_of(cast(nn.Module, block.norm)) for block in self.blocks]
-        scales, offsets = ([getattr(norm, part) for norm in norms] for part in ("scale", "offset"))
+        scales, offsets = ([getattr(norm, vector) for norm in norms] for vector in ("scale", "offset"))
         return found.with_norm_folded(
             torch.stack(scales).to(self.dtype), None if offsets[0] is None else torch.stack(offsets)
         )
@@ -77,11 +79,11 @@ class HuggingFaceModel(LanguageModel):
     def attention_input(
         self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
     ) -> Float[Tensor, "batch pos d_model"]:
-        """What a layer's projections read: q = attention_input(resid_pre) @ W_Q + b_Q, folded or not."""
+        """The input of a layer's projections: q = attention_input(resid_pre) @ W_Q + b_Q, folded or not."""
         norm = self.blocks[layer].norm
         if norm is None:
             return resid_pre
-        return norm_of(norm).plain()(resid_pre) if folded else norm(resid_pre)
+        return norm_of(norm).without_affine()(resid_pre) if folded else norm(resid_pre)
 
     @property
     def final_norm(self) -> Norm:
@@ -101,7 +103,7 @@ class HuggingFaceModel(LanguageModel):
         head = _head(self.module)
         if not isinstance(head, nn.Linear):
             return NotApplicable(
-                f"{self.source.name} predicts tokens by a {type(head).__name__}, which is more than one matrix"
+                f"{self.source.name} has no single unembedding matrix: its head is a {type(head).__name__}"
             )
         return head.weight.detach().mT
 
@@ -116,7 +118,10 @@ class HuggingFaceModel(LanguageModel):
 
     def _require_head(self) -> None:
         if self.no_head is not None:
-            raise UsageError(f"{self.source.name}: no logits, {self.no_head}")
+            raise UsageError(
+                f"{self.source.name} has no logits: {self.no_head}; expected a checkpoint with its language-modelling"
+                " head"
+            )
 
     def _rotary(self) -> Rotary | None:
         frequencies = getattr(getattr(self._base, "rotary_emb", None), "inv_freq", None)
@@ -124,7 +129,7 @@ class HuggingFaceModel(LanguageModel):
 
 
 def identifying(module: PreTrainedModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that a digest is taken of: each tied one once, so that every container gives the same."""
+    """The tensors in the digest: each tied tensor once, so that every container gives the same digest."""
     found = dict(state)
     for target, source in (getattr(module, "all_tied_weights_keys", None) or {}).items():
         if target in found and source not in found:
@@ -138,15 +143,15 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return a.data_ptr() == b.data_ptr() or torch.equal(a, b)
 
 
-def untested(config: Any) -> tuple[str, ...]:
-    """A word on families that the tests do not open."""
+def untested_family(config: Any) -> tuple[str, ...]:
+    """The note on a family that mesascope's tests do not open; empty for tested families."""
     if config.model_type in FAMILIES:
         return ()
-    return (f"model_type {config.model_type!r} is not among those tested ({', '.join(FAMILIES)})",)
+    return (f"model_type {config.model_type!r} is not among the tested families ({', '.join(FAMILIES)})",)
 
 
 def facts_of(module: PreTrainedModel, tokenizer: Any | None, tokenizer_sha256: str | None) -> dict[str, Any]:
-    """What the weights do not say, as used. `bos` is the token that sequences begin with, None where there is none."""
+    """Facts that the weights do not show. `bos` is the token that begins sequences; None: no token."""
     embedding = cast(nn.Embedding, module.get_input_embeddings())
     return {
         "model_type": module.config.model_type,
@@ -164,7 +169,7 @@ def _missing_head(module: PreTrainedModel) -> str | None:
 
 
 def _head(module: PreTrainedModel) -> nn.Module:
-    """What lies beside the base model."""
+    """The one child module that is not the base model."""
     (head,) = (child for name, child in module.named_children() if name != module.base_model_prefix)
     return head
 

@@ -1,4 +1,4 @@
-"""An untrained model of the same shape: what a measurement gives where nothing has been learned."""
+"""Untrained models of the same architecture, as a null for measurements."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..subject import NotApplicable, Source
 from .subject import HuggingFaceModel
 
 INIT_SCALE = 0.02
-"""Standard deviation of initial weights where no recipe is recorded: what GPT-2 and its kin start from."""
+"""Standard deviation of initial weights where no recipe is recorded: the value of GPT-2 and related models."""
 
 
 @singledispatch
 def untrained(subject: LanguageModel, seed: int) -> LanguageModel | NotApplicable:
-    """The same architecture with fresh weights, in the subject's dtype and on its device.
+    """An untrained model of the same architecture, in the subject's dtype and on its device.
 
-    Our own models start as their recorded recipe does; those of Hugging Face as their library initialises them. Random
-    numbers are drawn apart: the caller's generator stays as it is.
+    mesascope's own models are initialised with the recorded recipe's scale, Hugging Face models by transformers. The
+    caller's random generator does not change.
     """
-    return NotApplicable(f"how a {type(subject).__name__} is initialised is not known")
+    return NotApplicable(f"mesascope does not know how to initialise a {type(subject).__name__}")
 
 
 @untrained.register
@@ -52,5 +52,5 @@ def _(subject: HuggingFaceModel, seed: int) -> LanguageModel:
 
 
 def _source(subject: LanguageModel) -> Source:
-    """Of nobody's checkpoint, but with the facts that reading tokens needs."""
+    """A source without a checkpoint, with the facts that reading tokens needs."""
     return Source(f"untrained {subject.source.name}", layout="untrained", facts=subject.source.facts)

@@ -1,8 +1,8 @@
-"""The watched pass over a Hugging Face model: hooks for the stream, and an attention function of ours for the rest.
+"""Watched passes over Hugging Face models: hooks for the residual stream, and an attention function for the rest.
 
-The hooks sit on the model for one pass and are taken off whatever happens. The attention function is registered with
-transformers under a name of ours; only models whose configuration asks for it see it. It calls torch's own attention,
-which forms no pattern, unless somebody watches what that would not show.
+The hooks are on the model for one pass and are removed after it, also after an exception. The attention function is
+registered with transformers as "mesascope"; only models whose configuration names it use it. It calls torch's
+attention, which forms no pattern, unless the pattern is watched or edited, or scores are capped.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from ..taps import Taps
 from .anatomy import Block
 
 IMPLEMENTATION = "mesascope"
-"""Our attention function's name in transformers' registers."""
+"""The name of mesascope's attention function in transformers."""
 _PROJECTIONS: tuple[Site, ...] = ("q", "k", "v")
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """What the attention function needs to know of the pass that it serves."""
+    """What the attention function needs to know of the current pass."""
 
     taps: Taps
     layers: Mapping[nn.Module, int]
@@ -55,22 +55,22 @@ def attend(
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Float[Tensor, "batch pos head d_head"], None]:
-    """Attention as transformers calls it, within a pass of ours."""
+    """The attention function that transformers calls during a subject's pass."""
     now = _current.get()
     if now is None:
-        raise RuntimeError("this model belongs to a subject; call the subject's run or logits")
+        raise RuntimeError("this model belongs to a subject; call the run or logits of the subject instead")
     layer, scale = now.layers[module], query.shape[-1] ** -0.5 if scaling is None else scaling
-    kind = (scale, now.causal, softcap, sliding_window)
+    scoring = (scale, now.causal, softcap, sliding_window)
     group = query.shape[1] // key.shape[1]
-    kwargs.pop("is_causal", None)  # what some families repeat of the module's own
+    kwargs.pop("is_causal", None)  # some families pass the module's own value again
     if attention_mask is not None and (now.taps.wants("attention") or now.taps.wants("pattern")):
         _check_mask(attention_mask, now.causal, sliding_window)
-    z = now.taps.attention(layer, query, key, value, kind)
+    z = now.taps.attention(layer, query, key, value, scoring)
     if now.taps.wants("pattern"):
-        pattern = now.taps("pattern", layer, _softmax(masked_scores(query, key, *kind)).to(query.dtype))
+        pattern = now.taps("pattern", layer, _softmax(masked_scores(query, key, *scoring)).to(query.dtype))
         z = pattern @ value.repeat_interleave(group, dim=1)
     elif softcap is not None:
-        z = _capped(query, key, value.repeat_interleave(group, dim=1), kind)
+        z = _capped(query, key, value.repeat_interleave(group, dim=1), scoring)
     elif z is None or attention_mask is not None or kwargs.get("position_bias") is not None:
         sdpa, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scale, is_causal=now.causal, **kwargs
@@ -80,16 +80,17 @@ def attend(
 
 
 def _check_mask(mask: Tensor, causal: bool, window: int | None) -> None:
-    """Refuse to show attention whose mask hides other keys than those that we know to be hidden."""
+    """Raise UsageError if the mask hides other keys than causality and the window do."""
     n = mask.shape[-1]
     for first, last, _ in blocks_of(n):
         back = torch.arange(first, last, device=mask.device)[:, None] - torch.arange(n, device=mask.device)
-        part = mask[..., first:last, :]
-        seen = part if part.dtype == torch.bool else part >= 0  # an additive mask
+        rows = mask[..., first:last, :]
+        seen = rows if rows.dtype == torch.bool else rows >= 0  # an additive mask
         if not (seen != hidden(back, causal, window)).all():
+            expected = f"{'causal' if causal else 'bidirectional'} attention"
             raise UsageError(
-                "attention cannot be watched in this model: its mask hides other keys than causality"
-                f"{'' if window is None else f' and a window of {window}'} would; watch z or the stream"
+                f"attention and pattern cannot be watched in this model: its mask is not that of {expected}"
+                f"{'' if window is None else f' with a window of {window}'}; watch z or the residual stream instead"
             )
 
 
@@ -98,12 +99,12 @@ def _softmax(scores: Tensor) -> Tensor:
     return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
 
 
-def _capped(q: Tensor, k: Tensor, v: Tensor, kind: tuple[float, bool, float | None, int | None]) -> Tensor:
-    """Attention with capped scores, which torch's own does not know, by blocks of queries."""
+def _capped(q: Tensor, k: Tensor, v: Tensor, scoring: tuple[float, bool, float | None, int | None]) -> Tensor:
+    """Attention with soft-capped scores, by blocks of queries; torch's attention has no cap."""
     blocks = []
     for first in range(0, q.shape[2], 128):
-        last = first + 128 if kind[1] else k.shape[2]  # later keys are hidden from causal queries anyway
-        pattern = _softmax(masked_scores(q[:, :, first : first + 128], k[:, :, :last], *kind, first))
+        last = first + 128 if scoring[1] else k.shape[2]  # later keys are hidden from causal queries anyway
+        pattern = _softmax(masked_scores(q[:, :, first : first + 128], k[:, :, :last], *scoring, first))
         blocks.append(pattern.to(v.dtype) @ v[:, :, :last])
     return torch.cat(blocks, dim=2)
 
@@ -131,15 +132,15 @@ def watched_pass(
 def whole_pass(
     module: nn.Module, blocks: list[Block], tokens: Int[Tensor, "batch pos"], causal: bool
 ) -> Float[Tensor, "batch pos d_vocab"]:
-    """Logits as the model itself gives them, head included."""
+    """The logits of the model's own forward pass."""
     layers = {block.part(block.anatomy.attention): layer for layer, block in enumerate(blocks)}
     with _as_current(_Pass(Taps(None, None), layers, causal)):
         return module(input_ids=tokens, use_cache=False).logits
 
 
 @contextmanager
-def _as_current(one: _Pass) -> Iterator[None]:
-    token = _current.set(one)
+def _as_current(watched: _Pass) -> Iterator[None]:
+    token = _current.set(watched)
     try:
         yield
     finally:
@@ -150,7 +151,7 @@ Hook = Callable[..., Any]
 
 
 def _hooks(base: nn.Module, blocks: list[Block], taps: Taps) -> Iterator[tuple[nn.Module, bool, Hook]]:
-    """Every hook that the watched and edited sites need: (module, whether it is called before it, hook)."""
+    """Every hook that the watched and edited sites need: (module, whether it is a pre-hook, hook)."""
     anatomy = blocks[0].anatomy
     if taps.wants("embed"):
         yield base.get_submodule(anatomy.embed), False, _after(lambda x: taps("embed", 0, x))
@@ -188,7 +189,7 @@ def _block_hooks(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn.Modu
 
 
 def _resid_mid(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn.Module, bool, Hook]]:
-    """The stream between attention and MLP; where they run side by side there is none."""
+    """The stream between attention and MLP. Parallel blocks have none."""
     if block.parallel:
         return
     if block.anatomy.resid_mid is not None:
@@ -222,15 +223,15 @@ def _tap_heads(block: Block, site: Site, layer: int, taps: Taps) -> Callable[[Te
 
 
 def _tap_fused(x: Tensor, block: Block, layer: int, taps: Taps) -> Tensor:
-    parts = [part.transpose(1, 2) for part in block.split(x)]
-    edited = [taps(site, layer, part) for site, part in zip(_PROJECTIONS, parts, strict=True)]
-    if all(new is old for new, old in zip(edited, parts, strict=True)):
+    projections = [projection.transpose(1, 2) for projection in block.split(x)]
+    edited = [taps(site, layer, projection) for site, projection in zip(_PROJECTIONS, projections, strict=True)]
+    if all(new is old for new, old in zip(edited, projections, strict=True)):
         return x
-    return block.fuse([part.transpose(1, 2) for part in edited])
+    return block.fuse([projection.transpose(1, 2) for projection in edited])
 
 
 def _before(change: Callable[[Tensor], Tensor]) -> Hook:
-    """A hook on what a module is given: its first argument, however it is passed."""
+    """A pre-hook that changes a module's first argument, positional or `hidden_states`."""
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         if args:
@@ -241,7 +242,7 @@ def _before(change: Callable[[Tensor], Tensor]) -> Hook:
 
 
 def _after(change: Callable[[Tensor], Tensor]) -> Hook:
-    """A hook on what a module gives: a tensor, or a tuple that begins with it."""
+    """A hook that changes a module's output: a tensor, or the first item of a tuple."""
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)

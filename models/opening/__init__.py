@@ -1,1 +1,1 @@
-"""Opening checkpoints: every kind of file that is read, and the catalogue of those that ship."""
+"""Opening checkpoints: the readers of all file formats, and the catalogue of shipped checkpoints."""

@@ -1,7 +1,7 @@
-"""TransformerLens bridges as subjects. The only module that imports TransformerLens, and only where it is asked to.
+"""TransformerLens bridges as subjects. The only module that imports TransformerLens, and only when called.
 
-A bridge rewires the model that it wraps and runs attention of its own. The tensors are the model's, though: a second
-module is built over the same storage, and the bridge is left as it is.
+A bridge rewires the model that it wraps and runs its own attention, but the tensors are the model's. mesascope builds a
+second module over the same storage and does not change the bridge.
 """
 
 from __future__ import annotations
@@ -32,18 +32,21 @@ _POSITIONS = {"standard": "learned", "rotary": "rotary"}
 def from_bridge(
     bridge: Any, tokenizer: Any | None = None, name: str = "bridge"
 ) -> HuggingFaceModel | AttentionOnlyModel:
-    """A caller's `TransformerBridge` as a subject: one over a transformers model, or one from `boot_native`.
+    """A `TransformerBridge` as a subject: one over a transformers model, or one from `boot_native`. Weights are shared.
 
-    tokenizer:  the bridge's own, unless another is given; one that knows no word, with which a bridge boots from a
-                directory without tokenizer files, is left out
+    tokenizer:  default: the bridge's own, unless it has special tokens only, as a bridge booted from a directory
+                without tokenizer files does
     """
     from transformer_lens.model_bridge import TransformerBridge
 
     if not isinstance(bridge, TransformerBridge):
-        raise UsageError(f"a {type(bridge).__name__}, expected a TransformerBridge")
+        raise UsageError(
+            f"the bridge is a {type(bridge).__name__}; expected a TransformerBridge; for a transformers model use"
+            " from_module"
+        )
     if getattr(bridge, "compatibility_mode", False):
         raise CheckpointRefused(
-            f"{name}: its weights were processed by enable_compatibility_mode; pass a bridge as it was booted"
+            f"{name}: enable_compatibility_mode has processed its weights; expected a bridge as it was booted"
         )
     if tokenizer is None and bridge.tokenizer is not None and knows_words(bridge.tokenizer):
         tokenizer = bridge.tokenizer
@@ -60,7 +63,7 @@ def from_bridge(
 
 
 def known_steps(model: str) -> list[int]:
-    """Training steps that the hub publishes of a model, as far as TransformerLens knows without asking the hub."""
+    """Training steps of a hub model that TransformerLens lists; the hub itself is not asked."""
     from transformer_lens.tools.model_registry.checkpoints import get_checkpoint_labels
 
     if not model.startswith(("EleutherAI/pythia", "stanford-crfm/")):
@@ -74,7 +77,7 @@ def known_steps(model: str) -> list[int]:
 
 
 def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under the names that they had before the bridge put its components around theirs."""
+    """Tensors under the wrapped model's own names, without the bridge's components."""
     return {name.replace(_WRAPPER, ""): tensor for name, tensor in tensors.items()}
 
 
@@ -83,7 +86,9 @@ def _from_native(cfg: Any, state: Mapping[str, Tensor], name: str, tokenizer: An
     try:
         parameters = _native_parameters(config, {key: tensor.detach() for key, tensor in state.items()})
     except KeyError as error:
-        raise CheckpointRefused(f"{name}: the native model holds no {error}") from error
+        raise CheckpointRefused(
+            f"{name}: the native model lacks the tensor {error}; expected a bridge from boot_native"
+        ) from error
     source = Source(
         name,
         layout="bridge-native",
@@ -101,25 +106,25 @@ def _from_native(cfg: Any, state: Mapping[str, Tensor], name: str, tokenizer: An
 
 
 def _native_config(cfg: Any, name: str) -> AttentionOnlyConfig:
-    """What a native model's configuration says, in our words; what has none is refused."""
+    """A native model's configuration as an `AttentionOnlyConfig`. Raises CheckpointRefused for other architectures."""
     norm = None if cfg.normalization_type is None else cfg.normalization_type.upper()
     kv_heads = cfg.n_key_value_heads or cfg.n_heads
-    strange = {
-        "normalization_type": norm not in _NORMS,
-        "final_rms": cfg.final_rms,
-        "n_key_value_heads": kv_heads != cfg.n_heads,
-        "positional_embedding_type": cfg.positional_embedding_type not in _POSITIONS,
-        "attn_scores_soft_cap": cfg.attn_scores_soft_cap > 0,
-        "output_logits_soft_cap": cfg.output_logits_soft_cap > 0,
-        "rope_scaling": getattr(cfg, "rope_scaling", None) is not None,
-        "gated_mlp": cfg.gated_mlp and not cfg.attn_only,
-        "act_fn": not cfg.attn_only and (cfg.act_fn or "gelu") not in _ACTIVATIONS,
-        "d_vocab_out": cfg.d_vocab_out not in (-1, cfg.d_vocab),
+    unsupported = {
+        "normalization_type": (norm not in _NORMS, "None, LN or LNPre"),
+        "final_rms": (cfg.final_rms, "False"),
+        "n_key_value_heads": (kv_heads != cfg.n_heads, f"n_heads = {cfg.n_heads}"),
+        "positional_embedding_type": (cfg.positional_embedding_type not in _POSITIONS, " or ".join(_POSITIONS)),
+        "attn_scores_soft_cap": (cfg.attn_scores_soft_cap > 0, "no cap"),
+        "output_logits_soft_cap": (cfg.output_logits_soft_cap > 0, "no cap"),
+        "rope_scaling": (getattr(cfg, "rope_scaling", None) is not None, "None"),
+        "gated_mlp": (cfg.gated_mlp and not cfg.attn_only, "False"),
+        "act_fn": (not cfg.attn_only and (cfg.act_fn or "gelu") not in _ACTIVATIONS, " or ".join(_ACTIVATIONS)),
+        "d_vocab_out": (cfg.d_vocab_out not in (-1, cfg.d_vocab), f"d_vocab = {cfg.d_vocab}"),
     }
-    for key, is_strange in strange.items():
-        if is_strange:
+    for key, (differs, expected) in unsupported.items():
+        if differs:
             raise CheckpointRefused(
-                f"{name}: native model with {key} = {getattr(cfg, key, None)!r}, not understood here"
+                f"{name}: native model with {key} = {getattr(cfg, key, None)!r}; mesascope supports {expected}"
             )
     return AttentionOnlyConfig.from_dict(
         {
@@ -139,8 +144,8 @@ def _native_config(cfg: Any, name: str) -> AttentionOnlyConfig:
 
 
 def _native_parameters(config: AttentionOnlyConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    def stack(part: str, pattern: str, **sizes: int) -> Tensor:
-        found = [rearrange(state[f"layers.{layer}.{part}"], pattern, **sizes) for layer in range(config.n_layers)]
+    def stack(parameter: str, pattern: str, **sizes: int) -> Tensor:
+        found = [rearrange(state[f"layers.{layer}.{parameter}"], pattern, **sizes) for layer in range(config.n_layers)]
         return torch.stack(found)
 
     heads = {"h": config.n_heads}

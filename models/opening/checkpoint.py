@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints of our own transformers: one `.safetensors`, configuration in its metadata."""
+"""Reading and writing checkpoints in mesascope's format: a `.safetensors` with the configuration in its metadata."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def save_checkpoint(
     bos: int | None = None,
     words: Sequence[str] | None = None,
 ) -> None:
-    """Write one checkpoint (names W_Q, …) or a family (names seed0/step500/W_Q, …), complete or not at all.
+    """Write one checkpoint (names W_Q, …) or a family (names seed0/step500/W_Q, …) atomically.
 
-    bos:    the token that a language model's sequences begin with
-    words:  what its tokens say, by id, BOS among them: text can then go in, word by word
+    bos:    the token that begins a language model's sequences
+    words:  the word of each token by id, BOS included, from which a word-level tokenizer is made
     """
     kind = FORMAT if isinstance(config, RegressionConfig) else LANGUAGE_FORMAT
     metadata = {"format": kind, "config": canonical_json(config.as_dict()), "record": canonical_json(record or {})}
@@ -57,7 +57,7 @@ def save_checkpoint(
 
 
 def _in_order(content: bytes) -> bytes:
-    """The same file with its metadata sorted: safetensors writes them in an order that changes from call to call."""
+    """The same file with sorted metadata: safetensors writes them in an order that changes from call to call."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -67,7 +67,7 @@ def _in_order(content: bytes) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target, flush to the disk, then rename: readers see the old file or the new one, never half."""
+    """Write a temporary file, fsync, then rename: readers see the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -85,7 +85,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 def open_member(
     header: Header, member: Member | None, name: str, path: str | None
 ) -> TransformerRegressor | AttentionOnlyModel:
-    """One checkpoint of a file as a subject. Surplus, missing, mis-shaped and non-finite tensors are refused."""
+    """One checkpoint of a file as a subject. Raises CheckpointRefused for surplus, missing, mis-shaped and non-finite
+    tensors.
+    """
     prefix = member.prefix if member else ""
     parameters = _read(header, prefix)
     refuse_unusable(parameters, header.path.name)
@@ -113,17 +115,20 @@ def open_member(
 
 
 def _vocabulary(header: Header, d_vocab: int) -> tuple[int | None, tuple[str, ...] | None]:
-    """The token that sequences begin with and what every token says, where the file tells."""
+    """The token that begins sequences, and every token's word; None for what the file does not hold."""
     bos, words = header.bos, None
     if bos is not None and not (re.fullmatch("0|[1-9][0-9]{0,9}", bos, re.ASCII) and int(bos) < d_vocab):
-        raise CheckpointRefused(f"{header.path.name}: bos = {bos!r:.40}, expected a token below {d_vocab}")
+        raise CheckpointRefused(f"{header.path.name}: bos = {bos!r:.40}; expected a token id below {d_vocab}")
     if header.words is not None:
         try:
             words = read_words(header.words, d_vocab)
         except CheckpointRefused as error:
             raise CheckpointRefused(f"{header.path.name}: {error}") from error
         if bos is None:
-            raise CheckpointRefused(f"{header.path.name}: words without a bos, expected the one that begins sequences")
+            raise CheckpointRefused(
+                f"{header.path.name}: the metadata has words but no bos; expected the id of the token that begins"
+                " sequences"
+            )
     return None if bos is None else int(bos), words
 
 
@@ -140,15 +145,21 @@ def _read(header: Header, prefix: str) -> dict[str, Tensor]:
                 name.removeprefix(prefix): file.get_tensor(name) for name in header.names if name.startswith(prefix)
             }
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointRefused(f"{header.path.name}: damaged safetensors ({error})") from error
+        raise CheckpointRefused(
+            f"{header.path.name}: damaged safetensors ({error}); download or copy it again"
+        ) from error
 
 
 def refuse_unusable(parameters: Mapping[str, Tensor], file: str) -> None:
-    """Weights must be floating point, of one dtype, and finite."""
+    """Raise CheckpointRefused unless weights are floating point, of one dtype, and finite."""
     for name, tensor in parameters.items():
         if tensor.dtype not in _DTYPES:
-            raise CheckpointRefused(f"{file}: {name!r} holds {tensor.dtype}, expected floating point")
-        if not torch.isfinite(tensor).all():
-            raise CheckpointRefused(f"{file}: {name!r} holds a number that is not finite")
-    if len(kinds := {str(tensor.dtype) for tensor in parameters.values()}) > 1:
-        raise CheckpointRefused(f"{file}: weights of several dtypes {sorted(kinds)}, expected one")
+            raise CheckpointRefused(
+                f"{file}: {name!r} has dtype {tensor.dtype}; expected float64, float32, float16 or bfloat16"
+            )
+        if not (finite := torch.isfinite(tensor)).all():
+            raise CheckpointRefused(f"{file}: {name!r} holds {float(tensor[~finite][0])}; expected finite weights")
+    if len(dtypes := {str(tensor.dtype) for tensor in parameters.values()}) > 1:
+        raise CheckpointRefused(
+            f"{file}: weights of several dtypes {sorted(dtypes)}; expected one; save it in one dtype"
+        )

@@ -1,4 +1,4 @@
-"""What is often found under a weight file's name, told from its bytes and named in words. No torch."""
+"""Files that are often mistaken for weights, recognised by their bytes. No torch."""
 
 from __future__ import annotations
 
@@ -7,30 +7,53 @@ from pathlib import Path
 
 from ...data.errors import CheckpointRefused
 
+PICKLES = "docs/checkpoints.md#pickles"
+"""Where the documentation says how to convert a pickle."""
 _WEB_PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|!--)", re.IGNORECASE)
 _EXAMINED = 2**20  # bytes: a megabyte of numbers without a lone line feed does not happen
-_LEAST = 16  # line endings, below which their kind says nothing
+_LEAST = 16  # line endings or U+FFFD; fewer may be chance
 
 
 def refuse_other_kinds(path: Path, start: bytes) -> None:
-    """Refuse what its first bytes show to be no weights at all."""
+    """Raise CheckpointRefused for a Git LFS pointer or a web page."""
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointRefused(f"{path.name}: a Git LFS pointer, not the weights; fetch them with `git lfs pull`")
     if _WEB_PAGE.match(start):
-        raise CheckpointRefused(f"{path.name}: an HTML or XML page, not weights; the download probably failed")
+        raise CheckpointRefused(
+            f"{path.name}: an HTML or XML page, not weights; the download probably failed; download it again"
+        )
 
 
 def refuse_converted_text(path: Path) -> None:
-    """Refuse binary files that some tool took for text: line endings converted, or bytes replaced by U+FFFD."""
+    """Raise CheckpointRefused for binary files damaged as text: converted line endings, or bytes replaced by U+FFFD."""
     with path.open("rb") as file:
         content = file.read(_EXAMINED)
     feeds, pairs = content.count(b"\n"), content.count(b"\r\n")
     if pairs == feeds >= _LEAST:
         raise CheckpointRefused(
-            f"{path.name}: damaged, its line endings were converted to CRLF as if it were text;"
-            " fetch it again in binary mode"
+            f"{path.name}: damaged: its {feeds} line endings were converted to CRLF, as in a text file;"
+            " download or copy it again in binary mode"
         )
-    if content.count(b"\xef\xbf\xbd") >= _LEAST:
+    if (replaced := content.count(b"\xef\xbf\xbd")) >= _LEAST:
         raise CheckpointRefused(
-            f"{path.name}: damaged, bytes were replaced as if it were text (U+FFFD); fetch it again in binary mode"
+            f"{path.name}: damaged: {replaced} bytes were replaced by U+FFFD, as in a text file;"
+            " download or copy it again in binary mode"
         )
+
+
+def not_safetensors(start: bytes, length: int, size: int) -> str:
+    """What to say, after its name, of a file whose first bytes give an impossible length of the header."""
+    if re.match(rb"\x80[\x02-\x05]", start):
+        return (
+            f": a Python pickle (protocol {start[1]}), not safetensors; mesascope never unpickles Python objects;"
+            f" convert it: safetensors.torch.save_file(TENSORS, FILE), see {PICKLES}"
+        )
+    if start.startswith(b"PK\x03\x04"):
+        return (
+            ": a zip archive, not safetensors; name it .pt if torch.save wrote it, .npz if np.savez did, and open it"
+            " with --layout"
+        )
+    return (
+        f": truncated, or not safetensors: it has {size} bytes, and its first 8 bytes give a header of {length} bytes;"
+        " download or copy it again"
+    )

@@ -1,7 +1,7 @@
-"""Models that the caller already has in memory: examined over the same storage, and left as they are.
+"""Models that the caller has in memory, as subjects over the same storage.
 
-A subject gets a module of its own, built without memory and given the caller's tensors. So there is nothing to restore
-on the caller's: neither hooks nor attention, even after an exception.
+The subject gets its own module, built on the meta device and given the caller's tensors. So the caller's module keeps
+its hooks and its attention, even after an exception.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...data.errors import CheckpointRefused, UsageError
-from ..hugging_face.subject import HuggingFaceModel, facts_of, identifying, untested
-from ..subject import Source
+from ..hugging_face.subject import HuggingFaceModel, facts_of, identifying, untested_family
+from ..subject import IN_MEMORY, Source
 from ..tokenizing import digest_of, knows_words
 from ..weights import weights_sha256
-from .own_pass import check_unfamiliar
+from .own_pass import check_untested_family
 
-IN_MEMORY = "an in-memory model: the report can be verified only when it is passed again"
-NO_TOKENIZER = "it came without a tokenizer: only token ids go in"
+NO_TOKENIZER = "the model came without a tokenizer: it reads token ids only"
+"""The note of every subject that cannot read text."""
 
 
 def from_module(module: PreTrainedModel, tokenizer: Any | None = None, name: str = "in-memory") -> HuggingFaceModel:
-    """A transformers model of the caller's as a subject. Its weights are shared, not copied.
+    """A transformers model in memory as a subject. The weights are shared, not copied.
 
-    tokenizer:  one of transformers or tokenizers; without one, only token ids go in
+    tokenizer:  a tokenizer of transformers or tokenizers; None: the subject reads token ids only
     """
     return twin_subject(type(module), module.config, module.state_dict(), dict(module.named_buffers()), tokenizer, name)
 
@@ -42,21 +42,23 @@ def twin_subject(
     name: str,
     layout: str = "in-memory",
 ) -> HuggingFaceModel:
-    """A subject over tensors that somebody else holds."""
+    """A subject over the caller's tensors."""
     twin = _twin(kind, config, state, buffers)
     if tokenizer is not None and not knows_words(tokenizer):
         raise UsageError(
-            f"{name}: a {type(tokenizer).__name__} without a single word; leave it out, and give token ids"
+            f"{name}: the {type(tokenizer).__name__} has special tokens only; expected a vocabulary; leave it out and"
+            " give"
+            " token ids"
         )
     source = Source(
         name,
         layout=layout,
         weights_sha256=weights_sha256(identifying(twin, twin.state_dict())),
         facts=facts_of(twin, tokenizer, None if tokenizer is None else digest_of(tokenizer)),
-        notes=(IN_MEMORY, *untested(config), *((NO_TOKENIZER,) if tokenizer is None else ())),
+        notes=(IN_MEMORY, *untested_family(config), *((NO_TOKENIZER,) if tokenizer is None else ())),
     )
     subject = HuggingFaceModel(twin, source, tokenizer)
-    check_unfamiliar(subject)
+    check_untested_family(subject)
     return subject
 
 
@@ -70,9 +72,11 @@ def _twin(
         twin.load_state_dict(state, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise CheckpointRefused(f"in-memory {kind.__name__}: not as its configuration says ({reason})") from error
+        raise CheckpointRefused(
+            f"in-memory {kind.__name__}: its tensors do not match its configuration ({reason})"
+        ) from error
     for name, buffer in list(twin.named_buffers()):
-        if buffer.is_meta:  # what is worked out from the configuration, and no part of the state
+        if buffer.is_meta:  # computed from the configuration, and not in the state dict
             owner, _, last = name.rpartition(".")
             setattr(twin.get_submodule(owner), last, buffers[name])
     return twin

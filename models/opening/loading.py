@@ -1,4 +1,4 @@
-"""Opening what a user points at: one entry for shipped names, files, families, directories and hub ids."""
+"""Opening models: shipped names, files, families, directories and hub ids."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .layouts import open_declared
 from .safe_files import PICKLED, read_tensors
 from .tl_legacy import open_tl_legacy
 
-OfFile = TransformerRegressor | AttentionOnlyModel
+FileSubject = TransformerRegressor | AttentionOnlyModel
 _WEIGHTS = {".safetensors", ".npz", *PICKLED}
 
 
@@ -36,17 +36,18 @@ def load(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> Subject:
-    """Open one checkpoint: a shipped name, a `.safetensors` of ours, any other file in a declared layout, a directory
-    saved by `save_pretrained`, or a hub id that the local cache holds. Nothing is ever fetched.
+    """Open one checkpoint: a shipped name, a file, a directory saved by `save_pretrained`, or a hub id in the local
+    cache. Nothing is downloaded.
 
-    In a family (several seeds and steps) `revision` chooses, e.g. "seed3-step1000"; without one, the first seed's last
-    step is opened, and `source.revision` says which that is. Of a hub id it is a branch, a commit or a training step.
-    `layout` is a name (`mesascope list layouts`), a `.toml` that declares one, or the tables of such a file;
-    `model_config`, a JSON file or a mapping, and `model_args`, which win over it, are the facts that the weights do not
-    say. `dtype` defaults to the checkpoint's own.
+    revision:      of a family: "seed3", "step1000" or "seed3-step1000"; default: the first seed's last step. Of a hub
+                   id: a branch, a commit or a training step
+    layout:        a name from `mesascope list layouts`, a `.toml` that declares a layout, or the tables of such a file
+    model_config:  settings that the weights do not show: a JSON file or a mapping
+    model_args:    the same, with precedence over model_config
+    dtype:         default: the checkpoint's own
 
-    Raises CheckpointRefused for anything missing, damaged or not understood, UsageError for a revision, layout or
-    model argument that does not exist.
+    Raises CheckpointRefused for a checkpoint that is missing, damaged or unsupported, and UsageError for a revision,
+    layout or model argument that does not exist.
     """
     how: dict[str, Any] = {"layout": layout, "model_config": model_config, "model_args": model_args}
     return load_all(model, revision, **how, device=device, dtype=dtype)[0]
@@ -62,10 +63,12 @@ def load_all(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> list[Subject]:
-    """Open every checkpoint that `model` and `revision` name: all seeds of a family, say, or all their steps."""
+    """Open every checkpoint that `model` and `revision` name, e.g. all seeds of a family. Arguments as for `load`."""
     if _pretrained(str(model)):
         if layout or model_config or model_args:
-            raise UsageError(f"{model}: its own config.json says how it is read; expected no --layout, no --model-args")
+            raise UsageError(
+                f"{model}: its config.json says how to read it; leave out --layout, --model-config and --model-args"
+            )
         return [_open_pretrained(str(model), revision, device, dtype)]
     path = find(str(model))
     layout = layout or _layout_by_ending(path)
@@ -73,14 +76,14 @@ def load_all(
         raise UsageError(f"layout {layout!r} is neither a .toml nor known; {nearest(layout, LAYOUTS)}")
     if layout == "mesascope":
         if model_args or model_config:
-            raise UsageError(f"--model-args: {path.name} carries its own configuration; expected none")
+            raise UsageError(f"{path.name} holds its own configuration; leave out --model-args and --model-config")
         header = read_header(path)
         members = header.select(revision) or (None,)
         given = None if str(model) in shipped() else str(model)
-        subjects: list[OfFile] = [open_member(header, member, path.stem, given) for member in members]
+        subjects: list[FileSubject] = [open_member(header, member, path.stem, given) for member in members]
     else:
         if revision is not None:
-            raise UsageError(f"revision {revision!r}: {path.name} holds a single checkpoint")
+            raise UsageError(f"revision {revision!r}: {path.name} holds a single checkpoint; leave out --revision")
         subjects = [_open_foreign(path, layout, {**_read_config(model_config), **(model_args or {})}, str(model))]
     for subject in subjects:
         subject.module.to(device=device, dtype=dtype)
@@ -88,7 +91,7 @@ def load_all(
 
 
 def _pretrained(model: str) -> bool:
-    """Whether a directory is meant, or a hub id: `owner/name`, or the bare name of what the cache holds."""
+    """Whether `model` is a directory or a hub id: `owner/name`, or the name of a model in the cache."""
     if model in shipped() or os.path.isfile(model):
         return False
     if os.path.isdir(model):
@@ -106,21 +109,23 @@ def _open_pretrained(
     if not os.path.isdir(model):
         return open_hub(model, revision, device=device, dtype=dtype)
     if revision is not None:
-        raise UsageError(f"revision {revision!r}: {model} is a directory, which holds a single checkpoint")
+        raise UsageError(
+            f"revision {revision!r}: {model} is a directory, which holds a single checkpoint; leave out --revision"
+        )
     return open_directory(model, device=device, dtype=dtype)
 
 
 def _layout_by_ending(path: Path) -> str:
     if path.suffix in PICKLED:
-        names = sorted(read_tensors(path))  # refused here, and named, when it is no state dict at all
+        names = sorted(read_tensors(path))  # raises CheckpointRefused if it is not a state dict
         raise CheckpointRefused(
-            f"{path.name}: a state dict (first name: {names[0]!r:.80}); say how its names are to be read with --layout:"
-            f" {TL_LEGACY}, or a .toml that declares it"
+            f"{path.name}: a state dict (first name: {names[0]!r:.80}) without a layout; give --layout {TL_LEGACY}, or"
+            " --layout FILE.toml that declares its names"
         )
     return HAIKU if path.suffix == ".npz" else "mesascope"
 
 
-def _open_foreign(path: Path, layout: str | Mapping[str, Any], facts: Mapping[str, Any], given: str) -> OfFile:
+def _open_foreign(path: Path, layout: str | Mapping[str, Any], facts: Mapping[str, Any], given: str) -> FileSubject:
     if layout == HAIKU:
         return open_haiku(path, facts, given)
     if layout == TL_LEGACY:
@@ -129,18 +134,18 @@ def _open_foreign(path: Path, layout: str | Mapping[str, Any], facts: Mapping[st
 
 
 def _read_config(config: str | Path | Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The facts of --model-config."""
+    """The settings of --model-config."""
     if config is None or isinstance(config, Mapping):
         return config or {}
     path = Path(config)
     try:
         if path.stat().st_size > MAX_JSON:
-            raise UsageError(f"{path}: a configuration of {path.stat().st_size} bytes; expected at most {MAX_JSON}")
+            raise UsageError(f"{path}: {path.stat().st_size} bytes; expected at most {MAX_JSON} for a configuration")
         values = parse_json(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not JSON ({error})") from error
+        raise UsageError(f"{path}: not JSON ({error}); expected a JSON object") from error
     if not isinstance(values, dict):
-        raise UsageError(f"{path}: expected a JSON object")
+        raise UsageError(f"{path}: holds a {type(values).__name__}; expected a JSON object")
     return values

@@ -1,7 +1,7 @@
 """Opening directories saved by `save_pretrained`, and hub models from the local cache: strictly, offline, without code.
 
-transformers itself loads a file in which every tensor was renamed, and says nothing. So the tensors are read here, by
-readers that execute nothing, compared with what the configuration asks for, handed over, and looked at once more.
+transformers loads a file with all tensors renamed without an error. So mesascope reads the tensors with readers that
+execute nothing, compares them with the configuration, passes them to transformers, and compares them again.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 from transformers.utils import logging
 
 from ...data.errors import CheckpointRefused, UsageError, nearest
-from ..hugging_face.subject import HuggingFaceModel, facts_of, identifying, untested
+from ..hugging_face.subject import HuggingFaceModel, facts_of, identifying, untested_family
 from ..subject import Source
 from ..weights import weights_sha256
 from .catalogue import HUGGING_FACE
 from .in_memory import NO_TOKENIZER
-from .own_pass import check_unfamiliar
+from .own_pass import check_untested_family
 from .safe_files import read_tensors
 from .shards import Directory, bound_layers, read_directory
 from .tokenizer_files import digest_of_files, open_tokenizer
 
-# buffers that older versions stored beside the parameters, and that are worked out today
+# buffers that older versions stored with the parameters, and that transformers computes today
 _BUFFERS = re.compile(
     r"(?:.*\.)?(?:attn\.(?:masked_)?bias|attention\.(?:masked_)?bias|rotary_emb\.inv_freq|position_ids|token_type_ids)"
 )
@@ -44,7 +44,7 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True)
 class _Match:
-    """A file's tensors under the model's names, and what there is to say of the rest."""
+    """A file's tensors under the model's names, with the missing head and notes on unused tensors."""
 
     tensors: Mapping[str, Tensor]
     missing_head: tuple[str, ...]
@@ -60,10 +60,10 @@ def open_directory(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> HuggingFaceModel:
-    """A directory saved by `save_pretrained`. `dtype` defaults to the checkpoint's own.
+    """A directory saved by `save_pretrained` as a subject. `dtype` defaults to the checkpoint's own.
 
-    Raises CheckpointRefused for anything missing, surplus, mis-shaped, of another type, not finite, or outside the
-    directory. A head that is not in the file is named in the subject's notes, and its logits are refused.
+    Raises CheckpointRefused for tensors that are missing, surplus, mis-shaped, not floating point, not finite, or
+    outside the directory. A model without its head opens with a note; its logits raise UsageError.
     """
     folder = Path(path)
     with _quiet(), _naming(name or folder.name, folder):
@@ -74,12 +74,12 @@ def open_directory(
         empty = _empty(kind, config)
         match = _match(empty, stored)
         own = _common_dtype(match)
-        with ThreadPoolExecutor(max_workers=1) as beside:  # the digest reads every byte, and needs no Python for it
+        with ThreadPoolExecutor(max_workers=1) as beside:  # hashing releases the GIL
             digest = beside.submit(weights_sha256, identifying(empty, match.tensors))
             _refuse_non_finite(match.tensors)
             module = _fill(kind, config, match, own)
             tokenizer = open_tokenizer(folder)
-    notes = (*match.notes, *untested(config))
+    notes = (*match.notes, *untested_family(config))
     if tokenizer is None:
         notes += (NO_TOKENIZER,)
     source = Source(
@@ -95,7 +95,7 @@ def open_directory(
     module.to(device=torch.device(device), dtype=dtype or own)  # pyright: ignore[reportCallIssue, reportArgumentType]
     no_head = f"the checkpoint has no {match.missing_head[0]!r}" if match.missing_head else None
     subject = HuggingFaceModel(module, source, tokenizer, no_head)
-    check_unfamiliar(subject)
+    check_untested_family(subject)
     return subject
 
 
@@ -106,14 +106,14 @@ def open_hub(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> HuggingFaceModel:
-    """A hub model from the local cache; nothing is fetched. A bare number is a training step: "1000" for "step1000"."""
+    """A hub model from the local cache; nothing is downloaded. The revision "1000" means "step1000"."""
     revision = f"step{revision}" if revision is not None and revision.isdecimal() else revision
     snapshot = _cached(model, revision)
     return open_directory(snapshot, name=model, revision=revision, commit=snapshot.name, device=device, dtype=dtype)
 
 
 def cached_revisions(model: str) -> list[str]:
-    """The revisions of a hub model that the local cache holds."""
+    """The revisions of a hub model in the local cache."""
     refs = _repository(model) / "refs"
     return sorted(str(path.relative_to(refs)) for path in refs.rglob("*") if path.is_file())
 
@@ -122,7 +122,7 @@ def _repository(model: str) -> Path:
     from huggingface_hub import constants
 
     if not re.fullmatch(r"[\w.-]+(?:/[\w.-]+)?", model) or ".." in model:
-        raise CheckpointRefused(f"{model}: neither a directory nor a hub id like owner/name")
+        raise CheckpointRefused(f"{model}: neither a directory nor a hub id; expected an id like owner/name")
     return Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
 
 
@@ -133,10 +133,13 @@ def _cached(model: str, revision: str | None) -> Path:
     known = cached_revisions(model)
     fetch = f"hf download {model}" + (f" --revision {revision}" if revision else "")
     if not known and not (repository / "snapshots").is_dir():
-        raise CheckpointRefused(f"{model}: neither a directory nor in the local hub cache; fetch it with `{fetch}`")
+        raise CheckpointRefused(f"{model}: neither a directory nor in the local hub cache; download it with `{fetch}`")
     commit = ref.read_text(encoding="utf-8").strip() if wanted in known else wanted
     if not re.fullmatch(r"[0-9a-zA-Z]+", commit) or not (repository / "snapshots" / commit).is_dir():
-        raise UsageError(f"{model}: revision {wanted!r} is not in the local cache; {nearest(wanted, known)}; `{fetch}`")
+        raise UsageError(
+            f"{model}: revision {wanted!r} is not in the local cache; {nearest(wanted, known)}; download it with"
+            f" `{fetch}`"
+        )
     return repository / "snapshots" / commit
 
 
@@ -146,7 +149,9 @@ def _read(directory: Directory) -> dict[str, Tensor]:
     for file in files:
         for name, tensor in read_tensors(file).items():
             if name in tensors:
-                raise CheckpointRefused(f"{file.name}: {name!r} is in another file too")
+                raise CheckpointRefused(
+                    f"{file.name}: {name!r} is in another weight file too; expected each tensor once"
+                )
             tensors[name] = tensor
     return tensors
 
@@ -155,24 +160,29 @@ def _architecture(values: Mapping[str, Any]) -> tuple[type[PreTrainedModel], Any
     """The class that predicts tokens, and its configuration."""
     model_type = values["model_type"]
     if model_type not in CONFIG_MAPPING:
-        raise CheckpointRefused(f"config.json: model_type {model_type!r}; {nearest(model_type, CONFIG_MAPPING)}")
+        raise CheckpointRefused(
+            f"config.json: model_type {model_type!r} is not in transformers; {nearest(model_type, CONFIG_MAPPING)}"
+        )
     try:
         config = CONFIG_MAPPING[model_type].from_dict(dict(values))
     except Exception as error:  # each family checks its own values, and raises as it likes
         raise CheckpointRefused(f"config.json: {_one_line(error)}") from error
-    kinds = [
+    classes = [
         mapping[type(config)]
         for mapping in (MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING)
         if type(config) in mapping
     ]
-    if not kinds:
-        raise CheckpointRefused(f"config.json: {model_type!r} does not predict tokens")
-    named = [kind for kind in kinds if getattr(kind, "__name__", "") in (values.get("architectures") or ())]
-    return cast(type[PreTrainedModel], (named or kinds)[0]), config
+    if not classes:
+        raise CheckpointRefused(
+            f"config.json: model_type {model_type!r} does not predict tokens; expected a causal or masked language"
+            " model"
+        )
+    named = [found for found in classes if getattr(found, "__name__", "") in (values.get("architectures") or ())]
+    return cast(type[PreTrainedModel], (named or classes)[0]), config
 
 
 def _empty(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
-    """The model without memory: names and shapes alone, whatever the configuration claims."""
+    """The model on the meta device: names and shapes without memory."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             return kind(config)
@@ -181,30 +191,33 @@ def _empty(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
 
 
 def _match(empty: PreTrainedModel, stored: Mapping[str, Tensor]) -> _Match:
-    """Every tensor that the model needs, and no other, in its shape and of floating point."""
+    """The file's tensors, matched with the model's names, shapes and dtypes."""
     expected, prefix = empty.state_dict(), f"{empty.base_model_prefix}."
     tensors = _renamed(empty, stored, prefix, expected)
     notes = [f"not used: {name}" for name in sorted(tensors) if _OTHER_HEADS.fullmatch(name) and name not in expected]
     for name in sorted(set(tensors) - set(expected)):
         if not _BUFFERS.fullmatch(name) and not _OTHER_HEADS.fullmatch(name):
-            raise CheckpointRefused(f"surplus tensor {name!r}: {type(empty).__name__} has none of that name")
+            raise CheckpointRefused(f"surplus tensor {name!r}; {type(empty).__name__} has no tensor of that name")
     missing = _missing(empty, tensors, expected)
     if inner := [name for name in missing if name.startswith(prefix)]:
-        raise CheckpointRefused(f"{len(missing)} tensors are missing, {inner[0]!r} among them")
+        raise CheckpointRefused(
+            f"{len(missing)} of {len(expected)} tensors are missing, {inner[0]!r} among them; the download may be"
+            " incomplete"
+        )
     tensors = {name: tensor for name, tensor in tensors.items() if name in expected}
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
-            raise CheckpointRefused(f"{name!r} has shape {list(tensor.shape)}, expected {list(expected[name].shape)}")
+            raise CheckpointRefused(f"{name!r} has shape {list(tensor.shape)}; expected {list(expected[name].shape)}")
         if not tensor.is_floating_point() or tensor.element_size() < 2:
-            raise CheckpointRefused(f"{name!r} holds {tensor.dtype}, expected floating point")
-    notes += [f"no head in the checkpoint ({name} is missing): no logits" for name in missing[:1]]
+            raise CheckpointRefused(f"{name!r} has dtype {tensor.dtype}; expected 16, 32 or 64-bit floating point")
+    notes += [f"the checkpoint has no head ({name} is missing): no logits" for name in missing[:1]]
     return _Match(tensors, tuple(missing), tuple(notes))
 
 
 def _renamed(
     empty: PreTrainedModel, stored: Mapping[str, Tensor], prefix: str, expected: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The file's tensors under today's names: each family renamed some, and base models were saved without prefix."""
+    """The file's tensors under today's names: families renamed tensors, and base models have no prefix."""
     found: dict[str, Tensor] = {}
     transforms = get_model_conversion_mapping(empty)
     bare = not any(name.startswith(prefix) for name in stored)
@@ -213,31 +226,35 @@ def _renamed(
         for transform in transforms:
             name, matched = transform.rename_source_key(name)
             if matched and isinstance(transform, WeightConverter):
-                raise CheckpointRefused(f"{old!r} has to be converted; save the model again with save_pretrained")
+                raise CheckpointRefused(
+                    f"{old!r} has an older form; load the model with transformers and save it again with"
+                    " save_pretrained"
+                )
         name = prefix + name if bare and name not in expected else name
         if name in found:
-            raise CheckpointRefused(f"two tensors mean {name!r}")
+            raise CheckpointRefused(f"two tensors have names for {name!r}, one of them {old!r}; expected one")
         found[name] = tensor
     return found
 
 
 def _missing(empty: PreTrainedModel, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
-    """What the file does not hold. Of tensors that are tied, one is enough."""
+    """The names that the file lacks. Of tied tensors, one is enough."""
     tied = dict(getattr(empty, "all_tied_weights_keys", None) or {})
     partners = {**tied, **{source: target for target, source in tied.items()}}
     return [name for name in expected if name not in tensors and partners.get(name) not in tensors]
 
 
 def _refuse_non_finite(tensors: Mapping[str, Tensor]) -> None:
-    """By pieces: a mask of the whole would cost another copy of it. A finite sum has finite terms."""
+    """Raise CheckpointRefused for infinite numbers and NaN, by pieces to save memory. A finite sum has finite terms."""
     for name, tensor in tensors.items():
         for piece in tensor.reshape(-1).split(_CHUNK):
             if not torch.isfinite(piece.sum()) and not torch.isfinite(piece).all():
-                raise CheckpointRefused(f"{name!r} holds a number that is not finite")
+                value = float(piece[~torch.isfinite(piece)][0])
+                raise CheckpointRefused(f"{name!r} holds {value}; expected finite weights")
 
 
 def _common_dtype(match: _Match) -> torch.dtype:
-    """The dtype that most numbers have: some checkpoints keep their norms in a wider one."""
+    """The dtype of most numbers: some checkpoints store their norms in a wider one."""
     counts: dict[torch.dtype, int] = {}
     for tensor in match.tensors.values():
         counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel()
@@ -245,24 +262,27 @@ def _common_dtype(match: _Match) -> torch.dtype:
 
 
 def _fill(kind: type[PreTrainedModel], config: Any, match: _Match, dtype: torch.dtype) -> PreTrainedModel:
-    """The model with the file's tensors in it, compared with them once more."""
+    """The model with the file's tensors, compared with them again."""
     try:
-        with torch.random.fork_rng(devices=[]):  # a missing head is drawn, and then refused
+        with torch.random.fork_rng(devices=[]):  # a missing head is initialised at random; its logits raise UsageError
             module = kind.from_pretrained(
                 None, config=config, state_dict=dict(match.tensors), dtype=dtype, local_files_only=True
             )
     except Exception as error:
-        raise CheckpointRefused(f"transformers does not load it ({_one_line(error)})") from error
+        raise CheckpointRefused(f"transformers cannot load it ({_one_line(error)})") from error
     state = module.state_dict()
     for name, tensor in match.tensors.items():
         if state[name].data_ptr() != tensor.data_ptr() and not torch.equal(state[name], tensor.to(dtype)):
-            raise CheckpointRefused(f"{name!r} is not what the model would compute with: it is tied elsewhere")
+            raise CheckpointRefused(
+                f"{name!r} differs from the tensor that transformers ties it to; expected equal tensors; untie or"
+                " re-save the model"
+            )
     return module
 
 
 @contextmanager
 def _naming(name: str, folder: Path) -> Iterator[None]:
-    """Refusals name the directory, whichever of its files they speak of."""
+    """Put the model's name before every CheckpointRefused that does not name the directory."""
     try:
         yield
     except CheckpointRefused as error:
@@ -273,7 +293,7 @@ def _naming(name: str, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers reports what is checked here; its settings are the caller's."""
+    """Silence transformers, and restore the caller's logging settings afterwards."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(50)  # CRITICAL
     logging.disable_progress_bar()

@@ -1,7 +1,7 @@
-"""A directory saved by `save_pretrained`, read as plain JSON before anybody opens its weights.
+"""A directory saved by `save_pretrained`: its JSON, checked before its weights are opened.
 
-Shard indexes, links and configurations are other people's text: everything they point to must lie in the directory (or
-in the blobs of the same hub cache), everything they claim must fit the files' sizes, and nothing may ask for code.
+Shard indexes, links and configurations are untrusted. The files that they name must be in the directory (or in the
+blobs of the same hub cache), their claims must fit the files' sizes, and they must not ask for code.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .catalogue import MAX_JSON, once_each, parse_json, read_json_header
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 ELSEWHERE = {
-    "adapter_model.safetensors": "an adapter's weights, not a model's; merge it into its base model first",
-    "tf_model.h5": "TensorFlow weights; convert them with save_pretrained",
-    "flax_model.msgpack": "Flax weights; convert them with save_pretrained",
-    "model.gguf": "GGUF weights; convert them with save_pretrained",
+    "adapter_model.safetensors": "weights of an adapter, not of a model; merge it into its base model first",
+    "tf_model.h5": "TensorFlow weights; expected safetensors; convert them with save_pretrained",
+    "flax_model.msgpack": "Flax weights; expected safetensors; convert them with save_pretrained",
+    "model.gguf": "GGUF weights; expected safetensors; convert them with save_pretrained",
 }
 _WIDTHS = {
     8: ("F64", "I64", "U64"),
@@ -38,7 +38,7 @@ _CODE = ("auto_map", "custom_pipelines", "trust_remote_code", "model_file")
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file's header says of one tensor."""
+    """One tensor's entry in a file's header."""
 
     file: Path
     dtype: str
@@ -47,11 +47,11 @@ class Stored:
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory whose claims were checked.
+    """A checked directory.
 
-    config:   config.json without what is private to the writer's process
-    tensors:  name -> where it lies; empty for pickled weights, which say nothing before they are read
-    pickles:  pickled weight files, to be read by the safe reader
+    config:   config.json without private keys and labels
+    tensors:  name -> entry in a header; empty for pickled weights, which have no header
+    pickles:  pickled weight files, for `safe_files.read_tensors`
     """
 
     path: Path
@@ -63,7 +63,7 @@ class Directory:
 def read_directory(path: Path) -> Directory:
     """Check a directory's configuration, index and headers. No tensor is read."""
     if not path.is_dir():
-        raise CheckpointRefused(f"{path}: no such directory")
+        raise CheckpointRefused(f"{path}: no such directory; check the path")
     config = read_config(path)
     for name in ("tokenizer_config.json", "generation_config.json", "processor_config.json"):
         if (path / name).exists():
@@ -83,22 +83,24 @@ def read_directory(path: Path) -> Directory:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """config.json, refused where it asks for code or for a reader that this one is not."""
+    """config.json without private keys. Raises CheckpointRefused if it asks for code or for quantised weights."""
     if not (path / "config.json").exists():
         raise CheckpointRefused(f"{path}: a directory without config.json; expected one saved by save_pretrained")
     config = _read_object(path, "config.json")
     if config.get("quantization_config") is not None:
-        raise CheckpointRefused("config.json: quantised weights; open the model in full precision")
+        raise CheckpointRefused(
+            "config.json: quantization_config is set, so the weights are quantised; expected full precision"
+        )
     if not isinstance(config.get("model_type"), str):
-        raise CheckpointRefused(f"config.json: model_type = {config.get('model_type')!r}, expected a name")
+        raise CheckpointRefused(f"config.json: model_type = {config.get('model_type')!r:.60}; expected a string")
     return _relevant(config)
 
 
 def _relevant(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without what is private to the writer's process, and without labels.
+    """A configuration without private keys and labels.
 
-    What begins with an underscore has been a way to have code fetched (CVE-2026-4372); num_labels = 10^9 makes
-    transformers write out a billion names, which no language model has a use for.
+    Keys that begin with an underscore could make transformers download code (CVE-2026-4372). num_labels = 10^9 makes
+    transformers write out a billion names, which language models do not use.
     """
     return {
         key: _relevant(value) if isinstance(value, dict) else value
@@ -108,19 +110,19 @@ def _relevant(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def inside(path: Path, name: str) -> Path:
-    """The file `name` of a directory, unless it leaves the directory. Hub caches link to their own blobs."""
+    """The file `name` of a directory. Raises CheckpointRefused if it is outside; hub caches may link to their blobs."""
     if not name or name in (".", "..") or any(mark in name for mark in "/\\\0:"):
-        raise CheckpointRefused(f"{name!r}: not a plain file name; weights must lie in the directory itself")
+        raise CheckpointRefused(f"{name!r}: not a file name without a path; expected a file in the directory itself")
     file = path / name
     try:
         real, home = file.resolve(strict=True), path.resolve(strict=True)
     except (OSError, RuntimeError) as error:  # a missing file, a link to nowhere, a loop of links
-        raise CheckpointRefused(f"{name}: no such file in {path}") from error
+        raise CheckpointRefused(f"{name}: no such file in {path}; the download may be incomplete") from error
     homes = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
     if real.parent not in homes:
         raise CheckpointRefused(f"{name}: a link that leaves the directory; copy the file it points to into {path}")
     if not real.is_file():
-        raise CheckpointRefused(f"{name}: not a regular file")
+        raise CheckpointRefused(f"{name}: a directory or device; expected a regular file")
     return file
 
 
@@ -134,7 +136,7 @@ def _no_weights(path: Path) -> str:
 def _read_object(path: Path, name: str) -> dict[str, Any]:
     file = inside(path, name)
     if file.stat().st_size > MAX_JSON:
-        raise CheckpointRefused(f"{name}: {file.stat().st_size} bytes, expected at most {MAX_JSON}")
+        raise CheckpointRefused(f"{name}: {file.stat().st_size} bytes; expected at most {MAX_JSON}")
     keys: set[str] = set()
 
     def once_each_seen(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -146,19 +148,24 @@ def _read_object(path: Path, name: str) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointRefused(f"{name}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointRefused(f"{name}: not readable JSON ({error})") from error
+        raise CheckpointRefused(
+            f"{name}: not readable JSON ({error}); the file may be damaged, download it again"
+        ) from error
     if not isinstance(value, dict):
-        raise CheckpointRefused(f"{name}: not a JSON object")
+        raise CheckpointRefused(f"{name}: a JSON {type(value).__name__}; expected a JSON object")
     for key in _CODE:
         if key in keys:
-            raise CheckpointRefused(f"{name}: {key} asks for code of the model's own, which is never run")
+            raise CheckpointRefused(
+                f"{name}: {key} asks for the model's own code, which mesascope never runs; expected a model of"
+                " transformers"
+            )
     return value
 
 
 def _read_index(path: Path, name: str) -> dict[str, str]:
     index = _read_object(path, name).get("weight_map")
     if not isinstance(index, dict) or not index or not all(isinstance(file, str) for file in index.values()):
-        raise CheckpointRefused(f"{name}: weight_map is not a table from tensors to files")
+        raise CheckpointRefused(f"{name}: weight_map is not a table from tensor names to file names")
     return index
 
 
@@ -169,7 +176,9 @@ def _read_tensors(files: tuple[Path, ...]) -> dict[str, Stored]:
         header.pop("__metadata__", None)
         for name, entry in header.items():
             if name in tensors:
-                raise CheckpointRefused(f"{file.name}: {name!r} is in {tensors[name].file.name} too")
+                raise CheckpointRefused(
+                    f"{file.name}: {name!r} is in {tensors[name].file.name} too; expected each tensor once"
+                )
             tensors[name] = _stored(file, name, entry)
         _refuse_gaps(file, header)
     return tensors
@@ -181,41 +190,53 @@ def _stored(file: Path, name: str, entry: Any) -> Stored:
         whole = all(type(number) is int and number >= 0 for number in (*shape, begin, end))
         fits = whole and math.prod(shape) * _BYTES[dtype] == end - begin
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointRefused(f"{file.name}: the header's entry for {name!r} is not understood") from error
+        raise CheckpointRefused(
+            f"{file.name}: the header's entry for {name!r} is not valid; expected dtype, shape and data_offsets"
+        ) from error
     if not fits:
-        raise CheckpointRefused(f"{file.name}: {name!r} claims {dtype} {list(shape)} in bytes {begin} to {end}")
+        raise CheckpointRefused(
+            f"{file.name}: {name!r} claims {dtype} {list(shape)} in bytes {begin} to {end}; the sizes do not agree"
+        )
     return Stored(file, dtype, shape)
 
 
 def _refuse_gaps(file: Path, header: Mapping[str, Any]) -> None:
-    """Tensors must follow each other without gap or overlap, up to the end of the file."""
+    """Raise CheckpointRefused unless tensors fill the file without gaps and overlaps."""
     with file.open("rb") as opened:
         position = 8 + int.from_bytes(opened.read(8), "little")
     expected = 0
     for begin, end in sorted(entry["data_offsets"] for entry in header.values()):
         if begin != expected:
-            raise CheckpointRefused(f"{file.name}: a gap or an overlap between tensors at byte {begin}")
+            raise CheckpointRefused(
+                f"{file.name}: a gap or an overlap: a tensor begins at byte {begin}; expected {expected}"
+            )
         expected = end
     size = file.stat().st_size
     if position + expected != size:
-        raise CheckpointRefused(f"{file.name}: claims {position + expected} bytes, the file has {size}; truncated?")
+        raise CheckpointRefused(
+            f"{file.name}: {size} bytes; expected {position + expected} from its header; it may be truncated"
+        )
 
 
 def _match_index(index: Mapping[str, str], tensors: Mapping[str, Stored], name: str) -> None:
     for tensor, file in index.items():
         if tensor not in tensors or tensors[tensor].file.name != file:
-            raise CheckpointRefused(f"{name}: {tensor!r} should lie in {file}, and does not")
+            raise CheckpointRefused(
+                f"{name}: {tensor!r} is not in {file}, where the index expects it; the download may be incomplete"
+            )
     if surplus := sorted(set(tensors) - set(index)):
-        raise CheckpointRefused(f"{name}: {surplus[0]!r} lies in {tensors[surplus[0]].file.name}, not in the index")
+        raise CheckpointRefused(f"{name}: {surplus[0]!r} is in {tensors[surplus[0]].file.name}, but not in the index")
 
 
 def bound_layers(config: Mapping[str, Any], n_tensors: int) -> None:
-    """Layers cost a configuration nothing and a loader everything; each has at least one tensor.
+    """Raise CheckpointRefused for more layers than tensors, since a loader would build them all.
 
-    Other parts may be counted under whatever name, and be none of the model that is made; a thousand are made at once.
+    Other counts may belong to parts that the model does not build; they may be up to 1000.
     """
-    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
-        for key in filter(_COUNTS.fullmatch, part):
-            value, most = part[key], n_tensors if key in _LAYERS else max(n_tensors, 1000)
+    for section in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key in filter(_COUNTS.fullmatch, section):
+            value, most = section[key], n_tensors if key in _LAYERS else max(n_tensors, 1000)
             if isinstance(value, int) and value > most:
-                raise CheckpointRefused(f"config.json: {key} = {value}, but the weights are {n_tensors} tensors")
+                raise CheckpointRefused(
+                    f"config.json: {key} = {value}, but the weights are {n_tensors} tensors; expected at most {most}"
+                )

@@ -1,4 +1,4 @@
-"""What a `HookedTransformerConfig` of TransformerLens before 3.0, written as JSON, says in our words."""
+"""A `HookedTransformerConfig` of TransformerLens before 3.0 as settings of an `AttentionOnlyConfig`."""
 
 from __future__ import annotations
 
@@ -38,38 +38,42 @@ _OF_NO_EFFECT = {
 _UNSET = (None, False, -1)
 
 
-def facts_said(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of an `AttentionOnlyConfig`. A key that is not understood is refused, unless it is unset."""
+def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an `AttentionOnlyConfig`. Raises CheckpointRefused for unknown keys, unless they are unset."""
     facts: dict[str, Any] = {}
     for name, value in given.items():
         if name in _WORDS:
-            ours, words = _WORDS[name]
+            setting, values = _WORDS[name]
             if (value is None and name != "act_fn") or isinstance(value, str):
-                facts[ours] = _translated(name, value, words)
+                facts[setting] = _translated(name, value, values)
             elif value is not None:
-                raise CheckpointRefused(f"configuration key {name!r} = {value!r:.60}, expected a word or null")
+                raise CheckpointRefused(f"configuration key {name!r} = {value!r:.60}; expected a string or null")
         elif name in _NUMBERS:
             facts |= {} if value is None or value == -1 else {_NUMBERS[name]: value}
         elif name in _MUST_EQUAL:
             other = _MUST_EQUAL[name]
             if value not in _UNSET and value != given.get(other, value):
-                raise CheckpointRefused(f"configuration key {name!r} = {value!r:.60}, expected that of {other}")
+                raise CheckpointRefused(
+                    f"configuration key {name!r} = {value!r:.60}; expected {given[other]!r:.60}, the value of {other}"
+                )
             facts |= {} if value in _UNSET else {other: value}
         elif name not in _OF_NO_EFFECT and name not in ("use_attn_scale", "attn_only", "bos") and value not in _UNSET:
-            raise CheckpointRefused(f"configuration key {name!r:.60} = {value!r:.60} is not understood")
+            raise CheckpointRefused(
+                f"configuration key {name!r:.60} = {value!r:.60} is not understood; expected it to be unset"
+            )
     if given.get("use_attn_scale") is False:
         facts["attention_scale"] = 1.0
     return facts
 
 
 def meaningful(given: Mapping[str, Any]) -> dict[str, Any]:
-    """As much of a configuration as matters: what reads the same weights in the same way."""
+    """The part of a configuration that changes how weights are read."""
     known = {*_WORDS, *_NUMBERS, *_MUST_EQUAL, "use_attn_scale", "attn_only", "bos"}
     return {name: value for name, value in given.items() if name in known}
 
 
-def _translated(name: str, value: str | None, words: Mapping[Any, Any]) -> Any:
-    if value not in words:
-        known = ", ".join("null" if word is None else word for word in words)
-        raise CheckpointRefused(f"configuration key {name!r} = {value!r:.60}, expected one of {known}")
-    return words[value]
+def _translated(name: str, value: str | None, values: Mapping[Any, Any]) -> Any:
+    if value not in values:
+        known = ", ".join("null" if known is None else known for known in values)
+        raise CheckpointRefused(f"configuration key {name!r} = {value!r:.60}; expected one of {known}")
+    return values[value]

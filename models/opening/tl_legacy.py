@@ -1,8 +1,8 @@
-"""Layout `tl-legacy`: state dicts in the names of TransformerLens before 3.0, e.g. `blocks.0.attn.W_Q`.
+"""Layout `tl-legacy`: state dicts with the names of TransformerLens before 3.0, e.g. `blocks.0.attn.W_Q`.
 
-Weights are [head, d_model, d_head], as ours. What they do not say (score scale, direction, …) comes from a
+Weights are [head, d_model, d_head]. Settings that they do not show (attention scale, direction, …) come from a
 configuration: a `HookedTransformerConfig` as JSON, or a short form of it, e.g. `{"normalization": null, "positional":
-"learned", "attention_scale": 8.0}`. Beside its own keys, `bos` is the token that sequences begin with.
+"learned", "attention_scale": 8.0}`. An additional key `bos` is the token that begins sequences.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ..weights import weights_sha256
 from .catalogue import TL_LEGACY
 from .checkpoint import refuse_unusable
 from .safe_files import read_tensors
-from .state_dicts import Stacks, bos_said, defaults_note, sized, stacked
-from .tl_config import facts_said, meaningful
+from .state_dicts import Stacks, defaults_note, read_bos, sized, stacked
+from .tl_config import meaningful, read_settings
 
 _LAYER = "(?P<layer>0|[1-9][0-9]{0,4})"
 _SINGLE = {
@@ -37,33 +37,35 @@ _SINGLE = {
 _STACKED = {
     **{f"attn.{letter}_{role}": f"{letter}_{role}" for letter in "Wb" for role in "QKVO"},
     **{f"mlp.{letter}_{side}": f"{letter}_{side}" for letter in "Wb" for side in ("in", "out")},
-    **{f"{ln}.{theirs}": f"{ln}_{ours}" for ln in ("ln1", "ln2") for theirs, ours in (("w", "scale"), ("b", "offset"))},
+    **{f"{ln}.{tl}": f"{ln}_{ours}" for ln in ("ln1", "ln2") for tl, ours in (("w", "scale"), ("b", "offset"))},
 }
-_BLOCK = re.compile(rf"blocks\.{_LAYER}\.(?P<part>{'|'.join(map(re.escape, _STACKED))})")
-_BUFFER = re.compile(rf"blocks\.{_LAYER}\.attn\.(?P<part>mask|IGNORE|rotary_sin|rotary_cos)")
+_BLOCK = re.compile(rf"blocks\.{_LAYER}\.(?P<parameter>{'|'.join(map(re.escape, _STACKED))})")
+_BUFFER = re.compile(rf"blocks\.{_LAYER}\.attn\.(?P<buffer>mask|IGNORE|rotary_sin|rotary_cos)")
 
 
 def open_tl_legacy(path: Path, model_config: Mapping[str, Any], given_path: str) -> AttentionOnlyModel:
-    """Read a state dict. Every name in the file and every key of the configuration must be understood."""
+    """A state dict as a subject. Raises CheckpointRefused for unknown names in the file or the configuration."""
     tensors = read_tensors(path)
     try:
         single, stacks, buffers = _sort(tensors)
-        said = facts_said(model_config)
+        settings = read_settings(model_config)
         if model_config.get("attn_only") is True:
-            said.pop("d_mlp", None)
+            settings.pop("d_mlp", None)
             if "W_in" in stacks:
-                raise CheckpointRefused("attn_only = true in the configuration, but the weights have MLPs")
-        config = sized(single, stacks, said)
+                raise CheckpointRefused(
+                    "attn_only = true in the configuration, but the weights have MLPs; expected false"
+                )
+        config = sized(single, stacks, settings)
         parameters = single | {role: stacked(role, layers, config.n_layers) for role, layers in stacks.items()}
         if model_config.get("normalization_type", model_config.get("normalization")) == "LNPre":
-            parameters |= _plain_norms(config, parameters)
-        bos = bos_said(model_config, config.d_vocab)
+            parameters |= _unit_norms(config, parameters)
+        bos = read_bos(model_config, config.d_vocab)
         refuse_unusable(parameters, path.name)
         module = AttentionOnlyTransformer(config, parameters)
         _check_buffers(config, buffers)
     except CheckpointRefused as error:
         raise CheckpointRefused(f"{path.name}: {str(error).removeprefix(f'{path.name}: ')}") from error
-    notes = (*defaults_note(config, said), "the layout was not checked numerically: the file holds no sample outputs")
+    unchecked = "the layout was not checked numerically: the file holds no sample outputs"
     source = Source(
         path.stem,
         TL_LEGACY,
@@ -71,13 +73,13 @@ def open_tl_legacy(path: Path, model_config: Mapping[str, Any], given_path: str)
         weights_sha256=weights_sha256(parameters),
         facts={**config.as_dict(), "bos": bos},
         options={"model_args": meaningful(model_config)},
-        notes=notes,
+        notes=(*defaults_note(config, settings), unchecked),
     )
     return AttentionOnlyModel(module, source)
 
 
 def _sort(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Stacks, dict[str, list[Tensor]]]:
-    """Tensors without a layer, those of each layer, and buffers."""
+    """Tensors without layers, tensors by layer, and buffers."""
     single: dict[str, Tensor] = {}
     stacks: Stacks = {}
     buffers: dict[str, list[Tensor]] = {}
@@ -85,37 +87,48 @@ def _sort(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Stacks, dic
         if name in _SINGLE:
             single[_SINGLE[name]] = tensor
         elif match := _BLOCK.fullmatch(name):
-            stacks.setdefault(_STACKED[match["part"]], {})[int(match["layer"])] = tensor
+            stacks.setdefault(_STACKED[match["parameter"]], {})[int(match["layer"])] = tensor
         elif match := _BUFFER.fullmatch(name):
-            buffers.setdefault(match["part"], []).append(tensor)
+            buffers.setdefault(match["buffer"], []).append(tensor)
         else:
-            raise CheckpointRefused(f"{name!r:.80} is not understood; this is not the layout {TL_LEGACY}")
+            raise CheckpointRefused(
+                f"{name!r:.80} is not a name of the layout {TL_LEGACY}; declare the file's names with --layout"
+                " FILE.toml"
+            )
     return single, stacks, buffers
 
 
-def _plain_norms(config: AttentionOnlyConfig, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A norm without scale and offset has those of 1 and 0."""
+def _unit_norms(config: AttentionOnlyConfig, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Scales of 1 and offsets of 0, for norms without parameters."""
     norms = {name: shape for name, shape in config.shapes.items() if name.startswith("ln")}
     if present := sorted(set(norms) & set(parameters)):
-        raise CheckpointRefused(f"normalization LNPre has no scale or offset, but the file holds {present[0]}")
+        raise CheckpointRefused(
+            f"normalization LNPre has no scale or offset, but the file holds {present[0]}; expected LN"
+        )
     like = parameters["W_E"]
     return {name: like.new_full(shape, name.endswith("scale")) for name, shape in norms.items()}
 
 
 def _check_buffers(config: AttentionOnlyConfig, buffers: Mapping[str, list[Tensor]]) -> None:
-    """Buffers are no weights, but they show where the configuration is wrong."""
+    """Compare the file's masks and rotary angles with the configuration."""
     for mask in buffers.get("mask", []):
         seen = torch.ones(mask.shape, dtype=torch.bool)
         if mask.ndim != 2 or not torch.equal(mask.bool(), seen.tril() if config.causal else seen):
-            raise CheckpointRefused(f"attn.mask is not that of {'causal' if config.causal else 'full'} attention")
-    theirs = [(part, angles) for part in ("rotary_sin", "rotary_cos") for angles in buffers.get(part, [])]
+            raise CheckpointRefused(
+                f"attn.mask is not that of {'causal' if config.causal else 'bidirectional'} attention, as configured;"
+                " check attention_dir"
+            )
+    stored = [(name, angles) for name in ("rotary_sin", "rotary_cos") for angles in buffers.get(name, [])]
     if (rotary := config.rotary) is None:
-        if theirs:
-            raise CheckpointRefused(f"holds rotary angles, but positions are {config.positions!r} in the configuration")
+        if stored:
+            raise CheckpointRefused(f"holds rotary angles, but positions = {config.positions!r}; expected 'rotary'")
         return
-    for part, found in theirs:
+    for name, found in stored:
         angles = torch.arange(len(found) if found.ndim else 0)[:, None] * rotary.frequencies
         angles = angles.repeat_interleave(2, 1) if rotary.interleaved else torch.cat([angles, angles], dim=1)
-        ours = angles.sin() if part == "rotary_sin" else angles.cos()
-        if found.shape != ours.shape or not bool((found - ours).abs().le(1e-3).all()):
-            raise CheckpointRefused(f"attn.{part} does not hold the angles of the configuration")
+        expected = angles.sin() if name == "rotary_sin" else angles.cos()
+        if found.shape != expected.shape or not bool((found - expected).abs().le(1e-3).all()):
+            raise CheckpointRefused(
+                f"attn.{name} does not hold the angles of the configuration; check rotary_dim, rotary_base and"
+                " rotary_adjacent_pairs"
+            )

@@ -1,1 +1,1 @@
-"""Transformers of our own: in-context regression, and attention-only language models."""
+"""mesascope's own transformers: in-context regression, and small language models."""

@@ -1,10 +1,10 @@
-"""Our own small transformer over tokens: attention only, or with MLPs where `d_mlp` says so.
+"""A small transformer over tokens: attention only, or with MLPs if `d_mlp` is set.
 
 For a layer with states h [batch, pos, d_model], row convention, norm() the layer norm or nothing:
 
-    q, k, v = norm(h) W_Q + b_Q, …           then q and k are turned, where positions are rotary
+    q, k, v = norm(h) W_Q + b_Q, …           q and k are rotated if positions are rotary
     h <- h + softmax(q k^T / attention_scale) v W_O + b_O
-    h <- h + act(norm(h) W_in + b_in) W_out + b_out          where there are MLPs
+    h <- h + act(norm(h) W_in + b_in) W_out + b_out          if there are MLPs
     logits = norm(h) W_U + b_U               after the last layer
 """
 
@@ -41,20 +41,20 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class AttentionOnlyConfig:
-    """Everything about the transformer that its weights do not say, beside their shapes.
+    """The transformer's sizes and settings.
 
-    d_vocab, n_ctx:      tokens known, and the longest sequence
-    n_heads, d_head:     heads, and width of queries, keys and values
-    d_mlp:               hidden width of the MLPs; None: there are none
-    activation:          of the MLPs
-    norm:                "layer": layer norm before attention, MLP and unembedding; "none"
+    d_vocab, n_ctx:      size of the vocabulary, and the longest sequence in tokens
+    n_heads, d_head:     number of heads, and width of queries, keys and values
+    d_mlp:               hidden width of the MLPs; None: no MLPs
+    activation:          activation function of the MLPs
+    norm:                "layer": layer norm before attention, MLP and unembedding; "none": no norm
     norm_eps:            added to the variance
-    positions:           "learned" and "sinusoidal" are added to the embeddings, "rotary" turns q and k
-    rotary_width:        dimensions of a head that are turned; None: all
-    rotary_base:         of the frequencies
-    rotary_interleaved:  neighbouring dimensions are pairs, otherwise those half a width apart
+    positions:           "learned" and "sinusoidal" are added to the embeddings; "rotary" rotates q and k
+    rotary_width:        dimensions of a head that are rotated; None: all
+    rotary_base:         base of the rotary frequencies
+    rotary_interleaved:  pairs are neighbouring dimensions; otherwise dimensions half a width apart
     attention_scale:     scores are divided by it; None: by the root of d_head
-    causal:              a token sees itself and those before it; otherwise all
+    causal:              causal attention; False: bidirectional
     """
 
     d_vocab: int
@@ -77,19 +77,23 @@ class AttentionOnlyConfig:
     def __post_init__(self) -> None:
         for name in ("d_vocab", "n_ctx", "d_model", "n_layers", "n_heads", "d_head", "d_mlp"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}, expected at least 1")
+                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}; expected at least 1")
         for name in ("norm_eps", "rotary_base", "attention_scale"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}, expected a positive number")
-        width = self.turned
+                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}; expected a positive number")
+        width = self.rotated
         if self.positions == "rotary" and (width % 2 or not 2 <= width <= self.d_head):
-            raise CheckpointRefused(f"config: {width} rotary dimensions, expected an even number up to {self.d_head}")
+            raise CheckpointRefused(
+                f"config: {width} rotary dimensions; expected an even number from 2 to d_head = {self.d_head}"
+            )
         if self.positions == "sinusoidal" and self.d_model % 2:
-            raise CheckpointRefused(f"config: d_model = {self.d_model}, expected an even one for sinusoidal positions")
+            raise CheckpointRefused(
+                f"config: d_model = {self.d_model}; expected an even number for sinusoidal positions"
+            )
 
     @property
-    def turned(self) -> int:
-        """Dimensions of a head that rotary positions turn."""
+    def rotated(self) -> int:
+        """Dimensions of a head that rotary positions rotate."""
         return self.d_head if self.rotary_width is None else self.rotary_width
 
     @property
@@ -101,11 +105,11 @@ class AttentionOnlyConfig:
     def rotary(self) -> Rotary | None:
         if self.positions != "rotary":
             return None
-        return Rotary(Rotary.of_base(self.rotary_base, self.turned).frequencies, self.rotary_interleaved)
+        return Rotary(Rotary.of_base(self.rotary_base, self.rotated).frequencies, self.rotary_interleaved)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every parameter with the shape it must have."""
+        """Every parameter with its shape."""
         layers, heads, d_model = self.n_layers, self.n_heads, self.d_model
         shapes: dict[str, tuple[int, ...]] = {"W_E": (self.d_vocab, d_model)}
         if self.positions == "learned":
@@ -119,7 +123,7 @@ class AttentionOnlyConfig:
             shapes |= {"W_out": (layers, self.d_mlp, d_model), "b_out": (layers, d_model)}
             norms["ln2"] = (layers, d_model)
         if self.norm == "layer":
-            shapes |= {f"{name}_{part}": shape for name, shape in norms.items() for part in ("scale", "offset")}
+            shapes |= {f"{name}_{vector}": shape for name, shape in norms.items() for vector in ("scale", "offset")}
         return shapes | {"W_U": (d_model, self.d_vocab), "b_U": (self.d_vocab,)}
 
     def as_dict(self) -> dict[str, Any]:
@@ -131,7 +135,7 @@ class AttentionOnlyConfig:
 
 
 class AttentionOnlyTransformer(nn.Module):
-    """The transformer as an `nn.Module`, differentiable. Parameters: as `AttentionOnlyConfig.shapes` names them."""
+    """The transformer as a differentiable `nn.Module`. `AttentionOnlyConfig.shapes` lists its parameters."""
 
     W_E: Tensor
     W_U: Tensor
@@ -168,7 +172,7 @@ class AttentionOnlyTransformer(nn.Module):
         return tap("final_norm", 0, self.norm("ln_final")(h))
 
     def _positions(self, n: int) -> Float[Tensor, "pos d_model"] | None:
-        """What is added to the embeddings."""
+        """The position embeddings that are added to the token embeddings; None: nothing is added."""
         if self.config.positions == "learned":
             return self.get_parameter("W_pos")[:n]
         if self.config.positions == "sinusoidal":
@@ -199,17 +203,17 @@ class AttentionOnlyTransformer(nn.Module):
         return _ACTIVATIONS[self.config.activation](x @ W_in + b_in) @ W_out + b_out
 
     def norm(self, name: str, layer: int | None = None) -> Norm:
-        """ln1, ln2 or ln_final."""
+        """The norm ln1 or ln2 of a layer, or ln_final."""
         if self.config.norm == "none":
             return Norm()
-        scale, offset = (self.get_parameter(f"{name}_{part}") for part in ("scale", "offset"))
+        scale, offset = (self.get_parameter(f"{name}_{vector}") for vector in ("scale", "offset"))
         if layer is not None:
             scale, offset = scale[layer], offset[layer]
         return Norm("layer", scale, offset, self.config.norm_eps)
 
 
 class AttentionOnlyModel(LanguageModel):
-    """An `AttentionOnlyTransformer` under examination."""
+    """An `AttentionOnlyTransformer` as a subject."""
 
     def __init__(self, module: AttentionOnlyTransformer, source: Source, tokenizer: Any | None = None) -> None:
         config = module.config
@@ -242,22 +246,22 @@ class AttentionOnlyModel(LanguageModel):
         return self.module.W_E.device
 
     def weights(self, folded: bool = False) -> AttentionWeights:
-        part = {name: parameter.detach() for name, parameter in self.module.named_parameters()}
+        parameters = {name: parameter.detach() for name, parameter in self.module.named_parameters()}
         weights = AttentionWeights(
-            W_Q=part["W_Q"],
-            W_K=part["W_K"],
-            W_V=part["W_V"],
-            W_O=part["W_O"],
-            b_Q=part["b_Q"],
-            b_K=part["b_K"],
-            b_V=part["b_V"],
-            b_O=part["b_O"],
+            W_Q=parameters["W_Q"],
+            W_K=parameters["W_K"],
+            W_V=parameters["W_V"],
+            W_O=parameters["W_O"],
+            b_Q=parameters["b_Q"],
+            b_K=parameters["b_K"],
+            b_V=parameters["b_V"],
+            b_O=parameters["b_O"],
             folded=folded,
             rotary=self.config.rotary,
         )
         if not folded or self.config.norm == "none":
             return weights
-        return weights.with_norm_folded(part["ln1_scale"], part["ln1_offset"])
+        return weights.with_norm_folded(parameters["ln1_scale"], parameters["ln1_offset"])
 
     def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
         return self.module.states(tokens, taps)
@@ -266,7 +270,7 @@ class AttentionOnlyModel(LanguageModel):
         self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
     ) -> Float[Tensor, "batch pos d_model"]:
         norm = self.module.norm("ln1", layer)
-        return norm.plain()(resid_pre) if folded else norm(resid_pre)
+        return norm.without_affine()(resid_pre) if folded else norm(resid_pre)
 
     @property
     def final_norm(self) -> Norm:

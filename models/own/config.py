@@ -1,4 +1,4 @@
-"""Configurations from files: every key and type checked, every tensor present in the shape that it must have."""
+"""Configurations from files: checks of keys and types, and of the parameters' names and shapes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Config = TypeVar("Config")
 
 
 def read_config(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """A dataclass of settings. An attribute that is not understood is an error that names it."""
-    kinds = get_type_hints(cls)
+    """A configuration from its settings. Raises CheckpointRefused for unknown keys, wrong types and missing keys."""
+    types = get_type_hints(cls)
     for name, value in values.items():
-        if name not in kinds:
-            raise CheckpointRefused(f"config: unknown key {name!r}; {nearest(name, kinds)}")
-        if not _fits(value, kinds[name]):
-            raise CheckpointRefused(f"config: {name} = {reprlib.repr(value)}, expected {_expected(kinds[name])}")
+        if name not in types:
+            raise CheckpointRefused(f"config: unknown key {name!r}; {nearest(name, types)}")
+        if not _fits(value, types[name]):
+            raise CheckpointRefused(f"config: {name} = {reprlib.repr(value)}; expected {_expected(types[name])}")
     for field in fields(cls):  # pyright: ignore[reportArgumentType] - every configuration is a dataclass
         if field.default is MISSING and field.name not in values:
-            raise CheckpointRefused(f"config: {field.name} is missing")
-    return cls(**{name: _as_declared(value, kinds[name]) for name, value in values.items()})
+            raise CheckpointRefused(f"config: {field.name} is missing; expected {_expected(types[field.name])}")
+    return cls(**{name: _as_declared(value, types[name]) for name, value in values.items()})
 
 
 def check_shapes(parameters: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Exactly the tensors that a configuration asks for, each in its shape."""
+    """Raises CheckpointRefused unless the parameters have exactly these names and shapes."""
     if set(parameters) != set(shapes):
         missing, surplus = sorted(set(shapes) - set(parameters)), sorted(set(parameters) - set(shapes))
         raise CheckpointRefused(
@@ -39,14 +39,14 @@ def check_shapes(parameters: Mapping[str, Tensor], shapes: Mapping[str, tuple[in
         )
     for name, shape in shapes.items():
         if (found := tuple(parameters[name].shape)) != shape:
-            raise CheckpointRefused(f"{name} has shape {list(found)}, expected {list(shape)}")
+            raise CheckpointRefused(f"{name} has shape {list(found)}; expected {list(shape)}")
 
 
 def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return isinstance(value, str) and value in get_args(kind)
-    if kinds := get_args(kind):
-        return any(_fits(value, one) for one in kinds)
+    if alternatives := get_args(kind):
+        return any(_fits(value, alternative) for alternative in alternatives)
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
     if kind is float:
@@ -55,11 +55,11 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _as_declared(value: Any, kind: Any) -> Any:
-    """A whole number for a float is one."""
+    """The value; an int becomes a float where a float is declared."""
     return float(value) if float in (kind, *get_args(kind)) and isinstance(value, int) else value
 
 
 def _expected(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(repr, get_args(kind)))
-    return " or ".join("null" if one is NoneType else one.__name__ for one in get_args(kind) or (kind,))
+    return " or ".join("null" if type_ is NoneType else type_.__name__ for type_ in get_args(kind) or (kind,))

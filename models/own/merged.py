@@ -1,4 +1,4 @@
-"""The same linear-attention transformer with its weights multiplied out: what training needs, at less cost.
+"""The linear-attention transformer with its weights multiplied out, which makes training cheaper.
 
 Without softmax and layer norm a head acts through two products of its weights, KQ = W_Q W_K^T and PV = W_V W_O, and
 only the query token's y slot leaves the last layer. For context tokens c_i and query token q one layer is
@@ -25,14 +25,14 @@ from .regression_transformer import RegressionConfig, RegressionTransformer
 
 
 def can_merge(config: RegressionConfig) -> bool:
-    """Whether the weights act through their products alone, on context keys and values."""
+    """Whether the prediction depends on the weights only through KQ and PV: no softmax, layer norm or query key."""
     return not (config.softmax or config.layer_norm or config.query_in_context)
 
 
 def predict_seeds(
     config: RegressionConfig, parameters: Mapping[str, Tensor], inputs: Float[Tensor, "seed task token feature"]
 ) -> Float[Tensor, "seed task d_out"]:
-    """The query's prediction for every seed, with merged weights where they can be and as written where not.
+    """The query's prediction for every seed, with merged weights where `can_merge` allows it.
 
     parameters: those of `RegressionTransformer`, each with a leading seed dimension
     """
@@ -40,7 +40,7 @@ def predict_seeds(
         return merged_predict(config, parameters, inputs)
     shapes = {name: torch.empty(shape, device="meta") for name, shape in config.shapes.items()}
     module = RegressionTransformer(config, shapes)
-    return vmap(lambda one, tokens: functional_call(module, one, (tokens,)))(dict(parameters), inputs)
+    return vmap(lambda of_seed, tokens: functional_call(module, of_seed, (tokens,)))(dict(parameters), inputs)
 
 
 def merged_predict(

@@ -33,18 +33,18 @@ Tap = Callable[[Site, int, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class RegressionConfig:
-    """Everything about the transformer that its weights do not say, beside their shapes.
+    """The transformer's sizes and settings.
 
     d_in, d_out:       widths of x and y; d_model = d_in + d_out
-    n_layers:          how often attention is applied
-    tied:              one set of weights for every layer ("recurrent")
-    n_heads, d_head:   heads, and width of queries, keys and values
+    n_layers:          number of layers
+    tied:              all layers share one set of weights ("recurrent")
+    n_heads, d_head:   number of heads, and width of queries, keys and values
     softmax:           softmax attention scaled by 1/sqrt(d_head); otherwise linear, unscaled
     layer_norm:        pre-attention layer norm (before every layer when tied, before all but the first when not)
     dampening:         factor on every update
-    activation_clip:   element-wise clip after each layer; None: none
+    activation_clip:   element-wise clip after each layer; None: no clip
     target_only:       attention updates the y slots only
-    query_in_context:  the query token is a key and value too
+    query_in_context:  the query token is also a key and a value
     """
 
     d_in: int
@@ -63,11 +63,11 @@ class RegressionConfig:
     def __post_init__(self) -> None:
         for name in ("d_in", "d_out", "n_layers", "n_heads", "d_head"):
             if getattr(self, name) < 1:
-                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}, expected at least 1")
-        if self.n_layers > MAX_LAYERS:  # tied layers cost a file nothing, and a run everything
-            raise CheckpointRefused(f"config: n_layers = {self.n_layers}, expected at most {MAX_LAYERS}")
+                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}; expected at least 1")
+        if self.n_layers > MAX_LAYERS:  # tied layers take no space in a file, but each costs time
+            raise CheckpointRefused(f"config: n_layers = {self.n_layers}; expected at most {MAX_LAYERS}")
         if self.activation_clip is not None and not self.activation_clip > 0:
-            raise CheckpointRefused(f"config: activation_clip = {self.activation_clip}, expected a positive number")
+            raise CheckpointRefused(f"config: activation_clip = {self.activation_clip}; expected a positive number")
 
     @property
     def d_model(self) -> int:
@@ -85,7 +85,7 @@ class RegressionConfig:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every parameter with the shape it must have."""
+        """Every parameter with its shape."""
         into = (self.n_blocks, self.n_heads, self.d_model, self.d_head)
         out_of = (self.n_blocks, self.n_heads, self.d_head, self.d_model)
         shapes: dict[str, tuple[int, ...]] = {"W_Q": into, "W_K": into, "W_V": into, "W_O": out_of}
@@ -98,12 +98,13 @@ class RegressionConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RegressionConfig:
-        """Check every key and type: an attribute that is not understood is an error that names it."""
+        """A configuration from its settings. Raises CheckpointRefused for unknown keys, wrong types and missing"
+        " keys."""
         return read_config(cls, values)
 
 
 class RegressionTransformer(nn.Module):
-    """The transformer as an `nn.Module`; `forward` returns the query's prediction, `run` watches and edits by name.
+    """The transformer as an `nn.Module`. `forward` returns the query's prediction; `run` watches and edits activations.
 
     Parameters: W_Q, W_K, W_V [block, head, d_model, d_head], W_O [block, head, d_head, d_model], and with layer norm
     ln_scale, ln_offset [norm, d_model]. Tied layers share block 0.
@@ -130,19 +131,21 @@ class RegressionTransformer(nn.Module):
         KQ: Float[Tensor, "block head d_model d_model"],
         PV: Float[Tensor, "block head d_model d_model"],
     ) -> RegressionTransformer:
-        """A transformer with the given gauge-free products: W_Q = KQ, W_O = PV, W_K = W_V = identity.
+        """A transformer with the given gauge-invariant products: W_Q = KQ, W_O = PV, W_K = W_V = identity.
 
-        Of linear attention only: softmax scores are divided by the root of d_head, which products do not know.
+        For linear attention only: softmax scores also depend on d_head, which the products do not determine.
         """
         if config.softmax:
-            raise ValueError("softmax attention is not determined by its products: their scale is no gauge")
+            raise ValueError(
+                "softmax = True; expected linear attention: KQ and PV do not determine the scale of softmax scores"
+            )
         eye = torch.eye(config.d_model, dtype=KQ.dtype, device=KQ.device).expand_as(KQ).clone()
         shape = {"n_heads": KQ.shape[1], "d_head": config.d_model}
         config = RegressionConfig(**{**config.as_dict(), **shape})
         return cls(config, {"W_Q": KQ, "W_K": eye, "W_V": eye.clone(), "W_O": PV})
 
     def weights(self) -> AttentionWeights:
-        """Weights of every layer; a tied stack repeats its one block."""
+        """Weights of every layer; tied layers repeat the one block."""
         repeat = self.config.n_layers if self.config.tied else 1
         W_Q, W_K, W_V, W_O = (
             weight.expand(repeat * weight.shape[0], -1, -1, -1)
@@ -164,7 +167,7 @@ class RegressionTransformer(nn.Module):
         watch: Mapping[Site, Reduce] | None = None,
         edit: Mapping[Site, Edit] | None = None,
     ) -> Trace:
-        """One forward pass; each watched activation is reduced at once and dropped, each edited one replaced.
+        """One forward pass. A watched activation is reduced at once and dropped. An edit replaces an activation.
 
         Shapes: resid_pre, attn_out, resid_post [task, token, d_model]; q, k, v, z [task, head, token, d_head] (k and v
         without the query token); pattern [task, head, token, key], raw scores for linear attention. The output is the
@@ -184,7 +187,7 @@ class RegressionTransformer(nn.Module):
 
     def _stack(self, inputs: Tensor, tap: Tap | None) -> Float[Tensor, "layer task d_out"]:
         if inputs.shape[-1] != self.config.d_model:
-            raise ValueError(f"inputs are {inputs.shape[-1]} wide, the model expects {self.config.d_model}")
+            raise ValueError(f"inputs are {inputs.shape[-1]} wide; expected d_in + d_out = {self.config.d_model}")
         h, readouts = inputs, []
         for layer in range(self.config.n_layers):
             # only the query's read-out leaves the last layer; a watcher wants to see every token
@@ -230,12 +233,12 @@ class RegressionTransformer(nn.Module):
 
 
 def _pass(site: Site, layer: int, activation: Tensor) -> Tensor:
-    """The tap of a pass that nobody watches."""
+    """The tap of a pass without watchers and edits."""
     return activation
 
 
 def initialise(config: RegressionConfig, scale: float, rng: torch.Generator) -> RegressionTransformer:
-    """A fresh transformer as the authors start theirs (haiku's VarianceScaling, fan-in, truncated normal).
+    """An untrained transformer, initialised like the authors' (haiku's VarianceScaling, fan-in, truncated normal).
 
     Entries have variance scale / fan_in: a normal of std sqrt(scale / fan_in) / 0.8796 cut off at ±2 std. The authors'
     scale is 0.002 / n_layers (the paper calls it a standard deviation; the code says variance). Layer norms start at 1

@@ -39,15 +39,15 @@ def test_arrays_of_ids(tmp_path: Path) -> None:
 
 BAD = {
     "missing.txt": (None, "cannot be read"),
-    "empty.txt": (b" \n", "holds no text"),
-    "latin.txt": ("ä".encode("latin-1"), "is not text in UTF-8"),
+    "empty.txt": (b" \n", "empty or only white space; expected text"),
+    "latin.txt": ("ä".encode("latin-1"), "byte 0 is not UTF-8; expected UTF-8 text"),
     "broken.jsonl": (b'{"text": "a"}\n{"text"', "line 2: not JSON"),
-    "other.jsonl": (b'{"txt": "a"}', 'expected {"text"'),
-    "none.jsonl": (b"", "holds no document"),
-    "words.jsonl": (b'{"tokens": ["a"]}', "expected whole numbers"),
-    "nothing.jsonl": (b'{"tokens": []}', "document 0 is empty"),
+    "other.jsonl": (b'{"txt": "a"}', 'is neither {"text": "…"} nor {"tokens": [id, …]}'),
+    "none.jsonl": (b"", "no documents; expected text"),
+    "words.jsonl": (b'{"tokens": ["a"]}', "tokens have dtype <U1; expected integers"),
+    "nothing.jsonl": (b'{"tokens": []}', "document 0 (counted from 0) has 0 tokens"),
     "broken.npy": (b"\x93NUMPY", "not a readable .npy"),
-    "symbols.txt": (b"1 2 3", "document 0 is empty"),
+    "symbols.txt": (b"1 2 3", "document 0 (counted from 0) has 0 tokens"),
 }
 
 
@@ -130,12 +130,14 @@ def test_the_digest_is_of_the_tokens() -> None:
 
 @pytest.mark.parametrize("token", [-1, 30])
 def test_tokens_outside_the_vocabulary_are_named(token: int) -> None:
-    with pytest.raises(TaskError, match=rf"token {token} at position 1 of document 1: the vocabulary is 0 to 29"):
+    with pytest.raises(
+        TaskError, match=rf"token {token} at position 1 of document 1; expected 0 to 29, .* another tokenizer"
+    ):
         windows([np.arange(3), np.array([0, token])], 4, 30)
 
 
 def test_documents_with_nothing_to_foresee_are_refused() -> None:
-    with pytest.raises(TaskError, match="two tokens"):
+    with pytest.raises(TaskError, match="a length of 1, BOS included; expected at least 2; give longer text"):
         windows([np.array([1]), np.array([2])], 4, 30)
     with pytest.raises(TaskError, match="expected at least 2"):
         windows(DOCUMENTS, 1, 30)

@@ -26,7 +26,7 @@ def test_a_bad_checkpoint_is_no_usage_error() -> None:
         ("lsa-1lyer", {"lsa-1layer", "other"}, "did you mean lsa-1layer?"),
         ("lsa-3layer", {"lsa-1layer", "lsa-2layer"}, "did you mean lsa-2layer or lsa-1layer?"),
         ("zzz", {"b", "a"}, "known: a, b"),
-        ("zzz", set(), "none is known"),
+        ("zzz", set(), "there are no valid names"),
     ],
 )
 def test_nearest(name: str, valid: set[str], answer: str) -> None:

@@ -130,7 +130,9 @@ def test_a_directory_or_a_bare_npy(tmp_path: Path) -> None:
 
 def test_members_that_are_no_arrays(tmp_path: Path) -> None:
     assert "'readme.txt' is not an array" in refusal(write_zip(tmp_path / "a.npz", {"readme.txt": b"hello"}))
-    assert "one name" in refusal(write_zip(tmp_path / "b.npz", {"a": npy(np.zeros(1)), "a.npy": npy(np.ones(1))}))
+    assert "arrays have the same name" in refusal(
+        write_zip(tmp_path / "b.npz", {"a": npy(np.zeros(1)), "a.npy": npy(np.ones(1))})
+    )
 
 
 def test_every_truncation_and_bit_flip_is_refused_or_harmless(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -165,7 +167,7 @@ def test_a_list_of_members_that_would_fill_the_memory_is_refused(tmp_path: Path)
     (tmp_path / "many.npz").write_bytes(members + end)
     tracemalloc.start()
     try:
-        assert "a list of members of" in refusal(tmp_path / "many.npz")
+        assert "the list of members takes 9400000 bytes; expected at most" in refusal(tmp_path / "many.npz")
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()

@@ -202,7 +202,7 @@ def test_sizes_below_one_are_refused_by_name(family: type[RegressionTasks], sett
 
 @pytest.mark.parametrize("n_corrupted", [-1, 11])
 def test_more_corrupted_labels_than_there_are(n_corrupted: int) -> None:
-    with pytest.raises(TaskError, match=f"n_corrupted = {n_corrupted}: expected 0 to n_context = 10"):
+    with pytest.raises(TaskError, match=f"n_corrupted = {n_corrupted}; expected 0 to n_context = 10"):
         LinearRegression(n_corrupted=n_corrupted)
 
 

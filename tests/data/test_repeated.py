@@ -53,8 +53,8 @@ def test_the_recipe_makes_them_again() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"period": 9, "d_vocab": 9, "bos": 1}, "vocabulary has 8 tokens"),
-        ({"period": 2, "d_vocab": 2, "repeats": 3}, "vocabulary has 2 tokens"),
+        ({"period": 9, "d_vocab": 9, "bos": 1}, "repeats = 2; expected at most 8 each"),
+        ({"period": 2, "d_vocab": 2, "repeats": 3}, "repeats = 3; expected at most 2 each"),
         ({"period": 0, "d_vocab": 9}, "period = 0"),
         ({"period": 3, "d_vocab": 9, "repeats": 1}, "repeats = 1"),
     ],

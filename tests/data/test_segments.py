@@ -88,10 +88,10 @@ def test_a_step_is_a_pure_function_of_its_arguments() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"shortest": 0}, "spans of 0 to 50"),
-        ({"shortest": 9, "longest": 8}, "spans of 9 to 8"),
+        ({"shortest": 0}, "shortest = 0, longest = 50; expected"),
+        ({"shortest": 9, "longest": 8}, "shortest = 9, longest = 8; expected"),
         ({"length": 1}, "length = 1"),
-        ({"n_words": 126}, "n_words = 126: sequences of 128 tokens need 127"),
+        ({"n_words": 126}, "n_words = 126; expected at least 127 for length = 128"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, int], message: str) -> None:

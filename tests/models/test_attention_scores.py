@@ -117,9 +117,9 @@ def test_long_rows_come_in_blocks_of_fewer_queries(monkeypatch: pytest.MonkeyPat
 def test_places_that_are_not_there() -> None:
     scores = AttentionScores.of(draw(1, 1, 5, 3), draw(1, 1, 5, 3, seed=1))
     for outside in (-1, 5):
-        with pytest.raises(TaskError, match=f"offset {outside}: expected 0 to 4"):
+        with pytest.raises(TaskError, match=f"offset = {outside}; expected 0 to 4"):
             scores.at_offset(outside)
-        with pytest.raises(TaskError, match=f"key {outside}: expected 0 to 4"):
+        with pytest.raises(TaskError, match=f"key = {outside}; expected 0 to 4"):
             scores.to_key(outside)
 
 

@@ -39,7 +39,7 @@ def test_text_goes_in_with_a_tokenizer_of_transformers(tiny: Callable[[str], Any
 def test_text_goes_in_with_a_tokenizer_of_tokenizers(random_language_model: Callable[..., Any]) -> None:
     subject = random_language_model()
     assert subject.bos is None
-    with pytest.raises(TaskError, match="tiny: came without a tokenizer, so text cannot go in; give token ids"):
+    with pytest.raises(TaskError, match="tiny: came without a tokenizer, so it cannot read text; give token ids"):
         subject.encode("the cat")
     subject.tokenizer = word_tokenizer()
     assert subject.encode("the cat sat") == [2, 3, 4]

@@ -99,12 +99,12 @@ def test_a_bare_function_has_no_identity_and_says_so() -> None:
     subject = from_predictor(lambda tokens: tokens[:, -1, -1], TokenLayout(d_in=3), name="mine")
     assert subject.source.weights_sha256 is None
     assert subject.source.label == "mine"
-    assert any("bare function" in note for note in subject.source.notes)
-    assert any("passed again" in note for note in subject.source.notes)
+    assert any("plain function" in note for note in subject.source.notes)
+    assert any("pass it again" in note for note in subject.source.notes)
     assert subject.source.facts == {"d_in": 3, "d_out": 1, "order": "joint"}
     answer = subject.weights()
     assert isinstance(answer, NotApplicable)
-    assert "no attention weights" in answer.reason
+    assert "cannot read attention weights" in answer.reason
 
 
 def test_a_module_is_known_by_its_state_its_dtype_and_its_device() -> None:

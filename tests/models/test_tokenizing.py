@@ -52,7 +52,7 @@ def test_only_special_tokens_are_no_words() -> None:
     assert knows_words(fast())
     assert knows_words(rules())
     assert not knows_words(PreTrainedTokenizerFast(tokenizer_object=rules({"<s>": 0}), bos_token="<s>"))
-    with pytest.raises(UsageError, match="a str, expected a tokenizer"):
+    with pytest.raises(UsageError, match="the tokenizer is a str; expected a tokenizer"):
         knows_words("gpt2")
 
 
@@ -76,7 +76,7 @@ def test_an_in_memory_models_tokenizer_is_recorded(tiny: Callable[[str], Any]) -
     assert without.source.facts["tokenizer_sha256"] is None
     assert any("without a tokenizer" in note for note in without.source.notes)
     mute = PreTrainedTokenizerFast(tokenizer_object=rules({"<s>": 0}), bos_token="<s>")
-    with pytest.raises(UsageError, match="without a single word"):
+    with pytest.raises(UsageError, match=r"has special tokens only; .* leave it out and give token ids"):
         from_module(tiny("llama"), mute)
 
 
@@ -103,14 +103,14 @@ def test_an_empty_vocabulary_is_refused(tiny: Callable[[str], Any], tmp_path: Pa
     tiny("gpt2").save_pretrained(tmp_path)
     (tmp_path / "vocab.json").write_text("{}")
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    with pytest.raises(CheckpointRefused, match=r"vocab\.json: a tokenizer without a single word"):
+    with pytest.raises(CheckpointRefused, match=r"vocab\.json: the tokenizer has special tokens only"):
         open_directory(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("tokenizer.json", b" " * (MAX_TOKENIZER + 1), "bytes, expected at most"),
+        ("tokenizer.json", b" " * (MAX_TOKENIZER + 1), "bytes; expected at most"),
         ("tokenizer.json", b'{"a":[' + b"[]," * 2_000_000 + b"[]]}", "brackets, colons and commas"),
         ("added_tokens.json", b'{"a":[' + b"[]," * 2_000_000 + b"[]]}", "brackets, colons and commas"),
     ],

@@ -166,7 +166,7 @@ def test_one_refused_checkpoint_does_not_stop_the_others(
     found = json.loads(out)
     assert [report["label"] for report in found["reports"]] == ["model"]
     assert "gone.safetensors: no such file" in found["failed"][0]
-    assert err == "mesascope: error: gone.safetensors: no such file\n"
+    assert err == "mesascope: error: gone.safetensors: no such file; check the path\n"
 
 
 def test_not_applicable_is_an_answer(checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,7 +218,7 @@ def test_verbose_shows_every_measure(checkpoint: Callable[..., str], capsys: pyt
         (["run", "nan.safetensors"], 3, "not finite"),
         (["run", "text.safetensors"], 3, "text.safetensors"),
         (["run", "model.safetensors", "--layout", "von-oswald-haiku"], 3, "not a readable .npz"),
-        (["run", "model.safetensors", "--model-args", "n_layers=2"], 2, "carries its own configuration"),
+        (["run", "model.safetensors", "--model-args", "n_layers=2"], 2, "holds its own configuration"),
         (["run", "model.safetensors", "--revision", "seed0"], 2, "holds a single checkpoint"),
         (["run", "model.safetensors", "-p", "tyo"], 2, "probe 'tyo' is not known; did you mean toy"),
         (["run", "model.safetensors", "--probe-args", "scal=1"], 2, "'scal' is not known; did you mean scale"),

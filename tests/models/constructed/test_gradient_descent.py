@@ -144,7 +144,7 @@ def test_gdpp_products_are_differentiable_in_both_rates() -> None:
 
 @pytest.mark.parametrize(("n_rates", "n_gammas", "tied"), [(2, 2, True), (1, 2, False), (2, 1, False), (0, 0, True)])
 def test_as_many_rates_as_blocks(n_rates: int, n_gammas: int, tied: bool) -> None:
-    with pytest.raises(ValueError, match=f"{n_rates} rates and {n_gammas} gammas"):
+    with pytest.raises(ValueError, match=f"{n_rates} learning rates and {n_gammas} gammas; expected"):
         gdpp_transformer(10, [1.0] * n_rates, [0.1] * n_gammas, d_in=3, n_layers=2, tied=tied)
 
 

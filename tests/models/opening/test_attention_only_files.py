@@ -55,7 +55,7 @@ def test_a_checkpoint_that_is_not_what_it_says(random_language_model: Make, tmp_
         ("W_K has shape", {}, {**good, "W_K": good["W_K"].mT}),
         ("W_E has shape", {"d_vocab": 12}, good),
         ("missing ['W_in'", {"d_mlp": 4}, good),
-        ("not finite", {}, {**good, "b_U": good["b_U"] * torch.nan}),
+        ("'b_U' holds nan; expected finite weights", {}, {**good, "b_U": good["b_U"] * torch.nan}),
     ]
     for message, changed, tensors in wrong:
         save_checkpoint(path, AttentionOnlyConfig(**{**SIZES, **changed}), tensors)
@@ -67,17 +67,17 @@ def test_a_checkpoint_that_is_not_what_it_says(random_language_model: Make, tmp_
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"d_model": 0}, "d_model = 0, expected at least 1"),
+        ({"d_model": 0}, "d_model = 0; expected at least 1"),
         ({"d_mlp": 0}, "d_mlp = 0"),
-        ({"norm": "rms"}, "norm = 'rms', expected 'layer' or 'none'"),
+        ({"norm": "rms"}, "norm = 'rms'; expected 'layer' or 'none'"),
         ({"positions": "alibi"}, "positions = 'alibi'"),
-        ({"attention_scale": 0.0}, "attention_scale = 0.0, expected a positive number"),
-        ({"attention_scale": "8"}, "attention_scale = '8', expected float or null"),
+        ({"attention_scale": 0.0}, "attention_scale = 0.0; expected a positive number"),
+        ({"attention_scale": "8"}, "attention_scale = '8'; expected float or null"),
         ({"norm_eps": -1}, "norm_eps"),
         ({"positions": "rotary", "rotary_width": 3}, "3 rotary dimensions"),
         ({"positions": "rotary", "rotary_width": 6}, "6 rotary dimensions"),
-        ({"positions": "sinusoidal", "d_model": 5}, "even one for sinusoidal"),
-        ({"causal": None}, "causal = None, expected bool"),
+        ({"positions": "sinusoidal", "d_model": 5}, "d_model = 5; expected an even number for sinusoidal"),
+        ({"causal": None}, "causal = None; expected bool"),
         ({"n_experts": 4}, "unknown key 'n_experts'"),
     ],
 )

@@ -140,7 +140,7 @@ def test_processed_weights_are_refused(tiny: Tiny, tokenizer: Any) -> None:
 
 
 def test_what_is_no_bridge_is_refused() -> None:
-    with pytest.raises(UsageError, match="a Linear, expected a TransformerBridge"):
+    with pytest.raises(UsageError, match="is a Linear; expected a TransformerBridge"):
         from_bridge(torch.nn.Linear(2, 2))
 
 

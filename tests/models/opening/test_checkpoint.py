@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -154,8 +155,8 @@ def test_one_bit_is_another_identity(good: Path, parameters: dict[str, Tensor]) 
     [
         ({"d_in": 2, "n_haeds": 2}, "unknown key 'n_haeds'; did you mean n_heads"),
         ({"d_in": 2, "mlp_width": 4}, "unknown key 'mlp_width'"),
-        ({"d_in": "2"}, "d_in = '2', expected int"),
-        ({"d_in": 2, "softmax": 1}, "softmax = 1, expected bool"),
+        ({"d_in": "2"}, "d_in = '2'; expected int"),
+        ({"d_in": 2, "softmax": 1}, "softmax = 1; expected bool"),
         ({"d_in": 2, "dampening": "x"}, "dampening"),
         ({"d_in": 2, "dampening": float("nan")}, "dampening = nan"),
         ({"d_in": 2, "n_layers": 10**12}, "n_layers"),
@@ -218,11 +219,12 @@ def wrong_tensors(good: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tens
     yield "W_Q has shape", good | {"W_Q": torch.zeros(())}
     yield "W_Q has shape", good | {"W_Q": torch.zeros(0, 2, 3, 4)}
     for tensor in not_finite.values():
-        yield "'W_V' holds a number that is not finite", good | {"W_V": tensor}
+        (value,) = tensor[~torch.isfinite(tensor)].tolist()
+        yield f"'W_V' holds {value}; expected finite weights", good | {"W_V": tensor}
     for dtype in (torch.int64, torch.int8, torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn):
-        yield "'W_K' holds", good | {"W_K": good["W_K"].to(dtype)}
+        yield f"'W_K' has dtype {dtype}; expected float64", good | {"W_K": good["W_K"].to(dtype)}
     yield "several dtypes", good | {"W_K": good["W_K"].double()}
-    yield "holds", good | {"W_K\n\x1b[31m": torch.zeros(3, dtype=torch.int32)}
+    yield "has dtype torch.int32; expected float64", good | {"W_K\n\x1b[31m": torch.zeros(3, dtype=torch.int32)}
 
 
 def test_wrong_tensors_are_refused(tmp_path: Path, parameters: dict[str, Tensor]) -> None:
@@ -240,7 +242,9 @@ def test_wrong_tensors_are_refused(tmp_path: Path, parameters: dict[str, Tensor]
         (b"", "truncated"),
         (b"\0" * 7, "truncated"),
         (b"\0" * 100, "truncated"),
-        (b"PK\x03\x04" + b"\0" * 100, "truncated, or not safetensors"),
+        (b"PK\x03\x04" + b"\0" * 100, "a zip archive, not safetensors"),
+        (pickle.dumps({"a": 1}, protocol=4), "Python pickle (protocol 4), not safetensors; mesascope never unpickles"),
+        (pickle.dumps({"a": 1}, protocol=2), "torch.save_file(TENSORS, FILE), see docs/checkpoints.md#pickles"),
         (b"\xff" * 8 + b"{}", "truncated"),
         (struct.pack("<Q", 100_000_001) + b"{}", "truncated"),
         (assemble(b"[" * 100_000), "not JSON"),
@@ -257,7 +261,7 @@ def test_wrong_tensors_are_refused(tmp_path: Path, parameters: dict[str, Tensor]
         (assemble({"__metadata__": metadata(), "\ud800": {}}), "damaged"),
         (assemble(b'{"__metadata__": {"format": "x"}, "__metadata__": {"format": "y"}}'), "twice"),
     ],
-    ids=range(23),
+    ids=range(25),
 )  # fmt: skip
 def test_what_is_found_under_a_weight_files_name(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.safetensors").write_bytes(content)

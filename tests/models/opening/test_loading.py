@@ -79,7 +79,9 @@ def test_a_shipped_name_has_no_path(family: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_an_unknown_layout_or_a_revision_where_there_is_none(family: Path, tmp_path: Path) -> None:
     assert "did you mean mesascope?" in refusal(UsageError, family, layout="mesoscope")
-    assert "carries its own configuration" in refusal(UsageError, family, model_args={"n_layers": 2})
+    assert "holds its own configuration; leave out --model-args" in refusal(
+        UsageError, family, model_args={"n_layers": 2}
+    )
     np.savez(tmp_path / "a.npz", a=np.zeros(1))
     assert "single checkpoint" in refusal(UsageError, tmp_path / "a.npz", "seed0")
 
@@ -87,8 +89,8 @@ def test_an_unknown_layout_or_a_revision_where_there_is_none(family: Path, tmp_p
 def test_a_file_under_another_layout_is_refused(family: Path, tmp_path: Path) -> None:
     assert "not a readable .npz" in refusal(CheckpointRefused, family, layout="von-oswald-haiku")
     np.savez(tmp_path / "a.npz", a=np.zeros(1))
-    assert "truncated, or not safetensors" in refusal(CheckpointRefused, tmp_path / "a.npz", layout="mesascope")
-    assert "not understood; this is not the layout tl-legacy" in refusal(CheckpointRefused, family, layout="tl-legacy")
+    assert "a zip archive, not safetensors" in refusal(CheckpointRefused, tmp_path / "a.npz", layout="mesascope")
+    assert "is not a name of the layout tl-legacy" in refusal(CheckpointRefused, family, layout="tl-legacy")
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

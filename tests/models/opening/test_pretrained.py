@@ -110,12 +110,12 @@ def truth_values(state: State) -> None:
         (lose_the_embedding, r"missing, 'model.embed_tokens.weight'"),
         (add_one, "surplus tensor 'model.layers.1.self_attn.extra.weight'"),
         (add_a_layer, "surplus tensor 'model.layers.3"),
-        (cut_one, r"has shape \[47, 32\], expected \[48, 32\]"),
-        (turn_one, r"has shape \[32, 48\], expected \[48, 32\]"),
-        (poison, "not finite"),
-        (overflow, "not finite"),
-        (whole_numbers, "holds torch.int64"),
-        (truth_values, "holds torch.bool"),
+        (cut_one, r"has shape \[47, 32\]; expected \[48, 32\]"),
+        (turn_one, r"has shape \[32, 48\]; expected \[48, 32\]"),
+        (poison, "holds nan; expected finite weights"),
+        (overflow, "holds inf; expected finite weights"),
+        (whole_numbers, "has dtype torch.int64; expected"),
+        (truth_values, "has dtype torch.bool; expected"),
     ],
 )
 def test_tensors_that_are_not_what_they_should_be(
@@ -170,8 +170,8 @@ def test_a_head_that_is_missing_is_named_and_has_no_logits(saved: Callable[..., 
 
     folder = saved("bert", headless, architectures=["BertModel"])
     subject = open_directory(folder)
-    assert any("no head in the checkpoint (cls.predictions" in note for note in subject.source.notes)
-    with pytest.raises(UsageError, match=r"no logits, the checkpoint has no 'cls\.predictions"):
+    assert any("the checkpoint has no head (cls.predictions" in note for note in subject.source.notes)
+    with pytest.raises(UsageError, match=r"has no logits: the checkpoint has no 'cls\.predictions"):
         subject.logits(tokens())
     with torch.no_grad():
         expected = tiny("bert").bert(tokens()).last_hidden_state
@@ -308,7 +308,7 @@ def test_hub_models_open_from_the_cache_alone(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(
-        CheckpointRefused, match=r"nor in the local hub cache; fetch it with `hf download someone/tiny`"
+        CheckpointRefused, match=r"nor in the local hub cache; download it with `hf download someone/tiny`"
     ):
         open_hub("someone/tiny")
     hub_cache(saved("llama"), tmp_path / "hub", "step1000")

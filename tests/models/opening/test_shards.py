@@ -144,9 +144,9 @@ def test_links_within_a_hub_cache_are_followed(folder: Path, tmp_path: Path) -> 
     ("weight_map", "message"),
     [
         ({"a": "one.safetensors"}, None),  # a shard that the index does not name is not opened
-        ({"a": "one.safetensors", "b": "one.safetensors"}, "should lie in one.safetensors"),
-        ({"a": "one.safetensors", "b": "two.safetensors", "c": "two.safetensors"}, "'c' should lie in"),
-        ({"b": "two.safetensors", "c": "one.safetensors"}, "'c' should lie in"),
+        ({"a": "one.safetensors", "b": "one.safetensors"}, "'b' is not in one.safetensors, where the index expects it"),
+        ({"a": "one.safetensors", "b": "two.safetensors", "c": "two.safetensors"}, "'c' is not in"),
+        ({"b": "two.safetensors", "c": "one.safetensors"}, "'c' is not in"),
         ({}, "not a table"),
         ([], "not a table"),
         ({"a": 3}, "not a table"),
@@ -174,10 +174,10 @@ def test_a_tensor_in_two_shards_or_in_none_of_the_index_is_refused(folder: Path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"auto_map": {"AutoModel": "code.Model"}}, "auto_map asks for code"),
-        ({"text_config": {"auto_map": {"AutoModel": "code.Model"}}}, "auto_map asks for code"),
-        ({"nested": [{"trust_remote_code": True}]}, "trust_remote_code asks for code"),
-        ({"model_file": "model.py"}, "model_file asks for code"),
+        ({"auto_map": {"AutoModel": "code.Model"}}, "auto_map asks for the model's own code"),
+        ({"text_config": {"auto_map": {"AutoModel": "code.Model"}}}, "auto_map asks for the model's own code"),
+        ({"nested": [{"trust_remote_code": True}]}, "trust_remote_code asks for the model's own code"),
+        ({"model_file": "model.py"}, "model_file asks for the model's own code"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantised"),
         ({"model_type": None}, "model_type = None"),
         ({"num_hidden_layers": 10**9}, "weights are 2 tensors"),

@@ -139,7 +139,7 @@ def test_the_token_that_sequences_begin_with_can_be_said(make: Make, tmp_path: P
     assert (subject.bos, subject.source.options["model_args"]) == (3, {"bos": 3})
     assert opened(tmp_path / "a.safetensors", legacy(make())).bos is None
     for bos in (9, -1, True, "0", 0.0):
-        with pytest.raises(CheckpointRefused, match=r"bos = .* expected a token below 9"):
+        with pytest.raises(CheckpointRefused, match=r"bos = .* expected a token id below 9"):
             opened(tmp_path / "a.safetensors", legacy(make()), {"bos": bos})
 
 
@@ -153,7 +153,7 @@ def test_buffers_are_checked_and_dropped(make: Make, tmp_path: Path) -> None:
     path, tensors = tmp_path / "a.safetensors", legacy(make())
     plain = opened(path, tensors)
     assert opened(path, tensors | buffers()).source == plain.source
-    with pytest.raises(CheckpointRefused, match=r"attn.mask is not that of full attention"):
+    with pytest.raises(CheckpointRefused, match=r"attn.mask is not that of bidirectional attention"):
         opened(path, tensors | buffers(), {"attention_dir": "bidirectional"})
     window = torch.ones(6, 6, dtype=torch.bool).tril().triu(-2)
     with pytest.raises(CheckpointRefused, match=r"attn.mask is not that of causal attention"):
@@ -176,19 +176,19 @@ def test_rotary_angles_are_checked(make: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"n_layers": 3}, "n_layers = 3 in the configuration, 2 in the weights"),
+        ({"n_layers": 3}, "n_layers = 3 in the configuration; expected 2"),
         ({"d_vocab": 10}, "d_vocab = 10"),
-        ({"d_vocab": 9, "d_vocab_out": 4}, "'d_vocab_out' = 4, expected that of d_vocab"),
+        ({"d_vocab": 9, "d_vocab_out": 4}, "'d_vocab_out' = 4; expected 9, the value of d_vocab"),
         ({"n_key_value_heads": 1, "n_heads": 2}, "'n_key_value_heads' = 1"),
-        ({"normalization_type": "RMS"}, "'normalization_type' = 'RMS', expected one of null, LN, LNPre"),
-        ({"normalization": 3}, "expected a word or null"),
+        ({"normalization_type": "RMS"}, "'normalization_type' = 'RMS'; expected one of null, LN, LNPre"),
+        ({"normalization": 3}, "'normalization' = 3; expected a string or null"),
         ({"positional_embedding_type": "shortformer"}, "'positional_embedding_type' = 'shortformer'"),
         ({"act_fn": "solu_ln"}, "'act_fn' = 'solu_ln'"),
         ({"gated_mlp": True}, "'gated_mlp' = True is not understood"),
         ({"parallel_attn_mlp": True}, "'parallel_attn_mlp' = True is not understood"),
         ({"attn_scores_soft_cap": 50.0}, "'attn_scores_soft_cap' = 50.0 is not understood"),
         ({"window_size": 4}, "'window_size' = 4 is not understood"),
-        ({"attn_scale": "8"}, "attention_scale = '8', expected float or null"),
+        ({"attn_scale": "8"}, "attention_scale = '8'; expected float or null"),
         ({"normalization": None}, "surplus ['ln1_offset'"),
     ],
 )
@@ -202,15 +202,15 @@ def test_tensors_that_do_not_fit(make: Make, tmp_path: Path) -> None:
     good = legacy(make())
     without = {name: weight for name, weight in good.items() if name != "blocks.1.attn.b_V"}
     cases: list[tuple[str, dict[str, Tensor]]] = [
-        ("b_V of layers [0], expected all of 0 to 1", without),
-        ("'wte.weight' is not understood; this is not the layout tl-legacy", {"wte.weight": good["embed.W_E"]}),
-        ("'blocks.0.attn.W_QK' is not understood", {**good, "blocks.0.attn.W_QK": torch.ones(2)}),
-        ("expected all of 0 to 2", {**good, "blocks.7.attn.W_Q": torch.ones(2, 8, 4)}),
+        ("b_V of layers [0]; expected 0 to 1", without),
+        ("'wte.weight' is not a name of the layout tl-legacy; declare", {"wte.weight": good["embed.W_E"]}),
+        ("'blocks.0.attn.W_QK' is not a name of the layout", {**good, "blocks.0.attn.W_QK": torch.ones(2)}),
+        ("W_K of layers [0, 1]; expected 0 to 2", {**good, "blocks.7.attn.W_Q": torch.ones(2, 8, 4)}),
         ("W_K has several shapes", {**good, "blocks.1.attn.W_K": good["blocks.1.attn.W_K"].mT.contiguous()}),
         ("W_O has several dtypes", {**good, "blocks.1.attn.W_O": good["blocks.1.attn.W_O"].float()}),
-        ("'W_U' holds a number that is not finite", {**good, "unembed.W_U": good["unembed.W_U"] * torch.nan}),
+        ("'W_U' holds nan; expected finite weights", {**good, "unembed.W_U": good["unembed.W_U"] * torch.nan}),
         ("lacks W_Q", {"embed.W_E": good["embed.W_E"]}),
-        ("W_U has shape [9, 8], expected [8, 9]", {**good, "unembed.W_U": good["unembed.W_U"].mT.contiguous()}),
+        ("W_U has shape [9, 8]; expected [8, 9]", {**good, "unembed.W_U": good["unembed.W_U"].mT.contiguous()}),
         ("surplus ['W_in'", {**good, "blocks.0.mlp.W_in": torch.ones(8, 3), "blocks.1.mlp.W_in": torch.ones(8, 3)}),
     ]  # fmt: skip
     for message, tensors in cases[:-1]:

@@ -57,7 +57,7 @@ def test_the_tokenizer_is_identified(path: Path) -> None:
 
 
 def test_a_word_that_is_not_known_is_refused(path: Path) -> None:
-    with pytest.raises(TaskError, match=r"'the purple dog': the tokenizer knows no token for a part of it"):
+    with pytest.raises(TaskError, match=r"'the purple dog': the tokenizer has no token for a part of this text"):
         load(path).encode("the purple dog")  # type: ignore[attr-defined]
 
 
@@ -72,20 +72,20 @@ def test_without_words_only_ids_go_in(path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"bos": "11"}, "bos = '11', expected a token below 11"),
+        ({"bos": "11"}, "bos = '11'; expected a token id below 11"),
         ({"bos": "-1"}, "bos = '-1'"),
         ({"bos": "1e1"}, "bos = '1e1'"),
-        ({"bos": "٣"}, "expected a token below 11"),
-        ({"bos": "9" * 5000}, "expected a token below 11"),
-        ({"bos": None}, "words without a bos"),
+        ({"bos": "٣"}, "expected a token id below 11"),
+        ({"bos": "9" * 5000}, "expected a token id below 11"),
+        ({"bos": None}, "the metadata has words but no bos"),
         ({"words": "the old dog"}, "words are not readable JSON"),
         ({"words": "[" * 100_000}, "words are not readable JSON"),
-        ({"words": '{"the": 0}'}, "not a list of words"),
-        ({"words": json.dumps([*WORDS[:-1], 5])}, "not a list of words"),
+        ({"words": '{"the": 0}'}, "words are not a list of strings; expected 11"),
+        ({"words": json.dumps([*WORDS[:-1], 5])}, "words are not a list of strings; expected 11"),
         ({"words": json.dumps(WORDS[1:])}, "10 words, 10 of them different; expected 11"),
         ({"words": json.dumps([*WORDS[1:], "old"])}, "11 words, 10 of them different; expected 11"),
-        ({"words": json.dumps([*WORDS[1:], ""])}, "word '': expected 1 to 100 characters"),
-        ({"words": json.dumps([*WORDS[1:], "a b"])}, "word 'a b': expected"),
+        ({"words": json.dumps([*WORDS[1:], ""])}, "word ''; expected 1 to 100 characters"),
+        ({"words": json.dumps([*WORDS[1:], "a b"])}, "word 'a b'; expected"),
         ({"words": json.dumps([*WORDS[1:], "a" * 101])}, "expected 1 to 100 characters"),
     ],
 )

@@ -157,9 +157,9 @@ def test_half_precision_runs(make: Make) -> None:
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
-        (torch.tensor([[0, 11]]), "token 11: the vocabulary of tiny is 0 to 10"),
+        (torch.tensor([[0, 11]]), "token 11 is not in the vocabulary of tiny; expected 0 to 10"),
         (torch.tensor([[-1, 3]]), "token -1"),
-        (torch.zeros(2, 8, dtype=torch.long), "sequences of 8 tokens: tiny reads at most 7"),
+        (torch.zeros(2, 8, dtype=torch.long), "sequences of 8 tokens; tiny reads at most 7"),
         (torch.zeros(2, 0, dtype=torch.long), "at least one"),
         (torch.zeros(0, 2, dtype=torch.long), "at least one"),
     ],
@@ -331,7 +331,7 @@ def test_attention_can_be_knocked_out_edge_by_edge(make: Make) -> None:
 
 def test_what_cannot_be_watched_or_edited(make: Make) -> None:
     model, tokens = make(), some_tokens()
-    with pytest.raises(UsageError, match="'attention' can be watched only"):
+    with pytest.raises(UsageError, match="'attention' can be watched, not edited"):
         model.run(tokens, edit={"attention": keep})
-    with pytest.raises(UsageError, match=r"the edit of z gave \[3, 3, 1, 4\], expected \[3, 3, 7, 4\]"):
+    with pytest.raises(UsageError, match=r"the edit of z returned shape \[3, 3, 1, 4\]; expected \[3, 3, 7, 4\]"):
         model.run(tokens, edit={"z": lambda z, layer: z[:, :, :1]})

@@ -156,7 +156,7 @@ def test_sensitivities_are_derivatives_of_the_prediction(
 
 
 def test_inputs_of_another_width(random_model: Make, random_inputs: Inputs) -> None:
-    with pytest.raises(ValueError, match="inputs are 5 wide, the model expects 4"):
+    with pytest.raises(ValueError, match="inputs are 5 wide; expected d_in \\+ d_out = 4"):
         random_model()(random_inputs(5))
 
 
@@ -288,7 +288,7 @@ def test_ablating_a_head_of_one_layer(random_model: Make, random_inputs: Inputs,
         ({"d_in": "3"}, "d_in = '3'"),
         ({"d_in": True}, "d_in = True"),
         ({"d_in": None}, "d_in = None"),
-        ({"d_in": 0}, "d_in = 0, expected at least 1"),
+        ({"d_in": 0}, "d_in = 0; expected at least 1"),
         ({"d_in": 3, "n_layers": -1}, "n_layers = -1"),
         ({"d_in": 3, "n_layers": 10**9}, "expected at most"),
         ({"d_in": 3, "n_heads": [2]}, "n_heads"),

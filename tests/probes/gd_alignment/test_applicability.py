@@ -71,7 +71,7 @@ def test_a_predictor_has_behaviour_and_no_weights(on_tasks: Measured, all_nulls:
     assert m["learning_rate_gd_1"].estimate == pytest.approx(4.0, rel=1e-3)
     assert m["cosine_gd_1"].estimate > 1 - 1e-6
     assert {m[name].status for name in WEIGHTS} == {"not applicable"}
-    assert "shows no attention weights" in m["weight_distance_gd"].message
+    assert "cannot read attention weights" in m["weight_distance_gd"].message
     assert "no layers" in m["loss_by_layer_model"].message
     assert "no block" in m["loss_rollout_model"].message
     assert "untrained" not in m["cosine_gd"].nulls

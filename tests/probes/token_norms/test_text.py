@@ -12,8 +12,8 @@ from mesascope.data.errors import TaskError
 from mesascope.data.grammar import Grammar
 from mesascope.models import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer, Source
 from mesascope.models.opening.word_level import word_level
-from mesascope.probes.token_norms import text as norm_reading
-from mesascope.probes.token_norms.text import read, recorded_grammar, refusal
+from mesascope.probes.token_norms import text as text_module
+from mesascope.probes.token_norms.text import Text, TextSettings, read_text, recorded_grammar, unreadable
 
 
 def model(
@@ -32,6 +32,10 @@ def of_grammar() -> AttentionOnlyModel:
     return model(grammar.d_vocab, 20, bos=grammar.bos, family="grammar", length=20, seed=0, zipf=1.0, recurrence=0.7)
 
 
+def read(subject: AttentionOnlyModel, seed: int = 0, **settings: object) -> Text:
+    return read_text(subject, TextSettings(**settings), seed)
+
+
 def write_tokens(folder: Path, *documents: list[int]) -> str:
     path = folder / "tokens.jsonl"
     path.write_text("".join(json.dumps({"tokens": ids}) + "\n" for ids in documents))
@@ -40,29 +44,29 @@ def write_tokens(folder: Path, *documents: list[int]) -> str:
 
 def test_documents_are_the_pieces(tmp_path: Path) -> None:
     reading = read(model(), tokens=write_tokens(tmp_path, [1] * 20, [2, 3], [4] * 9))
-    assert (reading.replicate, reading.n_replicates, reading.n_units) == ("document", 3, 3)
-    assert reading.message == "few documents: intervals are rough"
+    assert (reading.replicate, reading.n_replicates, reading.n_pieces) == ("document", 3, 3)
+    assert reading.interval_note == "intervals are rough: they resample only 3 documents"
     for some in reading.corpus.batches(2):
-        assert (reading.units(some) == some.document).all()
+        assert (reading.pieces(some) == some.document).all()
 
 
 def test_many_documents_are_put_into_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(norm_reading, "UNITS", 4)
+    monkeypatch.setattr(text_module, "PIECES", 4)
     reading = read(model(), tokens=write_tokens(tmp_path, *([n, n, n] for n in range(10))))
-    units = np.concatenate([reading.units(some) for some in reading.corpus.batches(3)])
-    assert (reading.n_replicates, reading.n_units) == (10, 4)
+    units = np.concatenate([reading.pieces(some) for some in reading.corpus.batches(3)])
+    assert (reading.n_replicates, reading.n_pieces) == (10, 4)
     assert sorted(np.bincount(units)) == [2, 2, 3, 3]
     assert (np.diff(units) >= 0).all()
-    assert reading.message == "10 documents in 4 groups of consecutive ones"
+    assert reading.interval_note == "intervals resample 10 documents in 4 groups of consecutive ones"
 
 
 def test_a_single_document_is_cut_into_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(norm_reading, "BLOCKS", 3)
+    monkeypatch.setattr(text_module, "BLOCKS", 3)
     reading = read(model(bos=0), tokens=write_tokens(tmp_path, list(range(1, 29)) * 2))
-    units = np.concatenate([reading.units(some) for some in reading.corpus.batches(2)])
+    units = np.concatenate([reading.pieces(some) for some in reading.corpus.batches(2)])
     assert (reading.replicate, reading.n_replicates) == ("block", 3)
     assert units.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
-    assert "a single document" in reading.message
+    assert "a single document" in reading.interval_note
 
 
 def test_frequencies_are_those_of_all_the_text_given(tmp_path: Path) -> None:
@@ -121,22 +125,24 @@ def test_a_vocabulary_that_is_not_the_grammars_is_not_taken_for_it() -> None:
 
 def test_fewer_tokens_for_those_who_want_less(tmp_path: Path) -> None:
     whole = read(model(), tokens=write_tokens(tmp_path, [1] * 20, [2] * 20))
-    some = whole.first(25)
+    some = whole.shortened(25)
     assert [len(document) for document in some.corpus.documents] == [20, 5]
     assert some.corpus.recipe.sha256 != whole.corpus.recipe.sha256
     assert (some.log_frequency == whole.log_frequency).all()
 
 
 def test_without_a_tokenizer_only_tokens_go_in() -> None:
-    assert "--tokens FILE" in refusal(model(), None, None).reason
-    assert "--tokens FILE" in refusal(model(), "text.txt", None).reason
-    assert refusal(model(), None, "tokens.npy") is None
-    assert refusal(model(Grammar().d_vocab, words=True), "text.txt", None) is None
+    for settings in (TextSettings(), TextSettings(text="text.txt")):
+        reason = unreadable(model(), settings).reason
+        assert reason.startswith("tiny has no tokenizer, so mesascope cannot turn text into its tokens")
+        assert "token-norms would apply with --tokens FILE" in reason
+    assert unreadable(model(), TextSettings(tokens="tokens.npy")) is None
+    assert unreadable(model(Grammar().d_vocab, words=True), TextSettings(text="text.txt")) is None
 
 
 def test_a_model_of_the_grammar_needs_no_tokenizer(of_grammar: AttentionOnlyModel) -> None:
-    assert refusal(of_grammar, None, None) is None
-    assert refusal(of_grammar, "text.txt", None) is not None
+    assert unreadable(of_grammar, TextSettings()) is None
+    assert unreadable(of_grammar, TextSettings(text="text.txt")) is not None
 
 
 @pytest.mark.parametrize(
@@ -144,7 +150,7 @@ def test_a_model_of_the_grammar_needs_no_tokenizer(of_grammar: AttentionOnlyMode
     [
         ([[1, 2], [99, 1]], {}, "token 99 at position 0 of document 1"),
         ([[1, 2, -1]], {}, "token -1"),
-        ([[1]], {}, "nothing follows anything"),
+        ([[1]], {}, "a length of 1, BOS included; expected at least 2"),
         ([[1, 2, 3]], {"context": 9}, "reads at most 8"),
         ([[1, 2, 3]], {"context": 1}, "expected at least 2"),
     ],
@@ -157,7 +163,7 @@ def test_what_cannot_be_read(tmp_path: Path, documents: list[list[int]], setting
 def test_empty_text(tmp_path: Path) -> None:
     empty = tmp_path / "empty.txt"
     empty.write_text(" \n")
-    with pytest.raises(TaskError, match="holds no text"):
+    with pytest.raises(TaskError, match="empty or only white space; expected text"):
         read(model(Grammar().d_vocab, words=True), text=str(empty))
 
 
