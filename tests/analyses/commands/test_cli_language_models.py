@@ -96,4 +96,5 @@ def test_offline_reaches_the_libraries_before_they_are_imported(tmp_path: Path) 
     words = [sys.executable, "-c", code, "run", str(tmp_path / "absent.pt"), "--offline"]
     environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-    assert (done.returncode, done.stderr) == (0, f"mesascope: error: {tmp_path / 'absent.pt'}: no such file; check the path\n")
+    refused = f"mesascope: error: {tmp_path / 'absent.pt'}: no such file; check the path\n"
+    assert (done.returncode, done.stderr) == (0, refused)
