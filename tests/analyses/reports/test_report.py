@@ -219,7 +219,7 @@ print(json.dumps(torn))
 TOGETHER = (
     SAVE_FOR_EVER
     + """
-pids = [start(n, 20) for n in range(4)]
+pids = [start(n, 10) for n in range(4)]
 print(json.dumps([os.waitpid(pid, 0)[1] for pid in pids]))
 """
 )
