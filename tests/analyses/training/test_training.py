@@ -124,7 +124,7 @@ PROGRAM = """
     signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
 
     def progress(stage, fraction):
-        if 0.1 < fraction < 0.2:
+        if 0.1 < fraction < 0.3:
             print("under way", flush=True)
             if ignored:
                 os.kill(os.getpid(), signal.SIGINT)
