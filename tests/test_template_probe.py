@@ -6,18 +6,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from mesascope.analyses.commands import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "docs" / "template_probe"
+GUIDE = ROOT / "docs" / "write-a-probe.md"
 LAYERS = ("analyses", "data", "models", "probes")
 BYTECODE = shutil.ignore_patterns("__pycache__")
 
@@ -192,3 +198,170 @@ def test_files_are_digested_under_names_that_no_machine_changes(keys: dict[str, 
 
 def test_a_probe_that_was_typed_in_has_no_files(keys: dict[str, Any]) -> None:
     assert keys["typed in"] == []
+
+
+# -- what it gets ------------------------------------------------------------------------------------------------------
+
+SETTINGS = ("--n-sequences", "4", "--lengths", "8,12", "--first-token", "dropped")
+LAST = "induction-2layer-seed0-step4000"
+
+
+@pytest.fixture(scope="module")
+def installed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder to work in, where the template is installed."""
+    folder = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(template)
+        patch.chdir(folder)
+        yield folder
+    for name in [name for name in sys.modules if name.split(".")[0] == "head_reach"]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def reports(installed: Path) -> Path:
+    """Two training steps, measured by the command line: a report each, and one over both."""
+    words = ["run", "induction-2layer", "-p", "head-reach", "--revision", "step0,step4000", *SETTINGS, "-q"]
+    assert cli.main(words) == 0
+    return installed / "reports"
+
+
+def only_report(folder: Path) -> Path:
+    (report,) = folder.glob("head-reach/*/report.json")
+    return report.parent
+
+
+@pytest.fixture(scope="module")
+def member(reports: Path) -> Path:
+    return only_report(reports / LAST)
+
+
+@pytest.fixture(scope="module")
+def family(reports: Path) -> Path:
+    return only_report(reports / "induction-2layer")
+
+
+def test_a_process_of_its_own_lists_it(template: Path, tmp_path: Path) -> None:
+    main = "import sys; from mesascope.analyses.commands.cli import main; sys.exit(main(sys.argv[1:]))"
+    listed = python("-c", main, "list", "probes", path=[template], cwd=tmp_path)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "head-reach" in listed.stdout
+    helped = python("-c", main, "run", "-p", "head-reach", "--help", path=[template], cwd=tmp_path)
+    assert (helped.returncode, helped.stderr) == (0, "")
+    said = " ".join(helped.stdout.split())
+    for setting, meaning in {
+        "--n-sequences": "random sequences of each length",
+        "--lengths": "tokens in a sequence",
+        "--first-token": '"kept", or "dropped"',
+    }.items():
+        assert re.search(f"{setting} .*{re.escape(meaning)}", said)
+
+
+def test_every_file_of_a_report_is_there(member: Path) -> None:
+    figures = {f"figures/{name}.{kind}" for name in ("heads", "layers") for kind in ("pdf", "svg", "png", "csv")}
+    tables = {f"tables/{name}.tex" for name in ("measures", "reach_8", "reach_12")}
+    others = {"report.json", "measures.csv", "arrays.safetensors", "report.html", "timing.json"}
+    found = {path.relative_to(member).as_posix() for path in member.rglob("*") if path.is_file()}
+    assert found == figures | tables | others
+
+
+def test_the_table_has_a_row_for_each_null(member: Path) -> None:
+    table = pd.read_csv(member / "measures.csv")
+    reach = table[table.metric == "reach_12"]
+    assert sorted(set(reach.null)) == ["even attention", "shuffled keys"]
+    assert len(reach) == 2 * 8
+    assert reach.ci_low.notna().all()
+    assert (reach[reach.null == "shuffled keys"].p_adjusted <= 1).all()
+
+
+def test_the_page_has_the_claim_and_the_captions(member: Path) -> None:
+    from head_reach.figures import FIGURES
+
+    page = " ".join((member / "report.html").read_text().split())
+    assert "Attention to the first token was left out." in page
+    for name in ("heads", "layers"):
+        caption = " ".join((FIGURES[name].__doc__ or "").split()).replace("'", "&#39;")
+        assert caption in page
+    assert "Mean reach over all heads on 12 tokens" in page
+
+
+def test_latex_tables_have_a_row_a_layer(member: Path) -> None:
+    rows = [line for line in (member / "tables" / "reach_12.tex").read_text().splitlines() if line.endswith(r"\\")]
+    assert [row.count("&") for row in rows] == [4, 4, 4]
+
+
+def test_training_steps_are_an_axis_and_a_figure(family: Path) -> None:
+    record = json.loads((family / "report.json").read_text())
+    assert record["measures"]["reach"]["axes"] == ["step", "length", "layer", "head"]
+    drawn = pd.read_csv(family / "figures" / "trajectory.csv")
+    assert set(drawn[drawn.kind == "estimate"]["at"]) == {0, 4000}
+
+
+def test_the_recorded_command_makes_the_same_report(member: Path) -> None:
+    command = shlex.split(json.loads((member / "report.json").read_text())["provenance"]["command"])
+    assert cli.main([*command[1:], "-o", "again", "--figures", "none", "-q"]) == 0
+    assert only_report(Path("again") / LAST).name == member.name
+
+
+def test_show_compare_and_figures_read_it(member: Path, reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show", str(member)]) == 0
+    assert "Mean reach over all heads on 12 tokens" in " ".join(capsys.readouterr().out.split())
+    assert cli.main(["compare", str(reports / "induction-2layer-seed0-step0"), str(reports / LAST)]) == 0
+    assert "mean_reach_12" in capsys.readouterr().out
+    assert cli.main(["figures", str(member), "--style", "icml", "--formats", "pdf", "-o", "drawn"]) == 0
+    assert {path.name for path in Path("drawn").rglob("*.pdf")} == {"heads.pdf", "layers.pdf"}
+
+
+def test_it_is_made_again_to_the_byte(member: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", str(member), "-q"]) == 0
+    assert "bit-identical" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (("--n-sequences", "1"), "n_sequences = 1; expected a whole number of at least 2"),
+        (("--first-token", "drop"), "first_token = 'drop'; expected kept or dropped; did you mean dropped?"),
+        (("--lengths", "8,few"), "expected a list of whole numbers of at least 4"),
+        (("--length", "8"), "--lengths"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(
+    installed: Path, capsys: pytest.CaptureFixture[str], wrong: tuple[str, str], words: str
+) -> None:
+    assert cli.main(["run", "induction-2layer", "-p", "head-reach", *wrong]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
+# -- the guide ---------------------------------------------------------------------------------------------------------
+
+
+def fenced(language: str) -> list[tuple[str, str]]:
+    """What stands behind the language of each fenced block, and the block."""
+    found = re.findall(rf"^```{language}([^\n]*)\n(.*?)^```", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return [(rest.strip(), block) for rest, block in found]
+
+
+def test_the_guide_quotes_the_template() -> None:
+    quoted = [(rest.removeprefix("file="), block) for rest, block in fenced("python") + fenced("toml")]
+    assert len(quoted) >= 8
+    assert [path for path, block in quoted if block not in (TEMPLATE / path).read_text()] == []
+
+
+def test_the_commands_of_the_guide_run(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [shlex.split(line.removeprefix("$ ")) for _, block in fenced("shell") for line in block.splitlines()]
+    commands = [words[1:] for words in lines if words[0] == "mesascope"]
+    assert len(commands) >= 8
+    for words in commands:
+        few = ["--n-sequences", "4", "--figures", "none"] if words[0] == "run" and "--help" not in words else []
+        assert cli.main([words[0], *few, *words[1:]]) == 0, words
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "write-a-probe.md"])
+def test_the_pages_name_files_that_exist(page: str) -> None:
+    named = re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.py)?)`", (ROOT / "docs" / page).read_text())
+    assert len(named) > 3
+    folders = (ROOT, TEMPLATE, ROOT / "models", ROOT / "probes", ROOT / "probes" / "gd_alignment")
+    assert {path for path in named if not any((folder / path).exists() for folder in folders)} == set()

@@ -17,10 +17,11 @@ from mesascope.models import LanguageModel, NotApplicable, Source, Subject
 from mesascope.probes import Claim, Findings, Measure, Probe
 from mesascope.probes.measure import along
 from mesascope.probes.probe import Progress, silent
+from mesascope.probes.statistics.sample_measures import task_measures
 
 from .claim import reach_claim
-from .inputs import random_tokens
-from .reach_measures import AXES, reach_measures, verdicts
+from .inputs import random_tokens, recipe
+from .reach_measures import AXES, reach_metrics, verdicts
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,16 @@ class HeadReach(Probe):
         if not isinstance(subject, LanguageModel):
             raise UsageError("head-reach needs a language model; ask applies() first")
         first = int(self.first_token == "dropped")
-        parts, arrays, recipes = {}, {}, {}
-        for done, length in enumerate(self.lengths):
-            progress(f"{length} tokens", done / len(self.lengths))
-            batch = random_tokens(subject.shape.d_vocab, subject.bos, length, self.n_sequences, seed)
-            parts[length], arrays[f"reach_{length}"] = reach_measures(subject, batch, first, seed, batch_size)
-            recipes[f"{length} tokens"] = batch.recipe
-        measures = {name: along("length", {length: part[name] for length, part in parts.items()}) for name in AXES}
-        return Findings(measures, arrays, recipes)
+        d_vocab, bos = subject.shape.d_vocab, subject.bos
+        batches = {n: random_tokens(d_vocab, bos, n, self.n_sequences, seed) for n in self.lengths}
+        measured, arrays = {}, {}
+        for done, (n, tokens) in enumerate(batches.items()):
+            progress(f"{n} tokens", done / len(batches))
+            metrics = reach_metrics(subject, tokens, first, seed, batch_size)
+            measured[n] = task_measures(metrics, seed)
+            arrays |= {f"{name}_{n}": metric.samples for name, metric in metrics.items()}
+        measures = {name: along("length", {n: found[name] for n, found in measured.items()}) for name in AXES}
+        return Findings(measures, arrays, {"evaluation": recipe(batches, d_vocab, bos, seed)})
 
     def heads(self, measures: Mapping[str, Measure]) -> dict[str, str]:
         return verdicts(measures)

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from einops import reduce
-from jaxtyping import Float64
-from mesascope.data import TokenBatch
+from jaxtyping import Float64, Int
 from mesascope.data.batch import generator
 from mesascope.models import LanguageModel
 from mesascope.probes import Measure
-from mesascope.probes.statistics.sample_measures import PerTask, task_measures
+from mesascope.probes.findings import head_name
+from mesascope.probes.statistics.sample_measures import PerTask
+from torch import Tensor
 
 from .reach import distances, even_pattern, reach, reach_at, shuffled_distances
 
@@ -25,15 +26,15 @@ AXES = {"reach": ("layer", "head"), "layer_reach": ("layer",), "mean_reach": ()}
 Reach = Float64[np.ndarray, "draw sequence layer head"]
 
 
-def reach_measures(
-    subject: LanguageModel, batch: TokenBatch, first: int, seed: int, batch_size: int
-) -> tuple[dict[str, Measure], Float64[np.ndarray, "sequence layer head"]]:
-    """The measures of one batch, and reach for each sequence. The bootstrap resamples sequences."""
-    n = batch.tokens.shape[1]
+def reach_metrics(
+    subject: LanguageModel, tokens: Int[Tensor, "sequence pos"], first: int, seed: int, batch_size: int
+) -> dict[str, PerTask]:
+    """Reach for each sequence, and what the nulls make of it: `task_measures` makes measures of these."""
+    n = tokens.shape[1]
     shuffled = shuffled_distances(n, DRAWS, generator(seed, "shuffled keys", n), first)
-    found = _watched(subject, batch, torch.cat([distances(n)[None], shuffled]), first, batch_size)
+    found = _watched(subject, tokens, torch.cat([distances(n)[None], shuffled]), first, batch_size)
     even = np.full_like(found[:1], reach(even_pattern(n), first).item())
-    metrics = {
+    return {
         name: PerTask(
             _averaged(found[:1], "draw sequence", axes)[0],
             "token",
@@ -46,18 +47,21 @@ def reach_measures(
         )
         for name, axes in AXES.items()
     }
-    return task_measures(metrics, seed), found[0]
 
 
 def _watched(
-    subject: LanguageModel, batch: TokenBatch, distance: Float64[torch.Tensor, "draw pos pos"], first: int, size: int
+    subject: LanguageModel,
+    tokens: Int[Tensor, "sequence pos"],
+    distance: Float64[Tensor, "draw pos pos"],
+    first: int,
+    batch_size: int,
 ) -> Reach:
     """Reach with each table of distances. A layer's pattern is reduced as the layer runs, then dropped."""
 
-    def kept(pattern: torch.Tensor, layer: int) -> torch.Tensor:
+    def kept(pattern: Tensor, layer: int) -> Tensor:
         return reach_at(pattern.cpu(), distance, first)
 
-    passes = [subject.observe(tokens, {"pattern": kept})["pattern"] for tokens in batch.tokens.split(size)]
+    passes = [subject.observe(batch, {"pattern": kept})["pattern"] for batch in tokens.split(batch_size)]
     return torch.cat([torch.stack(layers, dim=2) for layers in passes], dim=1).numpy()
 
 
@@ -77,4 +81,4 @@ def verdicts(measures: Mapping[str, Measure]) -> dict[str, str]:
     near = np.all([part.interval[1] < part.nulls[EVEN][0] for part in lengths], axis=0)
     far = np.all([part.interval[0] > part.nulls[EVEN][0] for part in lengths], axis=0)
     words = np.select([near, far], ["near", "far"], "none")
-    return {f"L{layer}H{head}": str(word) for (layer, head), word in np.ndenumerate(words)}
+    return {head_name(head): str(words[head]) for head in np.ndindex(words.shape)}

@@ -83,12 +83,10 @@ def test_the_batch_size_does_not_matter(report: Report) -> None:
         np.testing.assert_allclose(other.measures[name].values, report.measures[name].values, rtol=1e-12)
 
 
-def test_more_sequences_and_another_seed_draw_other_tokens(report: Report) -> None:
+def test_another_seed_draws_other_tokens(report: Report) -> None:
     other = analyses.run(planted(), SMALL, seed=1)
     assert isinstance(other, Report)
-    assert {split: recipe["sha256"] for split, recipe in other.recipes.items()} != {
-        split: recipe["sha256"] for split, recipe in report.recipes.items()
-    }
+    assert other.recipes["evaluation"]["sha256"] != report.recipes["evaluation"]["sha256"]
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
@@ -112,6 +110,13 @@ def test_models_without_tokens_are_not_measured() -> None:
     refusal = HeadReach().applies(models.from_transformer(models.gd_transformer(4, 1.0, 3)))
     assert isinstance(refusal, NotApplicable)
     assert refusal.reason == "this model reads no tokens. head-reach measures language models."
+
+
+def test_two_models_are_compared_sequence_by_sequence(report: Report) -> None:
+    other = analyses.run(planted(3), SMALL)
+    assert isinstance(other, Report)
+    table = analyses.compare([report, other])
+    assert set(table[table.metric.str.startswith("reach")].method) == {"paired bootstrap over 4 sequences"}
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
@@ -149,5 +154,6 @@ def test_every_figure_that_has_something_to_draw_is_drawn(report: Report, over_s
 def test_the_headline_goes_on_anybodys_axes(report: Report, over_seeds: Report) -> None:
     from matplotlib.figure import Figure
 
-    assert (headline(report.findings, Figure().subplots()).kind == "estimate").all()
-    assert (headline(over_seeds.findings, Figure().subplots()).kind == "words").all()
+    drawn = headline(report.findings, Figure().subplots())
+    assert drawn.kind.value_counts().to_dict() == {"estimate": 4, "mark": 3}
+    assert list(headline(over_seeds.findings, Figure().subplots()).kind) == ["words"]

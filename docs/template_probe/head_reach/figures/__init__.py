@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mesascope.probes.drawing import head_marks, marks, panels
-from mesascope.probes.drawing.marks import BLUE, GREEN, ORANGE, PURPLE, VERMILION, Look
+from mesascope.probes.drawing.marks import BLUE, ORANGE, VERMILION, Look
+from mesascope.probes.findings import head_from
 
 from ..reach_measures import EVEN
 
@@ -17,24 +17,23 @@ if TYPE_CHECKING:
     from mesascope.probes import Findings, Measure
     from mesascope.probes.drawing.page import Page
 
-LOOKS = (
-    Look("", VERMILION, "o", "-"),
-    Look("", BLUE, "s", "--"),
-    Look("", GREEN, "^", "-."),
-    Look("", ORANGE, "D", ":"),
-    Look("", PURPLE, "v", "-"),
-)
-"""Of one series after the other; no more heads than these have a curve of their own."""
+VERDICTS = {"near": Look("looks near", BLUE, "v", "--"), "far": Look("looks far", VERMILION, "^", "-")}
+LAYER = Look("mean over the layer's heads", ORANGE, "o", "-")
 
 
 def heads_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
-    """How far back each head attends on random tokens. White: as far as even attention; blue: nearer; red: farther."""
+    """How far back each head attends on random tokens. White: as far as even attention. Symbols: verdicts, which hold
+    at every length.
+    """
     lengths = _by_length(findings, "reach")
     if not lengths:
         return None
+    marked = _marked(findings)
     n_layers = max(len(measure.values) for measure in lengths.values())
-    axes = page.grid(1, len(lengths), 0.9 + head_marks.map_height(n_layers))
-    tables = [_map(measure, ax, f"{n} tokens") for (n, measure), ax in zip(lengths.items(), axes, strict=True)]
+    axes = page.grid(1, len(lengths), 1.2 + head_marks.map_height(n_layers))
+    tables = [_map(measure, ax, f"{n} tokens", marked) for (n, measure), ax in zip(lengths.items(), axes, strict=True)]
+    if marked:
+        page.legend(head_marks.mark_keys(marked))
     return marks.together(tables)
 
 
@@ -42,20 +41,17 @@ def layers_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """How far back the heads of each layer attend, on average. Grey: even attention, and the heads' own attention dealt
     out to the same keys at random.
     """
-    look = replace(LOOKS[0], label="mean over the layer's heads")
     lengths = _by_length(findings, "layer_reach")
-    return panels.curves_figure({f"{n} tokens": {look: measure} for n, measure in lengths.items()}, page)
+    return panels.curves_figure({f"{n} tokens": {LAYER: measure} for n, measure in lengths.items()}, page)
 
 
 def trajectory_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
-    """How far back heads attend along training: the first heads that look near or far in the end, and all others."""
-    drawn, chosen = {}, _chosen(findings)
+    """How far back heads attend along training: those that look near or far in the end, and all others."""
+    drawn, marked = {}, _marked(findings)
     for n, measure in findings.measures["reach"].apart().items():
         if measure.axes == ("step", "layer", "head"):
-            curves = partial(head_marks.called_curves, measure, chosen=chosen, others="other heads")
-            drawn[f"{n} tokens"] = (curves, "reach (tokens)")
-    keys = [*(marks.line_key(look) for look in chosen), head_marks.others_key("other heads")]
-    return panels.panels_figure(drawn, page, keys)
+            drawn[f"{n} tokens"] = (partial(head_marks.head_curves, measure, marked=marked), "reach (tokens)")
+    return panels.panels_figure(drawn, page, [*head_marks.mark_keys(marked, lines=True), head_marks.others_key()])
 
 
 def headline(findings: Findings, ax: Axes) -> pd.DataFrame:
@@ -64,7 +60,7 @@ def headline(findings: Findings, ax: Axes) -> pd.DataFrame:
     if not lengths:
         return marks.write_words(ax, findings.measures["reach"].message)
     longest = max(lengths)
-    return _map(lengths[longest], ax, f"{longest} tokens")
+    return _map(lengths[longest], ax, f"{longest} tokens", _marked(findings))
 
 
 def _by_length(findings: Findings, name: str) -> dict[int, Measure]:
@@ -73,23 +69,16 @@ def _by_length(findings: Findings, name: str) -> dict[int, Measure]:
     return {n: measure for n, measure in lengths.items() if measure.has_number}
 
 
-def _map(measure: Measure, ax: Axes, title: str) -> pd.DataFrame:
-    table = head_marks.head_map(measure, ax, title, {}, middle=float(measure.nulls[EVEN].mean()))
+def _marked(findings: Findings) -> head_marks.Marked:
+    """The heads with a verdict, and what they look like."""
+    return {head_from(name): VERDICTS[word] for name, word in findings.heads.items() if word in VERDICTS}
+
+
+def _map(measure: Measure, ax: Axes, title: str, marked: head_marks.Marked) -> pd.DataFrame:
+    table = head_marks.head_map(measure, ax, title, marked, middle=float(measure.nulls[EVEN].mean()))
     ax.set_title(title)
     head_marks.color_bar([ax], "reach (tokens)")
     return table
-
-
-def _chosen(findings: Findings) -> dict[Look, dict[str, int]]:
-    """The first heads with a verdict, where they lie along the axes, and what they look like."""
-    measure = findings.measures["reach"]
-    layers, heads = ((len(measure.labels(axis)) if axis in measure.axes else 0) for axis in ("layer", "head"))
-    places = [(layer, head) for layer in range(layers) for head in range(heads)]
-    called = [place for place in places if findings.heads.get(head_marks.name(place), "none") != "none"]
-    return {
-        replace(look, label=head_marks.name((layer, head))): {"layer": layer, "head": head}
-        for look, (layer, head) in zip(LOOKS, called, strict=False)
-    }
 
 
 FIGURES = {"heads": heads_figure, "layers": layers_figure, "trajectory": trajectory_figure}
