@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,29 @@ def by_loops(reference_transformer: Callable[..., np.ndarray]) -> Callable[..., 
 def tiny() -> Callable[..., Any]:
     """Random models of the families of Hugging Face that are promised, small and in eager attention, by name."""
     return tiny_model
+
+
+@pytest.fixture(scope="session")
+def subject_of() -> Iterator[Callable[[str], Any]]:
+    """One subject of each family, by name, shared by the tests that do not change it; checked at the end."""
+    from mesascope.models.hugging_face.subject import identifying
+    from mesascope.models.opening.in_memory import from_module
+    from mesascope.models.weights import weights_sha256
+
+    made: dict[str, Any] = {}
+
+    def make(family: str) -> Any:
+        if family not in made:
+            made[family] = from_module(tiny_model(family))
+        return made[family]
+
+    yield make
+    for family, subject in made.items():
+        state = identifying(subject.module, subject.module.state_dict())
+        assert weights_sha256(state) == subject.source.weights_sha256, family
+        for module in subject.module.modules():
+            assert not module._forward_hooks, family
+            assert not module._forward_pre_hooks, family
 
 
 def tiny_model(family: str, **changed: Any) -> Any:

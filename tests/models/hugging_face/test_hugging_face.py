@@ -17,6 +17,7 @@ from torch import Tensor
 
 FAMILIES = ("gpt2", "gpt_neox", "gpt_neox serial", "llama", "qwen3", "gemma2", "bert")
 Tiny = Callable[..., Any]
+SubjectOf = Callable[[str], Any]
 
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -53,8 +54,8 @@ def test_saved_and_opened_again(family: str, tiny: Tiny, tmp_path: Path) -> None
 
 @each_family
 @pytest.mark.parametrize("folded", [False, True])
-def test_projections_are_rebuilt_from_weights(family: str, folded: bool, tiny: Tiny) -> None:
-    subject = from_module(tiny(family))
+def test_projections_are_rebuilt_from_weights(family: str, folded: bool, subject_of: SubjectOf) -> None:
+    subject = subject_of(family)
     weights = subject.weights(folded)
     if isinstance(weights, NotApplicable):
         assert (family, folded) == ("bert", True)
@@ -73,8 +74,8 @@ def test_projections_are_rebuilt_from_weights(family: str, folded: bool, tiny: T
 
 
 @each_family
-def test_what_heads_write_is_rebuilt_from_weights(family: str, tiny: Tiny) -> None:
-    subject = from_module(tiny(family))
+def test_what_heads_write_is_rebuilt_from_weights(family: str, subject_of: SubjectOf) -> None:
+    subject = subject_of(family)
     weights = subject.weights()
     assert not isinstance(weights, NotApplicable)
     values = subject.run(tokens(), watch=dict.fromkeys(("z", "attn_out"), keep)).values
@@ -88,8 +89,8 @@ def test_what_heads_write_is_rebuilt_from_weights(family: str, tiny: Tiny) -> No
 
 
 @pytest.mark.parametrize("family", ["gpt_neox", "llama", "qwen3", "gemma2"])
-def test_rotary_positions_lead_from_the_projections_to_what_is_scored(family: str, tiny: Tiny) -> None:
-    subject = from_module(tiny(family))
+def test_rotary_positions_lead_from_the_projections_to_what_is_scored(family: str, subject_of: SubjectOf) -> None:
+    subject = subject_of(family)
     weights = subject.weights()
     assert not isinstance(weights, NotApplicable)
     assert weights.rotary is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,13 +14,16 @@ from mesascope.data.errors import UsageError
 from mesascope.models import taps
 from mesascope.models.attention import flash_attention
 from mesascope.models.opening.in_memory import from_module
-from mesascope.models.subject import NotApplicable, Site
+from mesascope.models.subject import NotApplicable, Site, Trace
 from torch import Tensor
 
 FAMILIES = ("gpt2", "gpt_neox", "gpt_neox serial", "llama", "qwen3", "gemma2", "bert")
 STREAM: tuple[Site, ...] = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "final", "final_norm")
 EDITED: tuple[Site, ...] = ("embed", "q", "k", "v", "pattern", "z", *STREAM)
+WATCHED: tuple[Site, ...] = (*EDITED, "attention")
+SCALED = {"resid_pre": lambda x, layer: x * 1.1}
 Tiny = Callable[[str], Any]
+SubjectOf = Callable[[str], Any]
 
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -43,11 +47,12 @@ def reference(module: Any, ids: Tensor) -> Any:
 
 @each_family
 @pytest.mark.parametrize("length", [1, 4, 17, 60])
-def test_patterns_and_states_are_those_of_eager_attention(family: str, length: int, tiny: Tiny) -> None:
-    module = tiny(family)
-    expected = reference(module, tokens(length))
+def test_patterns_and_states_are_those_of_eager_attention(
+    family: str, length: int, tiny: Tiny, subject_of: SubjectOf
+) -> None:
+    expected = reference(tiny(family), tokens(length))
     sites: tuple[Site, ...] = ("pattern", "attention", "resid_pre", "final_norm")
-    values = from_module(module).run(tokens(length), watch=dict.fromkeys(sites, keep)).values
+    values = subject_of(family).run(tokens(length), watch=dict.fromkeys(sites, keep)).values
     for layer, pattern in enumerate(expected.attentions):
         assert difference(values["pattern"][layer], pattern) < 1e-5
         assert difference(values["attention"][layer].pattern(), pattern) < 1e-5
@@ -56,8 +61,8 @@ def test_patterns_and_states_are_those_of_eager_attention(family: str, length: i
 
 
 @each_family
-def test_watching_patterns_changes_nothing(family: str, tiny: Tiny) -> None:
-    subject = from_module(tiny(family))
+def test_watching_patterns_changes_nothing(family: str, tiny: Tiny, subject_of: SubjectOf) -> None:
+    subject = subject_of(family)
     plain = subject.run(tokens(), logits=True).output
     watched = subject.run(tokens(), watch=dict.fromkeys(("pattern", "attention", "q"), keep), logits=True).output
     assert difference(plain, watched) < 1e-4
@@ -65,8 +70,8 @@ def test_watching_patterns_changes_nothing(family: str, tiny: Tiny) -> None:
 
 
 @each_family
-def test_the_stream_is_the_sum_of_what_is_added(family: str, tiny: Tiny) -> None:
-    values = from_module(tiny(family)).run(tokens(), watch=dict.fromkeys(STREAM, keep)).values
+def test_the_stream_is_the_sum_of_what_is_added(family: str, subject_of: SubjectOf) -> None:
+    values = subject_of(family).run(tokens(), watch=dict.fromkeys(STREAM, keep)).values
     for layer in range(3):
         if family != "bert":  # a norm follows each sum
             total = values["resid_pre"][layer] + values["attn_out"][layer] + values["mlp_out"][layer]
@@ -80,20 +85,34 @@ def test_the_stream_is_the_sum_of_what_is_added(family: str, tiny: Tiny) -> None
     assert difference(values["resid_post"][2], values["final"][0]) == 0
 
 
+@pytest.fixture(scope="module")
+def whole_pass(subject_of: SubjectOf) -> Callable[[str, Site], Trace]:
+    """A pass of a family that watches everything, or pattern and q, which a pattern is formed for."""
+
+    @cache
+    def run(family: str, with_pattern: bool) -> Trace:
+        sites = ("pattern", "q") if with_pattern else tuple(site for site in WATCHED if site != "pattern")
+        return subject_of(family).run(tokens(), {site: shown(site) for site in sites}, SCALED)
+
+    return lambda family, site: run(family, site == "pattern")
+
+
+def shown(site: Site) -> Callable[[Any, int], Any]:
+    return lambda x, layer: x.log_normaliser if site == "attention" else x
+
+
 @each_family
-@pytest.mark.parametrize("site", [*EDITED, "attention"])
-def test_what_is_watched_alone_is_what_a_whole_pass_shows(family: str, site: Site, tiny: Tiny) -> None:
-    subject = from_module(tiny(family))
-    edit = {"resid_pre": lambda x, layer: x * 1.1}
-    watch = {site: lambda x, layer: x.log_normaliser if site == "attention" else x, "q": keep}
-    whole = subject.run(tokens(), watch, edit)
-    alone = subject.observe(tokens(), watch, edit)
-    assert {name: len(values) for name, values in alone.items()} == {
-        name: len(values) for name, values in whole.values.items()
-    }
+@pytest.mark.parametrize("site", WATCHED)
+def test_what_is_watched_alone_is_what_a_whole_pass_shows(
+    family: str, site: Site, subject_of: SubjectOf, whole_pass: Callable[[str, Site], Trace]
+) -> None:
+    subject, whole, watch = subject_of(family), whole_pass(family, site), {site: shown(site), "q": keep}
+    alone = subject.observe(tokens(), watch, SCALED)
+    assert set(alone) == set(watch)
     for name, values in alone.items():
+        assert len(values) == len(whole.values[name])
         assert all(torch.equal(one, other) for one, other in zip(values, whole.values[name], strict=True))
-    assert torch.equal(subject.run(tokens(), watch, edit).output, whole.output), "it leaves nothing behind"
+    assert torch.equal(subject.run(tokens(), watch, SCALED).output, whole.output), "it leaves nothing behind"
 
 
 def test_a_pass_ends_when_all_was_seen(tiny: Tiny) -> None:
@@ -106,27 +125,36 @@ def test_a_pass_ends_when_all_was_seen(tiny: Tiny) -> None:
     assert len(run) == 5
 
 
+@pytest.fixture(scope="module")
+def plain_logits(subject_of: SubjectOf) -> Callable[[str], Tensor]:
+    """The logits of a family without any edit."""
+    return cache(lambda family: subject_of(family).logits(tokens()))
+
+
 @each_family
 @pytest.mark.parametrize("site", EDITED)
-def test_an_edit_that_gives_back_what_it_got_changes_nothing(family: str, site: Site, tiny: Tiny) -> None:
-    subject = from_module(tiny(family))
-    plain = subject.logits(tokens())
+def test_an_edit_that_gives_back_what_it_got_changes_nothing(
+    family: str, site: Site, subject_of: SubjectOf, plain_logits: Callable[[str], Tensor]
+) -> None:
+    subject, plain = subject_of(family), plain_logits(family)
     same = subject.run(tokens(), edit={site: lambda x, layer: x.clone()}, logits=True).output
     assert difference(plain, same) < 1e-4
 
 
 @each_family
 @pytest.mark.parametrize("site", EDITED)
-def test_an_edit_reaches_the_output(family: str, site: Site, tiny: Tiny) -> None:
+def test_an_edit_reaches_the_output(
+    family: str, site: Site, subject_of: SubjectOf, plain_logits: Callable[[str], Tensor]
+) -> None:
     if (family, site) == ("gpt_neox", "resid_mid"):
         return
-    subject = from_module(tiny(family))
+    subject = subject_of(family)
     noise = torch.Generator().manual_seed(3)
     # not a constant: what is the same everywhere is what layer norms take out
     edited = subject.run(
         tokens(), edit={site: lambda x, layer: x * torch.rand(x.shape, generator=noise)}, logits=True
     ).output
-    assert difference(subject.logits(tokens()), edited) > 1e-2
+    assert difference(plain_logits(family), edited) > 1e-2
 
 
 @each_family
@@ -146,8 +174,8 @@ def test_an_edited_head_is_one_without_output_weights(family: str, tiny: Tiny) -
 
 
 @each_family
-def test_an_edited_value_is_seen_by_who_watches_later(family: str, tiny: Tiny) -> None:
-    subject = from_module(tiny(family))
+def test_an_edited_value_is_seen_by_who_watches_later(family: str, subject_of: SubjectOf) -> None:
+    subject = subject_of(family)
     trace = subject.run(tokens(), watch={"v": keep, "z": keep}, edit={"v": lambda v, layer: torch.ones_like(v)})
     for layer in range(3):
         assert difference(trace.values["v"][layer], torch.ones(1)) == 0
@@ -155,8 +183,8 @@ def test_an_edited_value_is_seen_by_who_watches_later(family: str, tiny: Tiny) -
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
-def test_activations_are_dropped_as_the_pass_goes_on(family: str, tiny: Tiny) -> None:
-    subject = from_module(tiny(family))
+def test_activations_are_dropped_as_the_pass_goes_on(family: str, subject_of: SubjectOf) -> None:
+    subject = subject_of(family)
     alive: list[weakref.ref[Tensor]] = []
     most = [0]
 
@@ -188,7 +216,7 @@ def test_no_pattern_is_formed_unless_it_is_watched(tiny: Tiny, monkeypatch: pyte
 
 @each_family
 def test_the_normaliser_comes_from_one_call_of_the_kernel_or_from_blocks(
-    family: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+    family: str, subject_of: SubjectOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[bool] = []
 
@@ -197,7 +225,7 @@ def test_the_normaliser_comes_from_one_call_of_the_kernel_or_from_blocks(
         calls.append(found is not None)
         return found
 
-    subject = from_module(tiny(family))
+    subject = subject_of(family)
     plain = subject.run(tokens()).output
     monkeypatch.setattr(taps, "flash_attention", count)
     by_kernel = subject.run(tokens(), watch={"attention": keep})
@@ -238,8 +266,8 @@ def test_a_mask_that_hides_other_keys_is_refused(dtype: torch.dtype, tiny: Tiny)
         subject.run(tokens(), watch={"attention": keep})
 
 
-def test_windows_and_caps_are_handed_on(tiny: Tiny) -> None:
-    scored = from_module(tiny("gemma2")).run(tokens(), watch={"attention": keep}).values["attention"]
+def test_windows_and_caps_are_handed_on(subject_of: SubjectOf) -> None:
+    scored = subject_of("gemma2").run(tokens(), watch={"attention": keep}).values["attention"]
     assert [one.window for one in scored] == [5, None, 5]
     assert {one.soft_cap for one in scored} == {5.0}
     assert scored[0].q.shape == (2, 4, 17, 16)

@@ -1,4 +1,4 @@
-"""Some three hundred damaged and hostile checkpoints through the one entry, in a process that hears all that happens.
+"""A good and some three hundred damaged and hostile checkpoints, in one process that hears all that happens.
 
 Each is refused in one line that names it, or opened where the damage is in what means nothing; nothing runs, nothing is
 written, nothing takes long.
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,15 @@ def attempt(path):
     except MesascopeError as error:
         said = str(error)
     return said, time.perf_counter() - began
-attempt(folder / "whole")  # what the first opening imports is no part of the test
+listening = True
+first = attempt(folder / "own")  # with all that the first opening imports
+listening = False
 found = {}
 for path in sorted((folder / "bad").iterdir()):
     listening = True
     found[path.name] = attempt(path)
     listening = False
-print(json.dumps([found, events]))
+print(json.dumps([first, found, events]))
 """
 
 
@@ -70,12 +73,47 @@ class Touches:
         return os.system, (f"touch {self.canary}",)
 
 
-@pytest.fixture
-def places(tmp_path: Path, tiny: Callable[..., Any]) -> Path:
-    """`whole`, a directory as it should be, and `bad`, an empty folder."""
-    tiny("llama", num_hidden_layers=1).save_pretrained(tmp_path / "whole")
-    (tmp_path / "bad").mkdir()
-    return tmp_path
+@dataclass(frozen=True)
+class Heard:
+    """What happened in the process, and in the folder before and after it.
+
+    first:   (refusal or None, seconds) of a good directory with code of its own
+    found:   the same by name for every bad file and directory
+    events:  executions, connections and writes
+    """
+
+    folder: Path
+    first: tuple[str | None, float]
+    found: dict[str, tuple[str | None, float]]
+    events: list[Any]
+    changed: bool
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[..., Any]) -> Heard:
+    folder, rng = tmp_path_factory.mktemp("malformed"), np.random.default_rng(20230531)
+    whole, bad = folder / "whole", folder / "bad"
+    tiny("llama", num_hidden_layers=1).save_pretrained(whole)
+    with_own_code(Path(shutil.copytree(whole, folder / "own")), folder / "canary")
+    bad.mkdir()
+    of_ours(bad, rng)
+    of_torch(bad, rng)
+    of_headers(bad, whole)
+    of_directories(bad, whole)
+    before = {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
+    words = [sys.executable, "-B", "-c", LISTEN, str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr == ""
+    changed = {path: path.lstat().st_mtime_ns for path in folder.rglob("*")} != before
+    return Heard(folder, *json.loads(done.stdout.splitlines()[-1]), changed)
+
+
+def with_own_code(folder: Path, canary: Path) -> None:
+    """Put code into a directory, and ask for it in its configuration."""
+    (folder / "modeling_own.py").write_text(f"open({str(canary)!r}, 'w').close()")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "_attn_implementation_internal": "own/kernel"}))
 
 
 def of_ours(bad: Path, rng: np.random.Generator) -> None:
@@ -226,26 +264,21 @@ def altered(state: dict[str, torch.Tensor]) -> Iterator[tuple[str, dict[str, tor
     yield "surplus", {**state, "model.extra.weight": torch.ones(2)}
 
 
-def test_every_malformed_file_is_refused_in_one_line(places: Path, rng: np.random.Generator) -> None:
-    bad, whole = places / "bad", places / "whole"
-    of_ours(bad, rng)
-    of_torch(bad, rng)
-    of_headers(bad, whole)
-    of_directories(bad, whole)
-    before = {path: path.lstat().st_mtime_ns for path in places.rglob("*")}
-    words = [sys.executable, "-B", "-c", LISTEN, str(places)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=500)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stderr == ""
-    found, events = json.loads(done.stdout.splitlines()[-1])
-    assert events == []
-    assert {path: path.lstat().st_mtime_ns for path in places.rglob("*")} == before
-    assert not (places / "canary").exists()
-    assert len(found) >= 300
-    opened = {name for name, (said, _) in found.items() if said is None}
-    assert {name for name in opened if not name.startswith("flip-")} == {name for name in found if "control" in name}
+def test_nothing_is_executed_and_nothing_is_written(heard: Heard) -> None:
+    assert heard.first[0] is None
+    assert heard.events == []
+    assert not heard.changed
+    assert not (heard.folder / "canary").exists()
+
+
+def test_every_malformed_file_is_refused_in_one_line(heard: Heard) -> None:
+    assert len(heard.found) >= 300
+    opened = {name for name, (said, _) in heard.found.items() if said is None}
+    assert {name for name in opened if not name.startswith("flip-")} == {
+        name for name in heard.found if "control" in name
+    }
     assert len(opened) < 50
-    for name, (said, seconds) in found.items():
+    for name, (said, seconds) in heard.found.items():
         assert seconds < 10, name
         if said is not None:
             assert name in said, (name, said)

@@ -23,9 +23,7 @@ def test_a_family_that_fits_opens_with_a_word(tiny: Tiny) -> None:
 
 
 def test_a_family_with_the_same_names_for_other_parts_is_refused(tiny: Tiny) -> None:
-    with pytest.raises(
-        CheckpointRefused, match="'cohere' is not supported: its logits are not the unembedding"
-    ):
+    with pytest.raises(CheckpointRefused, match="'cohere' is not supported: its logits are not the unembedding"):
         from_module(tiny("cohere"))
 
 
@@ -34,7 +32,5 @@ def test_a_family_with_other_names_is_refused() -> None:
 
     sizes = {"hidden_size": 16, "ffn_dim": 8, "num_attention_heads": 2, "word_embed_proj_dim": 16}
     module = OPTForCausalLM(OPTConfig(vocab_size=9, num_hidden_layers=1, max_position_embeddings=8, **sizes))
-    with pytest.raises(
-        CheckpointRefused, match="'opt' is not supported: mesascope does not find its attention"
-    ):
+    with pytest.raises(CheckpointRefused, match="'opt' is not supported: mesascope does not find its attention"):
         from_module(module)
