@@ -13,15 +13,41 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
+
+from annotated_types import Ge
 
 from ...data.errors import MesascopeError, UsageError, nearest
-from .arguments import FORMATS, LISTS, parse, run_options
+from ...data.settings import read_settings
+from .arguments import FORMATS, LISTS, parse
+from .run_options import run_options
 from .terminal import complain, print_json, print_table, printable
 
 Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FiguresOptions:
+    """Options of `mesascope figures`."""
+
+    report: str
+    style: str = "neurips"
+    formats: tuple[Literal["pdf", "svg", "png"], ...] = FORMATS
+    output_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of `mesascope train`."""
+
+    recipe: str
+    output: str | None = None
+    seeds: tuple[Annotated[int, Ge(0)], ...] | None = None
+    device: str = "cpu"
+    force: bool = False
+    quiet: bool = False
 
 
 class Terminated(BaseException):
@@ -51,13 +77,13 @@ def _command(argv: Sequence[str]) -> int:
     except MesascopeError as error:
         complain(error)
         return error.exit_code
-    except SystemExit as stop:  # argparse, after --help and --version
+    except SystemExit as stop:  # after --help and --version
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        print("mesascope: interrupted; nothing half-written is left", file=sys.stderr)
+        print("mesascope: interrupted (Ctrl-C); no half-written report is left", file=sys.stderr)
         return 128 + signal.SIGINT
     except Terminated:
-        print("mesascope: terminated; nothing half-written is left", file=sys.stderr)
+        print("mesascope: terminated (SIGTERM); no half-written report is left", file=sys.stderr)
         return 128 + signal.SIGTERM
 
 
@@ -89,9 +115,9 @@ def _run(values: Values) -> int:
 def _list(values: Values) -> int:
     from .listing import rows
 
-    what = values["what"]
+    what = values.get("what")
     asked = [what] if what else [name for name in LISTS if name != "revisions"]
-    found = {name: rows(name, values["model"]) for name in asked}
+    found = {name: rows(name, values.get("model")) for name in asked}
     if values.get("json"):
         print_json(found[what] if what else found)
         return 0
@@ -153,11 +179,11 @@ def _figures(values: Values) -> int:
     from ..reports.report import Report
     from .showing import find_report
 
-    report = Report.load(find_report(values["report"]))
-    style = values.get("style", "neurips")
-    folder = Path(values.get("output_dir", f"{slug(report.label)}-{slug(style)}"))
+    options = read_settings(FiguresOptions, values, "figures: ", text=True)
+    report = Report.load(find_report(options.report))
+    folder = Path(options.output_dir or f"{slug(report.label)}-{slug(options.style)}")
     try:
-        paths = draw(report, folder, values.get("formats", FORMATS), style)
+        paths = draw(report, folder, options.formats, options.style)
     except OSError as error:
         raise UsageError(f"{folder}: the figures cannot be written ({error.strerror or error})") from error
     for path in paths:
@@ -169,18 +195,19 @@ def _train(values: Values) -> int:
     from ..training.recipes import RECIPES
     from .progress import progress_bar
 
-    name = values["recipe"]
-    if name not in RECIPES:
-        raise UsageError(f"recipe {name!r} is not known; {nearest(name, RECIPES)}")
+    options = read_settings(TrainOptions, values, "train: ", text=True)
+    if options.recipe not in RECIPES:
+        raise UsageError(f"recipe {options.recipe!r} is not known; {nearest(options.recipe, RECIPES)}")
     from ..training.training import train
 
-    path = Path(values.get("output", f"{name}.safetensors"))
+    path = Path(options.output or f"{options.recipe}.safetensors")
+    seeds = None if options.seeds is None else list(options.seeds)
     try:
-        with progress_bar(values.get("quiet", False)) as progress:
-            device, force = values.get("device", "cpu"), values.get("force", False)
-            train(RECIPES[name], path, values.get("seeds"), device, progress, force)
+        with progress_bar(options.quiet) as progress:
+            train(RECIPES[options.recipe], path, seeds, options.device, progress, options.force)
     except (KeyboardInterrupt, Terminated):
-        print(printable(f"{path}.partial holds what was reached: the same command goes on from there"), file=sys.stderr)
+        kept = f"{path}.partial holds the training so far; the same command goes on from there"
+        print(printable(kept), file=sys.stderr)
         raise
     print(printable(str(path)))
     return 0

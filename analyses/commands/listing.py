@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Mapping
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...data.errors import UsageError
+from ...data.errors import UsageError, nearest
 from ...models.opening.catalogue import HAIKU, LANGUAGE_FORMAT, LAYOUTS, MODEL_ARGS, find, read_header, shipped
 from ...probes import registered
+from .source_reading import Description, describe
 
 Row = dict[str, Any]
 TASKS = {
@@ -18,57 +17,29 @@ TASKS = {
     "other-distributions": "mesascope.data.regression:OtherDistributions",
     "file": "mesascope.data.tasks:load_tasks",
 }
-"""Families of tasks, `name -> "module:object"`, and how one's own are read."""
+"""Families of tasks, `name -> "module:object"`, and how tasks of a file are read."""
 
 
 def rows(what: str, model: str | None = None) -> list[Row]:
-    """The rows of one list."""
+    """The rows of one list. UsageError for a list that does not exist, and for a model missing or too many."""
+    if what not in (*_LISTS, "revisions"):
+        raise UsageError(f"list: {what!r} is not known; {nearest(what, (*_LISTS, 'revisions'))}")
     if (what == "revisions") != (model is not None):
-        raise UsageError("list revisions MODEL: only revisions are of a model, and they need one")
+        raise UsageError(f"list {what}: expected `list revisions MODEL`; other lists take no MODEL")
     return _revisions(model) if model is not None else _LISTS[what]()
 
 
-def describe(target: str) -> Row:
-    """What the sources say of "module:object", without importing it: one line, its settings, its docstring.
-
-    The line is the file's first where the object is a probe (the question it answers), else the object's own.
-    """
-    module, _, name = target.partition(":")
-    lost: Row = {"what": f"cannot be found: {target}", "settings": {}, "details": ""}
-    try:
-        spec = find_spec(module)
-    except ImportError:
-        return lost
-    if spec is None or spec.origin is None:
-        return lost
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    nodes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    if name not in nodes:
-        return lost
-    details = ast.get_docstring(nodes[name]) or ""
-    settings = _settings(nodes[name], nodes)
-    is_probe = "Probe" in (ast.unparse(base) for base in getattr(nodes[name], "bases", ()))
-    about = ast.get_docstring(tree) if is_probe else details
-    return {"what": (about or "").partition("\n")[0], "settings": settings, "details": details}
+def _probes() -> list[Row]:
+    found = {name: describe(target) for name, target in sorted(registered().items())}
+    return [
+        {"name": name, "runs": "by default" if probe.by_default else "when named", **_described(probe)}
+        for name, probe in found.items()
+    ]
 
 
-def _settings(node: ast.AST, others: Mapping[str, ast.ClassDef | ast.FunctionDef]) -> dict[str, str]:
-    """Annotated fields of a dataclass and of its bases in the same file, except class variables."""
-    if not isinstance(node, ast.ClassDef):
-        return {}
-    found: dict[str, str] = {}
-    for base in node.bases:
-        if isinstance(base, ast.Name) and base.id in others:
-            found |= _settings(others[base.id], others)
-    for line in node.body:
-        if not isinstance(line, ast.AnnAssign) or "ClassVar" in ast.unparse(line.annotation):
-            continue
-        found[ast.unparse(line.target)] = ast.unparse(line.value).strip("'") if line.value else "required"
-    return found
-
-
-def _described(table: Mapping[str, str]) -> list[Row]:
-    return [{"name": name, **describe(target)} for name, target in sorted(table.items())]
+def _described(thing: Description) -> Row:
+    settings = {setting.name: setting.default for setting in thing.settings}
+    return {"what": thing.what, "settings": settings, "details": thing.details}
 
 
 def _checkpoints() -> list[Row]:
@@ -101,7 +72,7 @@ def _tasks() -> list[Row]:
     """Tasks to examine models by, and what language models are trained on."""
     from ..training.recipes import LANGUAGES
 
-    return _described({**TASKS, **LANGUAGES})
+    return [{"name": name, **_described(describe(target))} for name, target in sorted({**TASKS, **LANGUAGES}.items())]
 
 
 def _recipes() -> list[Row]:
@@ -130,7 +101,7 @@ def _hub_revisions(model: str) -> list[Row]:
 
 
 _LISTS: dict[str, Callable[[], list[Row]]] = {
-    "probes": lambda: _described(registered()),
+    "probes": _probes,
     "checkpoints": _checkpoints,
     "tasks": _tasks,
     "layouts": _layouts,

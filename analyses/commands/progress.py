@@ -1,4 +1,4 @@
-"""A bar with the time left, on stderr, where somebody watches."""
+"""A bar with the time left, on stderr when that is a terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 from .terminal import printable
 
-Report = Callable[[str, float], None]
+Reporter = Callable[[str, float], None]
+"""Told the stage and the finished fraction."""
 
 
 @contextmanager
-def progress_bar(quiet: bool = False) -> Iterator[Report]:
-    """Yield what is told the stage and the finished fraction. Silent when asked to be, or when nobody watches."""
+def progress_bar(quiet: bool = False) -> Iterator[Reporter]:
+    """Yield a bar's reporter. Nothing is drawn when `quiet`, or when stderr is no terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda stage, fraction: None
         return
@@ -34,7 +35,7 @@ def progress_bar(quiet: bool = False) -> Iterator[Report]:
         yield lambda stage, fraction: bar.update(task, description=printable(stage), completed=fraction)
 
 
-def part(report: Report, index: int, of: int, name: str) -> Report:
-    """The progress of one of several jobs, as progress of them all."""
-    title = f"{name} ({index + 1} of {of}): " if of > 1 else ""
-    return lambda stage, fraction: report(title + stage, (index + fraction) / of)
+def share_of(progress: Reporter, index: int, n: int, name: str) -> Reporter:
+    """The progress of job number `index` of `n`, as progress of all of them."""
+    title = f"{name} ({index + 1} of {n}): " if n > 1 else ""
+    return lambda stage, fraction: progress(title + stage, (index + fraction) / n)

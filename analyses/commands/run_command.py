@@ -6,174 +6,55 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
-
-import torch
+from typing import Any
 
 from ...data.errors import MesascopeError, UsageError
-from ...models.opening.loading import load_all
 from ...models.subject import NotApplicable, Subject
-from ...probes import registered
-from ...probes.probe import Probe, Progress
 from ..reports.report import Report
-from ..runs.family import family_report, finished_family, in_order
-from ..runs.running import checked_batch_size, finished, probe_named, run
-from .arguments import SETTING_FLAGS, RunOptions
-from .progress import part, progress_bar
+from ..runs.family import family_report, finished_family
+from ..runs.running import checked_batch_size, finished, run
+from .planning import Job, Outcome, chosen_probes, note_only_named, opened, planned, probes_only_named, refusals
+from .progress import Reporter, progress_bar, share_of
+from .run_options import RunOptions
 from .showing import print_card, print_report, report_summary, title
-from .terminal import complain, print_json, print_table, printable
+from .terminal import print_json, print_table, printable, sentence
 
-DEVICES = ("cpu", "cuda", "mps")
 PYTHON_AND_TORCH = 400_000_000
 """Bytes of a process that has everything imported, measured."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One probe on checkpoints of one architecture."""
-
-    probe: Probe
-    subjects: tuple[Subject, ...]
-
-
-@dataclass
-class Outcome:
-    """What became of it all."""
-
-    reports: list[dict[str, Any]] = field(default_factory=list)
-    not_applicable: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[MesascopeError] = field(default_factory=list)
-
-    @property
-    def exit_code(self) -> int:
-        """0, 1 when only some items failed, or the code of the first failure when nothing else happened."""
-        if not self.failures:
-            return 0
-        return 1 if self.reports or self.not_applicable else self.failures[0].exit_code
+Saved = tuple[Report, Path, bool]
+"""A report, its folder, and whether it was found finished."""
 
 
 def run_command(options: RunOptions) -> int:
+    """Run the chosen probes on every checkpoint and return the exit code."""
     outcome = Outcome()
     probes = chosen_probes(options)
-    jobs = planned(probes, opened(options, outcome), outcome)
-    say = _speaker(options)
-    for skipped in outcome.not_applicable:
-        others = ", ".join(skipped["applies"]) or "no probe there is"
-        say(f"{skipped['probe']} on {skipped['label']}: not applicable: {skipped['reason']}; what applies: {others}")
+    subjects = opened(options, outcome)
+    jobs = planned(probes, subjects, outcome)
     if options.dry_run:
+        note_only_named(probes_only_named(options), subjects, outcome)
         return _dry_run(jobs, options, outcome)
+    for line in remarks(subjects, jobs, outcome):
+        _remark(line, options)
     if jobs:
         refuse_unwritable(Path(options.output_dir))
     for job in jobs:
         try:
             for report, folder, again in carried_out(job, options):
                 outcome.reports.append({**report_summary(report, folder), "found_again": again})
-                _tell(report, folder, again, options, alone=len(job.subjects) == 1)
+                _print_result(report, folder, again, options, alone=len(job.subjects) == 1)
         except MesascopeError as error:
-            _failed(error, outcome, alone=len(jobs) == 1)
+            outcome.failed(error, only_item=len(jobs) == 1)
     if options.json:
-        _print_outcome(outcome)
+        skipped = outcome.not_applicable
+        print_json({"reports": outcome.reports, "not_applicable": skipped, "failed": outcome.messages})
     return outcome.exit_code
 
 
-# -- what is asked for ------------------------------------------------------------------------------------------------
-
-
-def chosen_probes(options: RunOptions) -> list[Probe]:
-    """The probes that were named, or all, each with those of the given settings that it has."""
-    flags = {name: value for name in SETTING_FLAGS if (value := getattr(options, name)) is not None}
-    given = {**options.probe_args, **flags}
-    defaults = {name: probe_named(name) for name in dict.fromkeys(options.probe or registered())}
-    # a setting that no probe has is left in, to be refused by name
-    strangers = {setting for setting in given if not any(setting in vars(probe) for probe in defaults.values())}
-    return [
-        probe_named(name, {s: fitted(probe, s, v) for s, v in given.items() if s in strangers or s in vars(probe)})
-        for name, probe in defaults.items()
-    ]
-
-
-def fitted(probe: Probe, setting: str, value: Any) -> Any:
-    """A setting in the type its field declares: a whole number for a float is one. UsageError for what cannot be."""
-    hint = get_type_hints(type(probe)).get(setting, Any)
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    lists = [get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple]
-    plain = [kind for kind in kinds if get_origin(kind) is not tuple]
-    if not {*lists, *plain} <= {bool, int, float, str, NoneType}:
-        return value
-    if type(value) in plain or _is_list_of(lists, value):
-        return value
-    for kind, accepted in ((float, int), (str, int | float)):
-        if kind in plain and isinstance(value, accepted) and not isinstance(value, bool):
-            return kind(value)
-    names = [f"[{kind.__name__}, …]" for kind in lists]
-    names += ["none" if kind is NoneType else kind.__name__ for kind in plain]
-    raise UsageError(f"{probe.name}: setting {setting} = {value!r}: expected {' or '.join(names)}")
-
-
-def _is_list_of(kinds: Sequence[type], value: Any) -> bool:
-    return isinstance(value, list | tuple) and any(all(type(v) in (kind, int) for v in value) for kind in kinds)
-
-
-def opened(options: RunOptions, outcome: Outcome) -> list[Subject]:
-    """Every checkpoint asked for, each once. One that is refused does not stop the others."""
-    how: dict[str, Any] = {
-        "layout": options.layout,
-        "model_config": options.model_config,
-        "model_args": options.model_args,
-        "device": checked_device(options.device),
-        "dtype": getattr(torch, options.dtype) if options.dtype else None,
-    }
-    found: dict[tuple[str, str | None], Subject] = {}
-    for model in options.models:
-        try:
-            for revision in options.revisions or (None,):
-                for subject in load_all(model, revision, **how):
-                    found[subject.source.label, subject.source.path] = subject
-        except MesascopeError as error:
-            _failed(error, outcome, alone=len(options.models) == 1)
-    return list(found.values())
-
-
-def checked_device(name: str) -> torch.device:
-    """A device that exists here. UsageError says which do."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    usable = ", ".join(kind for kind in DEVICES if there[kind])
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"--device {name!r} is not known; usable here: {usable}") from error
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
-    if not there.get(device.type) or (device.index or 0) >= count:
-        raise UsageError(f"--device {name!r} cannot be used on this machine; usable here: {usable}")
-    return device
-
-
-def planned(probes: Sequence[Probe], subjects: Sequence[Subject], outcome: Outcome) -> list[Job]:
-    """Checkpoints of one architecture together, for each probe that applies to them."""
-    jobs: list[Job] = []
-    for probe in probes:
-        groups: dict[str, list[Subject]] = {}
-        for subject in subjects:
-            refusal = probe.applies(subject)
-            if isinstance(refusal, NotApplicable):
-                skipped = {"probe": probe.name, "label": subject.source.label, "reason": refusal.reason}
-                outcome.not_applicable.append({**skipped, "applies": applicable(subject)})
-            else:
-                groups.setdefault(repr(sorted(subject.source.facts.items())), []).append(subject)
-        jobs += [Job(probe, tuple(in_order(group))) for group in groups.values()]
-    return jobs
-
-
-def applicable(subject: Subject) -> list[str]:
-    """The probes that can measure a subject, with their own settings."""
-    return [name for name in registered() if probe_named(name).applies(subject) is None]
-
-
 def refuse_unwritable(out: Path) -> None:
-    """Better now than after the measurement."""
+    """UsageError for a folder that cannot be written: better now than after the measurement."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -182,27 +63,27 @@ def refuse_unwritable(out: Path) -> None:
         raise UsageError(f"--output-dir {out}: cannot be written ({error.strerror or error})") from error
 
 
-# -- doing it ---------------------------------------------------------------------------------------------------------
+# -- measuring --------------------------------------------------------------------------------------------------------
 
 
-def carried_out(job: Job, options: RunOptions) -> list[tuple[Report, Path, bool]]:
-    """Reports with their folders, and whether each was found finished; the one over several comes last.
+def carried_out(job: Job, options: RunOptions) -> list[Saved]:
+    """Reports of every checkpoint; the one over several comes last.
 
     Each report is saved as soon as it is there, so an interrupted run goes on where it was.
     """
     begun = time.perf_counter()
-    jobs, drawn = len(job.subjects), _draw(job, options)
-    done: list[tuple[Report, Path, bool]] = []
+    n, drawn = len(job.subjects), _seed_and_batch(job, options)
+    done: list[Saved] = []
     with progress_bar(options.quiet) as progress:
         for index, subject in enumerate(job.subjects):
             there = None if options.force else finished(options.output_dir, subject, job.probe, *drawn)
-            watched = part(progress, index, jobs, subject.source.label)
-            done.append(_found_or_made(there, options, watched, lambda p, s=subject: _measured(s, job, options, p)))
-        if jobs > 1:
+            watched = share_of(progress, index, n, subject.source.label)
+            done.append(_found_or_made(there, options, watched, partial(_measured, subject, job, options)))
+        if n > 1:
             members = [report for report, _, _ in done]
             there = None if options.force else finished_family(options.output_dir, job.subjects, job.probe, *drawn)
 
-            def over_all(progress: Progress) -> Report:
+            def over_all(progress: Reporter) -> Report:
                 progress("over all checkpoints", 1.0)
                 return family_report(job.subjects, members, job.probe, *drawn, begun)
 
@@ -210,13 +91,13 @@ def carried_out(job: Job, options: RunOptions) -> list[tuple[Report, Path, bool]
     return done
 
 
-def _draw(job: Job, options: RunOptions) -> tuple[int, int]:
+def _seed_and_batch(job: Job, options: RunOptions) -> tuple[int, int]:
     return options.seed, checked_batch_size(job.probe, options.seed, options.batch_size)
 
 
 def _found_or_made(
-    there: Path | None, options: RunOptions, progress: Progress, make: Callable[[Progress], Report]
-) -> tuple[Report, Path, bool]:
+    there: Path | None, options: RunOptions, progress: Reporter, make: Callable[[Reporter], Report]
+) -> Saved:
     if there is not None:
         report = Report.load(there)
         # figures may be wanted now that were not when the numbers were made
@@ -227,25 +108,38 @@ def _found_or_made(
     return report, report.save(options.output_dir, figures=options.figures), False
 
 
-def _measured(subject: Subject, job: Job, options: RunOptions, progress: Progress) -> Report:
-    answer = run(subject, job.probe, *_draw(job, options), progress)
+def _measured(subject: Subject, job: Job, options: RunOptions, progress: Reporter) -> Report:
+    answer = run(subject, job.probe, *_seed_and_batch(job, options), progress)
     if isinstance(answer, NotApplicable):
-        raise UsageError(f"{job.probe.name} on {subject.source.label}: not applicable: {answer.reason}")
+        raise UsageError(f"{job.probe.name} does not apply to {subject.source.label}: {answer.reason}")
     return answer
 
 
+# -- what would run ---------------------------------------------------------------------------------------------------
+
+
 def _dry_run(jobs: Sequence[Job], options: RunOptions, outcome: Outcome) -> int:
-    rows = [_prospect(job, subject, options) for job in jobs for subject in job.subjects]
+    """Three groups: what would run, what applies but has to be named, and what does not apply."""
+    would_run = [_prospect(job, subject, options) for job in jobs for subject in job.subjects]
+    named, skipped = outcome.only_named, outcome.not_applicable
     if options.json:
-        skipped = outcome.not_applicable
-        print_json({"would_run": rows, "not_applicable": skipped, "failed": _messages(outcome)})
-    else:
-        print_table("would run", rows)
+        groups = {"would_run": would_run, "only_when_named": named, "not_applicable": skipped}
+        print_json({**groups, "failed": outcome.messages})
+        return outcome.exit_code
+    print_table("Would run", would_run)
+    if named:
+        print_table(
+            "Applies, but runs only when named because it is slow",
+            [{**row, "add": f"-p {row['probe']}"} for row in named],
+        )
+    if skipped:
+        reasons = [{"probe": s["probe"], "checkpoint": s["label"], "why": sentence(s["reason"])} for s in skipped]
+        print_table("Does not apply", reasons)
     return outcome.exit_code
 
 
 def _prospect(job: Job, subject: Subject, options: RunOptions) -> dict[str, Any]:
-    there = None if options.force else finished(options.output_dir, subject, job.probe, *_draw(job, options))
+    there = None if options.force else finished(options.output_dir, subject, job.probe, *_seed_and_batch(job, options))
     needed = job.probe.memory(subject)
     return {
         "probe": job.probe.name,
@@ -255,44 +149,43 @@ def _prospect(job: Job, subject: Subject, options: RunOptions) -> dict[str, Any]
     }
 
 
-# -- saying it --------------------------------------------------------------------------------------------------------
+# -- printing ---------------------------------------------------------------------------------------------------------
 
 
-def _speaker(options: RunOptions) -> Callable[[str], None]:
-    """Where remarks go: nowhere when quiet; to stderr when stdout is for data."""
+def remarks(subjects: Sequence[Subject], jobs: Sequence[Job], outcome: Outcome) -> list[str]:
+    """Why a probe does not apply, and, of a checkpoint to which none does, what would."""
+    skipped = outcome.not_applicable
+    lines = [f"{s['probe']} does not apply to {s['label']}: {sentence(s['reason'])}" for s in skipped]
+    measured = {subject.source.label for job in jobs for subject in job.subjects}
+    applying = {s["label"]: s["applies"] for s in skipped}
+    for subject in subjects:
+        label = subject.source.label
+        if label in measured:
+            continue
+        if found := applying.get(label):
+            lines.append(f"Probes that apply to {label}: {', '.join(found)}. Choose one with -p NAME.")
+        else:
+            lines.append(f"No probe applies to {label} as called.")
+            asked = {s["probe"] for s in skipped}
+            others = {name: refusal for name, refusal in refusals(subject).items() if refusal and name not in asked}
+            lines += [f"{name} does not apply either: {sentence(refusal.reason)}" for name, refusal in others.items()]
+    return lines
 
-    def say(text: str) -> None:
-        if not options.quiet:
-            print(printable(text), file=sys.stderr if options.json else sys.stdout)
 
-    return say
+def _remark(text: str, options: RunOptions) -> None:
+    """Remarks go to stderr when stdout is for data, and nowhere when quiet."""
+    if not options.quiet:
+        print(printable(text), file=sys.stderr if options.json else sys.stdout)
 
 
-def _tell(report: Report, folder: Path, again: bool, options: RunOptions, alone: bool) -> None:
+def _print_result(report: Report, folder: Path, again: bool, options: RunOptions, alone: bool) -> None:
     """The card of a single checkpoint or of the whole family; of a family's member only where its report is."""
     if options.json:
         return
-    of_interest = alone or report.members
-    if options.verbose and of_interest:
+    shown = alone or report.members
+    if options.verbose and shown:
         print_report(report, folder)
-    elif of_interest and not options.quiet:
+    elif shown and not options.quiet:
         print_card(report)
     remark = " (found finished)" if again else ""
     print(printable(str(folder) if options.quiet else f"{title(report)}: {folder / 'report.html'}{remark}"))
-
-
-def _failed(error: MesascopeError, outcome: Outcome, alone: bool) -> None:
-    """One of several is complained about and the others go on; the only one ends the command."""
-    if alone:
-        raise error
-    complain(error)
-    outcome.failures.append(error)
-
-
-def _messages(outcome: Outcome) -> list[str]:
-    return [str(error) for error in outcome.failures]
-
-
-def _print_outcome(outcome: Outcome) -> None:
-    skipped, failed = outcome.not_applicable, _messages(outcome)
-    print_json({"reports": outcome.reports, "not_applicable": skipped, "failed": failed})

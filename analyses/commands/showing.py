@@ -11,20 +11,22 @@ import numpy as np
 
 from ...data.errors import UsageError
 from ...probes.measure import Measure, flat
+from ...probes.statistics.ranges import ENOUGH, range_of, words_for
 from ..reports.record import Record, by_verdict
 from ..reports.records import json_value
-from .terminal import number, print_claim, print_table, printable, show, width
+from .terminal import number, print_claim, print_rich, print_table, printable, width
 
 ROOMY = 130
 """Columns of a terminal from which on units and numbers of replicates fit beside the numbers."""
-FEW = 12
+FEW_VALUES = 12
 """Values along one axis that still fit into a line of a table."""
+MANY_SAMPLES = words_for(ENOUGH)
 
 
 def find_report(given: str) -> Path:
     """The folder of the report that is meant: itself, its report.json, or the one report somewhere below it.
 
-    A family's folder lies beside its members', so a folder above both holds several, and the choice is the user's.
+    UsageError where there is no report, and where there are several: a family's lies beside those of its members.
     """
     path = Path(given)
     if path.name == "report.json" and path.is_file():
@@ -32,10 +34,10 @@ def find_report(given: str) -> Path:
     if (path / "report.json").is_file():
         return path
     if not path.is_dir():
-        raise UsageError(f"{given}: no such report")
+        raise UsageError(f"{given}: no such report; expected a folder with a report.json, or one above it")
     found = sorted(file.parent for file in path.rglob("report.json") if not file.parent.name.startswith("."))
     if not found:
-        raise UsageError(f"{given}: holds no report (no report.json in it or below it)")
+        raise UsageError(f"{given}: holds no report; expected a report.json in it or below it")
     if len(found) > 1:
         some = ", ".join(map(str, found[:4])) + (", …" if len(found) > 4 else "")
         raise UsageError(f"{given}: holds {len(found)} reports; name one: {some}")
@@ -56,61 +58,73 @@ def print_report(report: Record, folder: Path) -> None:
     print_card(report)
     if report.heads:
         rows = [{"verdict": verdict, "heads": ", ".join(heads)} for verdict, heads in by_verdict(report).items()]
-        print_table("heads", rows)
-    scalars = {name: m for name, m in flat(report.measures).items() if m.status == "ok" and not m.axes}
-    nulls = list(dict.fromkeys(null for measure in scalars.values() for null in measure.nulls))
-    numbers = [_scalar_row(name, measure, nulls) for name, measure in scalars.items()]
+        print_table("Heads", rows)
+    measures = flat(report.measures)
+    _print_scalars({name: m for name, m in measures.items() if m.status == "ok" and not m.axes})
+    if curves := [_curve_row(name, m) for name, m in measures.items() if m.status == "ok" and m.axes]:
+        print_table("Measures along axes", curves)
+    if absent := {name: m for name, m in measures.items() if m.status != "ok"}:
+        rows = [{"measure": name, "status": m.status, "why": m.message} for name, m in absent.items()]
+        print_table("Measures without a value", rows)
+    print_rich(_origin(report, folder))
+
+
+def _print_scalars(measures: Mapping[str, Measure]) -> None:
+    """Measures without axes. Title or columns say which range stands beside the mean of each null model."""
+    ranges = _null_ranges(measures.values())
+    uniform = set(ranges.values()) <= {MANY_SAMPLES}
+    headings = {null: f"null: {null}" if uniform else f"null: {null} ({words})" for null, words in ranges.items()}
+    rows = [_scalar_row(name, measure, headings) for name, measure in measures.items()]
     if width() < ROOMY:
-        numbers = [{name: cell for name, cell in row.items() if name not in {"unit", "n"}} for row in numbers]
-    print_table("measures (nulls: mean, and 95 % of the samples)" if nulls else "measures", numbers)
-    curves = [_curve_row(name, m) for name, m in flat(report.measures).items() if m.status == "ok" and m.axes]
-    if curves:
-        print_table("measures along axes", curves)
-    absent = [
-        {"measure": n, "status": m.status, "why": m.message}
-        for n, m in flat(report.measures).items()
-        if m.status != "ok"
-    ]
-    if absent:
-        print_table("measures without a number", absent)
-    show(_origin(report, folder))
+        rows = [{name: cell for name, cell in row.items() if name not in {"unit", "n"}} for row in rows]
+    nulls = f", with the mean and {MANY_SAMPLES if uniform else 'range'} of each null model" if ranges else ""
+    print_table(f"Measures{nulls}", rows)
+
+
+def _null_ranges(measures: Iterable[Measure]) -> dict[str, str]:
+    """What the range of each null model's samples is called: "95 % range", or "minimum to maximum of 3"."""
+    words: dict[str, dict[str, None]] = {}
+    for measure in measures:
+        for null, samples in measure.nulls.items():
+            words.setdefault(null, {})[words_for(len(samples))] = None
+    return {null: " or ".join(found) for null, found in words.items()}
 
 
 def print_comparison(rows: Sequence[Mapping[str, Any]], axes: Iterable[str]) -> None:
     """Rows of `compare` for each pair of reports: numbers without axes; all of them where every number has some."""
     axes = tuple(axes)
-    scalar = [row for row in rows if all(_blank(row[axis]) for axis in axes)]
+    scalar = [row for row in rows if all(_is_blank(row[axis]) for axis in axes)]
     shown = scalar or rows
     for pair in dict.fromkeys((row["report_a"], row["report_b"]) for row in shown):
         of_pair = [row for row in shown if (row["report_a"], row["report_b"]) == pair]
         print_table(f"a: {pair[0]}\nb: {pair[1]}", [_difference_row(row, axes) for row in of_pair])
     if len(shown) < len(rows):
-        print(f"{len(rows) - len(shown)} numbers along axes are left out; --json has them all")
+        print(f"{len(rows) - len(shown)} numbers along axes are not shown; --json prints all")
 
 
 def _difference_row(row: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
-    where = ", ".join(f"{axis} {row[axis]}" for axis in axes if not _blank(row[axis]))
+    where = ", ".join(f"{axis} {row[axis]}" for axis in axes if not _is_blank(row[axis]))
     low, high = row["ci_low"], row["ci_high"]
     return {
         "measure": f"{row['metric']} {where}".strip(),
         "a": number(row["estimate_a"]),
         "b": number(row["estimate_b"]),
         "b - a": number(row["difference"]),
-        "95 % interval": _span(low, high),
-        "from": row["method"],
+        "95 % CI": _interval(low, high),
+        "method": row["method"],
     }
 
 
-def _span(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f"{number(low)} … {number(high)}"
+def _interval(low: float, high: float, digits: int = 4) -> str:
+    return "" if math.isnan(low) else f"[{number(low, digits)}, {number(high, digits)}]"
 
 
-def _blank(cell: Any) -> bool:
+def _is_blank(cell: Any) -> bool:
     return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
 
 
 def report_summary(report: Record, folder: Path) -> dict[str, Any]:
-    """The report for a program: claim and every number without axes; the whole is in report.json."""
+    """The report for a program: the claim and every number without axes. report.json has the whole."""
     return {
         "label": report.label,
         "probe": report.probe,
@@ -136,36 +150,35 @@ def _summary(measure: Measure) -> dict[str, Any]:
     }
 
 
-def _scalar_row(name: str, measure: Measure, nulls: Iterable[str]) -> dict[str, Any]:
-    low, high = (float(bound) for bound in measure.interval)
+def _scalar_row(name: str, measure: Measure, null_headings: Mapping[str, str]) -> dict[str, Any]:
+    low, high = measure.interval
     return {
         "measure": name,
-        "estimate": number(measure.estimate),
-        "95 % interval": _span(low, high),
+        "estimate [95 % CI]": f"{number(measure.estimate)} {_interval(float(low), float(high))}".strip(),
         "unit": measure.unit,
         "n": "" if measure.replicate == "none" else f"{measure.n} × {measure.replicate}",
-        **{f"null: {null}": _null(measure.nulls.get(null)) for null in nulls},
+        **{heading: _null_cell(measure.nulls.get(null)) for null, heading in null_headings.items()},
     }
 
 
-def _null(samples: np.ndarray | None) -> str:
+def _null_cell(samples: np.ndarray | None) -> str:
+    """Mean [low, high] of a null model's samples."""
     if samples is None:
         return ""
     known = samples[np.isfinite(samples)]
     if not known.size:
         return "undefined"
-    low, high = np.quantile(known, (0.025, 0.975))
-    spread = f" ({number(float(low), 2)} … {number(float(high), 2)})" if known.size > 1 else ""
-    return number(float(known.mean()), 2) + spread
+    low, high, _ = range_of(known)
+    return f"{number(float(known.mean()), 2)} {_interval(float(low), float(high), 2) if known.size > 1 else ''}".strip()
 
 
 def _curve_row(name: str, measure: Measure) -> dict[str, Any]:
     along = ", ".join(f"{axis} ({size})" for axis, size in zip(measure.axes, measure.values.shape, strict=True))
     known = measure.values[np.isfinite(measure.values)]
-    if len(measure.axes) == 1 and measure.values.size <= FEW:
+    if len(measure.axes) == 1 and measure.values.size <= FEW_VALUES:
         shown = ", ".join(map(number, measure.values))
     else:
-        shown = _span(known.min(), known.max()) if known.size else "undefined"
+        shown = f"{number(known.min())} to {number(known.max())}" if known.size else "undefined"
     return {"measure": name, "values": shown, "unit": measure.unit, "along": along}
 
 

@@ -10,14 +10,22 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-MANY = 10  # longer lists are cut in the middle; --json has them whole
-PIPED_WIDTH = 160  # rich takes 80 columns where there is no terminal, and would fold every table
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+LONG_LIST = 10
+"""Longer lists are cut in the middle; --json has them whole."""
+PIPED_WIDTH = 160
+"""Columns where there is no terminal: rich takes 80, and would fold every table."""
+_CARD = {"Found": "found", "Compared with": "rival", "Evidence": "evidence", "Does not show": "limits"}
 
 
 def printable(text: str) -> str:
     """`text` without what steers a terminal or reorders letters: control, bidi and other invisible characters."""
-    return "".join(char for char in text if char == "\n" or unicodedata.category(char) not in _STEERING)
+    return "".join(char for char in text if char == "\n" or unicodedata.category(char) not in _UNPRINTABLE)
+
+
+def sentence(text: str) -> str:
+    """`text` with a full stop at its end."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def complain(error: Exception) -> None:
@@ -35,7 +43,7 @@ def width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_WIDTH
 
 
-def show(item: Any) -> None:
+def print_rich(item: Any) -> None:
     """Print a rich object on standard output. Text is taken as it is: brackets in a file's name are not markup."""
     from rich.console import Console
 
@@ -58,12 +66,13 @@ def print_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Iterable
         numeric = bool(rows) and all(isinstance(row[name], int | float) for row in rows)
         table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0)
     for row in rows:
-        table.add_row(*(Text(_cell(row[name])) for name in names))
-    show(table if rows else Text(f"{printable(title)}\n  (none)\n"))
+        table.add_row(*(Text(cell_text(row[name])) for name in names))
+    print_rich(table if rows else Text(f"{printable(title)}\n  (none)\n"))
 
 
 def print_claim(title: str, claim: Mapping[str, Any]) -> None:
-    """The claim card: what was found, beside which rival, from what, and what it does not show."""
+    """The claim card: what was found, what it was compared with, the evidence, and what it does not show."""
+    from rich import box
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -71,11 +80,10 @@ def print_claim(title: str, claim: Mapping[str, Any]) -> None:
     card = Table.grid(padding=(0, 2, 0, 0))
     card.add_column(style="bold", no_wrap=True)
     card.add_column(overflow="fold")
-    limits = "\n".join(f"• {limit}" for limit in claim["limits"])
-    parts = {"found": claim["found"], "beside": claim["rival"], "from": claim["evidence"], "does not show": limits}
-    for name, text in parts.items():
-        card.add_row(name, Text(printable(text)))
-    show(Panel(card, title=Text(printable(title)), title_align="left"))
+    for label, part in _CARD.items():
+        text = claim[part] if isinstance(claim[part], str) else "\n".join(f"• {limit}" for limit in claim[part])
+        card.add_row(label, Text(printable(text)))
+    print_rich(Panel(card, title=Text(printable(title)), title_align="left", box=box.HORIZONTALS, padding=0))
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -83,14 +91,15 @@ def number(value: float, digits: int = 4) -> str:
     return "undefined" if math.isnan(value) else f"{value + 0.0:.{digits}g}"
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A value as it stands in a table: numbers rounded, long lists cut in the middle, settings as name=default."""
     if isinstance(value, float):
         return number(value)
     if isinstance(value, Mapping):
         return printable(", ".join(name if shown == "None" else f"{name}={shown}" for name, shown in value.items()))
     if isinstance(value, list | tuple):
         shown = list(map(str, value))
-        if len(shown) > MANY:
+        if len(shown) > LONG_LIST:
             shown = [*shown[:2], "…", f"{shown[-1]} ({len(shown)})"]
         return printable(", ".join(shown))
     return printable("" if value is None else str(value)).replace("\n", " ")

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...data.recipe import canonical_json
+from ...data.setting_text import written
+from ...data.settings import setting_text
 from ...models.opening.catalogue import DECLARED, HAIKU, HUGGING_FACE, MODEL_ARGS, remakeable
 from ...models.subject import Source, Subject
 from ...probes.probe import Probe
@@ -30,9 +32,9 @@ def command(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size: in
     if "layout" in told:
         words += ["--layout", told["layout"]]
     if told.get("model_args"):
-        words += ["--model-args", _pairs(told["model_args"])]
+        words += ["--model-args", written(told["model_args"])]
     for name, value in _changed_settings(probe).items():
-        words += _flag(name, value)
+        words += _option(type(probe), name, value)
     words += ["--seed", str(seed), "--batch-size", str(batch_size), "--dtype", dtype_name(first)]
     if first.device.type != "cpu":
         words += ["--device", first.device.type]
@@ -86,26 +88,15 @@ def told_beside(source: Mapping[str, Any]) -> dict[str, Any]:
     return {"layout": options["declaration"] if layout == DECLARED else layout, "model_args": options["model_args"]}
 
 
-def _flag(name: str, value: Any) -> list[str]:
+def _option(probe: type[Probe], name: str, value: Any) -> list[str]:
     """A setting as `mesascope run` takes it: `--name value`; a switch as `--name` or `--no-name`."""
     spelled = name.replace("_", "-")
-    return [f"--{'' if value else 'no-'}{spelled}"] if isinstance(value, bool) else [f"--{spelled}", _word(value)]
+    if isinstance(value, bool):
+        return [f"--{'' if value else 'no-'}{spelled}"]
+    return [f"--{spelled}", setting_text(probe, name, value)]
 
 
 def _changed_settings(probe: Probe) -> dict[str, Any]:
     """Settings that differ from the probe's own defaults."""
     defaults = {name: field.default for name, field in type(probe).__dataclass_fields__.items()}
     return {name: value for name, value in probe.settings().items() if value != defaults[name]}
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    return ",".join(f"{name}={_word(value)}" for name, value in values.items())
-
-
-def _word(value: Any) -> str:
-    """A value as the command line reads it back."""
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_word, value))}]"
-    return (
-        {True: "true", False: "false", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)
-    )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ...data.errors import UsageError, nearest
+from ...data.errors import UsageError
+from ...data.settings import read_settings
 from ...models.subject import NotApplicable, Source, Subject
-from ...probes import registered
+from ...probes import probe_class
 from ...probes.probe import Probe, Progress, silent
 from ..reports.code import source_state
 from ..reports.escaping import slug
@@ -95,27 +95,13 @@ def reusable(folder: Path) -> Path | None:
     return None if dirty else folder
 
 
-def probe_named(name: str, settings: dict[str, Any] | None = None) -> Probe:
-    """A registered probe with these settings. UsageError for an unknown name or setting, with the nearest ones."""
-    kinds = registered()
-    if name not in kinds:
-        raise UsageError(f"probe {name!r} is not known; {nearest(name, kinds)}")
-    module, _, attribute = kinds[name].partition(":")
-    kind = getattr(import_module(module), attribute)
-    known = [field.name for field in fields(kind)]
-    for setting in settings or {}:
-        if setting not in known:
-            raise UsageError(f"{name}: setting {setting!r} is not known; {nearest(setting, known)}")
+def probe_named(name: str, settings: Mapping[str, Any] | None = None, text: bool = False) -> Probe:
+    """A registered probe with these settings; `text`: as the command line gives them, see `read_settings`.
+
+    Raises UsageError for an unknown name, an unknown setting, and a value that a setting cannot have.
+    """
+    kind = probe_class(name)
     try:
-        return kind(**{field: _hashable(value) for field, value in (settings or {}).items()})
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{name}: settings that the probe does not take ({error})") from error
-
-
-def _hashable(value: Any) -> Any:
-    """Lists of a JSON file as the tuples of a frozen dataclass."""
-    return (
-        tuple(_hashable(item) for item in value)
-        if isinstance(value, Sequence) and not isinstance(value, str)
-        else value
-    )
+        return read_settings(kind, settings or {}, f"{name}: ", text)
+    except ValueError as error:
+        raise UsageError(f"{name}: does not take these settings ({error})") from error

@@ -1,36 +1,74 @@
-"""The grammar of the command line: spellings, values, the configuration file, and what is said about mistakes."""
+"""The grammar of the command line: spellings, values, settings of probes, help, and what is said about mistakes."""
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
+import sys
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import pytest
-from mesascope.analyses.commands.arguments import RunOptions, pairs, parse, run_options
+from mesascope import probes
+from mesascope.analyses.commands.arguments import RUN_PARAMETERS, parse, probe_settings
+from mesascope.analyses.commands.run_options import OPTIONS, RunOptions, run_options
 from mesascope.data.errors import UsageError
 from mesascope.models.opening.catalogue import MODEL_ARGS
+from mesascope.probes import PROBES, RESERVED, Probe
+
+
+@dataclass(frozen=True)
+class Foreign(Probe):
+    """A probe of another package.
+
+    strength:  how much of it
+    careful:   whether it takes
+               its time
+    """
+
+    name: ClassVar[str] = "foreign"
+    version: ClassVar[str] = "1"
+
+    strength: float = 1.0
+    careful: bool = False
+
+    def applies(self, subject: Any) -> None:
+        return None
+
+    def measure(self, *arguments: Any) -> Any:
+        raise AssertionError("nobody measures here")
+
+    claim = measure
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe as an installed package would declare it."""
+    monkeypatch.setitem(sys.modules, "foreign_probe", sys.modules[__name__])
+    registered = {**PROBES, "foreign": "foreign_probe:Foreign"}
+    for place in ("mesascope.probes.registered", "mesascope.analyses.commands.arguments.registered"):
+        monkeypatch.setattr(place, lambda: registered)
 
 
 def options(*words: str) -> RunOptions:
     return run_options(parse(["run", *words])[1])
 
 
-def read(words: list[str]) -> None:
-    command, values = parse(words)
-    if command == "run":
-        run_options(values)
+def helped(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        parse([*words, "--help"])
+    assert stopped.value.code == 0
+    return capsys.readouterr().out
 
 
 def test_what_is_not_given_has_the_default() -> None:
     assert options("m") == RunOptions(models=("m",))
 
 
-def test_both_spellings_of_a_flag_mean_the_same() -> None:
-    hyphens = options("m", "--batch-size", "7", "--output-dir=a_b", "--model-args", "n_heads=2", "--dry-run")
-    underscores = options("m", "--batch_size", "7", "--output_dir=a_b", "--model_args", "n-heads=2", "--dry_run")
+def test_both_spellings_of_an_option_mean_the_same() -> None:
+    hyphens = options("m", "--batch-size", "7", "--output-dir=a_b", "--model-args", "n_heads=2", "--n-context", "3")
+    underscores = options("m", "--batch_size", "7", "--output_dir=a_b", "--model_args", "n-heads=2", "--n_context", "3")
     assert hyphens == underscores
-    assert hyphens.output_dir == "a_b", "only the flag's name is respelled, never its value"
+    assert hyphens.output_dir == "a_b", "only the option's name is respelled, never its value"
 
 
 def test_revisions_and_probes_add_up_and_models_may_stand_anywhere() -> None:
@@ -40,109 +78,88 @@ def test_revisions_and_probes_add_up_and_models_may_stand_anywhere() -> None:
     assert found.probe == ("x", "y", "z")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a=1,b=0.5,c=1e-3", {"a": 1, "b": 0.5, "c": 1e-3}),
-        ("tied=true, clip=none,soft=False", {"tied": True, "clip": None, "soft": False}),
-        ("twins=gd+gdpp", {"twins": "gd+gdpp"}),
-        ("a=b=c", {"a": "b=c"}),
-        ("a=[20,30],b=2", {"a": [20, 30], "b": 2}),
-        ("a=[],b=[0.5, x]", {"a": [], "b": [0.5, "x"]}),
-        ("", {}),
-    ],
-)
-def test_pairs_are_read_as_values(text: str, expected: dict[str, object]) -> None:
-    found = pairs(text)
-    assert found == expected
-    assert [type(value) for value in found.values()] == [type(value) for value in expected.values()]
+def test_every_setting_of_our_probes_is_an_option() -> None:
+    for name, settings in probe_settings().items():
+        kind = probes.probe_class(name)
+        assert [setting.name for setting in settings] == [field.name for field in fields(kind)]
+        for setting in settings:
+            words = [f"--{setting.name}"] if setting.switch else [f"--{setting.name}", "-1"]
+            assert options("m", *words).settings == {setting.name: True if setting.switch else "-1"}
+            assert setting.meaning, f"{name}: the docstring has no line for {setting.name}"
 
 
-def test_whole_numbers_and_fractions_are_kept_apart() -> None:
-    assert type(pairs("a=2")["a"]) is int
-    assert type(pairs("a=2.0")["a"]) is float
+def test_a_switch_has_two_names() -> None:
+    assert options("m", "--compatibility-scores").settings == {"compatibility_scores": True}
+    assert options("m", "--no-compatibility-scores").settings == {"compatibility_scores": False}
+
+
+def test_settings_may_also_be_given_together() -> None:
+    assert options("m", "--probe-args", "twins=gd,limit=3", "--limit", "4").settings == {"twins": "gd", "limit": "4"}
+    assert options("m", "--probe-args", 'text="a,b"').settings == {"text": '"a,b"'}
+
+
+@pytest.mark.usefixtures("foreign")
+@pytest.mark.parametrize("chosen", ["foreign", "all", "gd-alignment,foreign"])
+def test_settings_of_another_packages_probe_are_options_when_it_is_named(
+    chosen: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = options("m", "--strength", "2", "-p", chosen, "--no-careful")
+    assert found.settings == {"strength": "2", "careful": False}
+    text = helped(capsys, "run", "-p", chosen)
+    assert re.search(r"--strength VALUE +how much of it \(default 1.0\)", text)
+    assert re.search(r"--careful, --no-careful +whether it takes its\s+time\n", text)
+    with pytest.raises(UsageError, match="option --strength is not known"):
+        options("m", "--strength", "2")
+
+
+def test_names_of_options_are_reserved() -> None:
+    """A setting with such a name would hide the option, or be hidden by it."""
+    names = {param.name for param in RUN_PARAMETERS} | {
+        name.strip("-").replace("-", "_") for p in RUN_PARAMETERS for name in p.opts
+    }
+    assert {name for name in {*names, *OPTIONS} if len(name) > 1} <= RESERVED
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["rnu", "m"], "command 'rnu' is not known; did you mean run"),
-        ([], "no command"),
-        (["run"], "no MODEL"),
-        (["run", "m", "--batchsize", "3"], "option --batchsize is not known; did you mean --batch-size"),
-        (["run", "m", "--limit", "0"], "--limit 0: expected a whole number, at least 1"),
-        (["run", "m", "--limit", "ten"], "--limit ten: expected a whole number"),
-        (["run", "m", "--seed", "-1"], "--seed -1: expected a whole number, at least 0"),
-        (["run", "m", "--dtype", "float3"], "--dtype 'float3' is not known; did you mean float32"),
-        (["run", "m", "--figures", "papre"], "--figures 'papre' is not known; did you mean paper"),
-        (["run", "m", "--layout", "von-oswald"], "did you mean von-oswald-haiku"),
-        (["run", "m", "--layout", "mine.tml"], "layout 'mine.tml' is not known"),
-        (["run", "m", "--model-args", "tied"], "'tied': expected name=value"),
-        (["run", "m", "--seed"], "expected one argument"),
-        (["run", "m", "--config", "missing.toml"], "--config missing.toml: not readable"),
-        (["list", "probe"], "did you mean probes"),
-        (["show", "a", "b"], "'b' is one argument too many"),
-        (["figures", "r", "--formats", "pdf,gif"], "--formats 'gif' is not known"),
+        ([], "no command; expected one of run, list"),
+        (["--bad"], "mesascope: option --bad is not known"),
+        (["run"], "run: no MODEL; expected"),
+        (["run", "m", "--batchsize", "3"], "run: option --batchsize is not known; did you mean --batch-size"),
+        (["run", "m", "--perids", "3"], "run: option --perids is not known; did you mean --periods"),
+        (["run", "m", "--batch-size", "0"], "run: batch_size = 0; expected a whole number of at least 1 or none"),
+        (["run", "m", "--batch-size", "ten"], "run: batch_size = 'ten'; expected a whole number of at least 1"),
+        (["run", "m", "--seed", "-1"], "run: seed = -1; expected a whole number of at least 0"),
+        (["run", "m", "--dtype", "float3"], "dtype = 'float3'; expected float16, bfloat16, float32, float64 or none"),
+        (["run", "m", "--figures", "papre"], "figures = 'papre'; expected none, png or paper; did you mean paper"),
+        (["run", "m", "--model-args", "tied"], "'tied' has no name; expected name=value"),
+        (["run", "m", "--seed"], "run: option '--seed' requires an argument; see `mesascope run --help`"),
+        (["run", "m", "--config", "missing.toml"], "--config missing.toml cannot be read"),
+        (["show"], "show: missing argument 'REPORT'; see `mesascope show --help`"),
+        (["show", "a", "b"], "show: got unexpected extra argument (b)"),
     ],
 )
 def test_mistakes_are_named_with_what_would_be_right(words: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
-        read(words)
+        run_options(parse(words)[1])
 
 
-TABLE = {
-    "model": "m",
-    "revisions": ["seed0", "seed1"],
-    "batch-size": 64,
-    "force": True,
-    "dtype": "float64",
-    "probe-args": {"learning_rate": 5.9},
-}
-
-
-@pytest.mark.parametrize("suffix", [".toml", ".json"])
-def test_the_configuration_file_says_what_the_command_line_does_not(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"run{suffix}"
-    toml = """
-        model = "m"
-        revisions = ["seed0", "seed1"]
-        batch-size = 64
-        force = true
-        dtype = "float64"
-        probe-args = { learning_rate = 5.9 }
-    """
-    path.write_text(json.dumps(TABLE) if suffix == ".json" else toml)
-    found = options("--config", str(path), "--batch-size", "8")
-    assert found == RunOptions(
-        models=("m",),
-        revisions=("seed0", "seed1"),
-        batch_size=8,
-        force=True,
-        dtype="float64",
-        probe_args={"learning_rate": 5.9},
-    )
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "said"),
-    [
-        ("batchsize", 3, "option 'batchsize' is not known; did you mean batch_size"),
-        ("force", 1, "force = 1: expected true or false"),
-        ("limit", 0, "--limit 0: expected"),
-        ("limit", True, "limit = True"),
-        ("seed", None, "seed = None"),
-        ("config", "other.toml", "option 'config' is not known"),
-    ],
-)
-def test_mistakes_in_the_configuration_file_name_the_key(tmp_path: Path, key: str, value: object, said: str) -> None:
-    path = tmp_path / "run.json"
-    path.write_text(json.dumps({"model": "m", key: value}))
-    with pytest.raises(UsageError, match=re.escape(said)):
-        options("--config", str(path))
-
-
-def test_help_lists_every_model_argument(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parse(["run", "--help"])
-    text = capsys.readouterr().out
+def test_help_lists_every_option_and_model_argument_and_setting_by_probe(capsys: pytest.CaptureFixture[str]) -> None:
+    text = helped(capsys, "run")
     assert [name for name in MODEL_ARGS if f"\n  {name} " not in text] == []
+    own, *groups = text.split("\nSettings of ")
+    assert [
+        option for param in RUN_PARAMETERS for option in param.opts if option.startswith("-") and option not in own
+    ] == []
+    assert [group.partition(":")[0] for group in groups] == list(PROBES)
+    assert "--twins VALUE" in groups[0]
+    assert "--twins VALUE" not in "".join(groups[1:])
+
+
+def test_help_lists_commands_in_the_order_of_work(capsys: pytest.CaptureFixture[str]) -> None:
+    text = helped(capsys)
+    found = re.findall(r"^  (run|list|show|verify|compare|figures|train) ", text, flags=re.MULTILINE)
+    assert found == ["run", "list", "show", "verify", "compare", "figures", "train"]
+    assert "exit codes:\n" in text

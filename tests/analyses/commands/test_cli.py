@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from annotated_types import Ge
 from mesascope import probes
 from mesascope.analyses.commands import cli
 from mesascope.data.errors import TaskError
@@ -40,7 +40,7 @@ class Toy(Probe):
     version: ClassVar[str] = "1"
     runs: ClassVar[list[str]] = []
 
-    limit: int | None = None
+    limit: Annotated[int, Ge(1)] | None = None
     scale: float = 1.0
     word: str = "found"
     refuse: bool = False
@@ -65,9 +65,7 @@ class Toy(Probe):
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Toy]]:
     """The toy is the only probe, the sources are clean, and everything happens in an empty folder."""
-    module = ModuleType("toy_module")
-    module.Toy = Toy  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "toy_module", module)
+    monkeypatch.setitem(sys.modules, "toy_module", sys.modules[__name__])
     monkeypatch.setattr(probes, "PROBES", {"toy": "toy_module:Toy"})
     for place in ("reports.provenance", "runs.running"):
         monkeypatch.setattr(f"mesascope.analyses.{place}.source_state", lambda: {"commit": "c" * 40, "dirty": False})
@@ -171,7 +169,10 @@ def test_one_refused_checkpoint_does_not_stop_the_others(
 
 def test_not_applicable_is_an_answer(checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", checkpoint(), "--probe-args", "refuse=true"]) == 0
-    assert "toy on model: not applicable: it was told to refuse; what applies: " in capsys.readouterr().out
+    assert (
+        "toy does not apply to model: it was told to refuse.\nProbes that apply to model: toy."
+        in capsys.readouterr().out
+    )
     assert reports() == []
 
 
@@ -215,20 +216,24 @@ def test_verbose_shows_every_measure(checkpoint: Callable[..., str], capsys: pyt
     [
         (["run", "lsa-1layr"], 3, "did you mean lsa-1layer"),
         (["run", "gone.safetensors"], 3, "gone.safetensors: no such file"),
-        (["run", "nan.safetensors"], 3, "not finite"),
+        (["run", "nan.safetensors"], 3, "expected finite weights"),
         (["run", "text.safetensors"], 3, "text.safetensors"),
         (["run", "model.safetensors", "--layout", "von-oswald-haiku"], 3, "not a readable .npz"),
         (["run", "model.safetensors", "--model-args", "n_layers=2"], 2, "holds its own configuration"),
         (["run", "model.safetensors", "--revision", "seed0"], 2, "holds a single checkpoint"),
         (["run", "model.safetensors", "-p", "tyo"], 2, "probe 'tyo' is not known; did you mean toy"),
-        (["run", "model.safetensors", "--probe-args", "scal=1"], 2, "'scal' is not known; did you mean scale"),
-        (["run", "model.safetensors", "--probe-args", "scale=big"], 2, "scale = 'big': expected float"),
-        (["run", "model.safetensors", "--probe-args", "limit=1.5"], 2, "limit = 1.5: expected int or none"),
+        (["run", "model.safetensors", "--probe-args", "scal=1"], 2, "'scal' is not known to toy; did you mean scale"),
+        (["run", "model.safetensors", "--probe-args", "scale=big"], 2, "toy: scale = 'big'; expected a number"),
+        (
+            ["run", "model.safetensors", "--probe-args", "limit=1.5"],
+            2,
+            "limit = 1.5; expected a whole number of at least 1 or none",
+        ),
         (["run", "model.safetensors", "--probe-args", "word=tasks"], 2, "these tasks do not fit"),
-        (["run", "model.safetensors", "--tasks", "t.npz"], 2, "'tasks' is not known"),
-        (["run", "model.safetensors", "--limit", "0"], 2, "--limit 0"),
-        (["run", "model.safetensors", "--device", "gpu"], 2, "--device 'gpu' is not known; usable here: cpu"),
-        (["run", "model.safetensors", "--device", "meta"], 2, "--device 'meta' cannot be used on this machine"),
+        (["run", "model.safetensors", "--tasks", "t.npz"], 2, "setting 'tasks' is not known to toy"),
+        (["run", "model.safetensors", "--limit", "0"], 2, "limit = 0; expected a whole number of at least 1"),
+        (["run", "model.safetensors", "--device", "gpu"], 2, "device 'gpu' is not known; this machine has cpu"),
+        (["run", "model.safetensors", "--device", "meta"], 2, "device 'meta' is not on this machine; it has cpu"),
         (
             ["run", "model.safetensors", "-o", "model.safetensors"],
             2,
@@ -236,14 +241,18 @@ def test_verbose_shows_every_measure(checkpoint: Callable[..., str], capsys: pyt
         ),
         (["run", "model.safetensors", "-o", "model.safetensors/in"], 2, "cannot be written"),
         (["run", "model.safetensors", "--batchsize", "2"], 2, "did you mean --batch-size"),
-        (["list", "revisions", "model.safetensors", "x"], 2, "one argument too many"),
+        (["list", "probe"], 2, "list: 'probe' is not known; did you mean probes"),
+        (["figures", "nowhere", "--formats", "pdf,gif"], 2, "expected a list of pdf, svg or png"),
+        (["run", "model.safetensors", "--layout", "von-oswald"], 2, "did you mean von-oswald-haiku"),
+        (["run", "model.safetensors", "--layout", "mine.tml"], 2, "layout 'mine.tml' is neither a .toml nor known"),
+        (["list", "revisions", "model.safetensors", "x"], 2, "unexpected extra argument (x)"),
         (["show", "nowhere"], 2, "nowhere: no such report"),
         (["show", "."], 2, "holds no report"),
         (["verify", "nowhere"], 2, "nowhere: no such report"),
         (["compare"], 2, "expected at least 2"),
         (["figures", "nowhere"], 2, "nowhere: no such report"),
         (["train", "lsa-1layr"], 2, "recipe 'lsa-1layr' is not known; did you mean lsa-1layer"),
-        (["train", "lsa-1layer", "--seeds", "one"], 2, "--seeds one: expected a whole number"),
+        (["train", "lsa-1layer", "--seeds", "one"], 2, "seeds = 'one'; expected a list of whole numbers"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_a_code(
@@ -355,7 +364,7 @@ def test_reading_reports_needs_no_torch(checkpoint: Callable[..., str], command:
         assert cli.main(["run", checkpoint(name, rate=ord(name)), *RUN]) == 0
     code = (
         "import sys; from mesascope.analyses.commands.cli import main; code = main(sys.argv[1:]);"
-        "assert 'torch' not in sys.modules; sys.exit(code)"
+        "assert not {'torch', 'pydantic'} & set(sys.modules); sys.exit(code)"
     )
     given = ["reports/a", "reports/b"] if command == "compare" else ["reports/a"]
     done = subprocess.run([sys.executable, "-P", "-c", code, command, *given], capture_output=True, text=True)
@@ -380,7 +389,7 @@ def test_an_interrupted_run_stops_cleanly(checkpoint: Callable[..., str], number
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, "")
     assert err.count("\n") == 1
-    assert "nothing half-written" in err
+    assert "no half-written report" in err
     assert [path for path in Path("reports").rglob("*") if path.is_file()] == []
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 from mesascope.analyses.commands import cli
-from mesascope.analyses.commands.arguments import parse, run_options
+from mesascope.analyses.commands.arguments import parse
 from mesascope.analyses.commands.listing import rows
+from mesascope.analyses.commands.run_options import run_options
 from mesascope.data.errors import CheckpointRefused
-from mesascope.models import AttentionOnlyConfig, LanguageModel, NotApplicable, Subject, save_checkpoint
-from mesascope.probes import PROBES, Probe
+from mesascope.models import AttentionOnlyConfig, LanguageModel, NotApplicable, Subject, load, save_checkpoint
+from mesascope.probes import PROBES, GDAlignment, Probe
 
 CONFIG = AttentionOnlyConfig(d_vocab=5, n_ctx=4, d_model=4, n_layers=1, n_heads=1, d_head=2)
 
@@ -38,25 +39,49 @@ class Reads(Probe):
     claim = measure
 
 
-@pytest.mark.parametrize("others", [[], ["reads"]])
+@pytest.mark.parametrize(
+    ("others", "advice"),
+    [
+        ([], "No probe applies to words as called."),
+        (["reads"], "Probes that apply to words: reads. Choose one with -p NAME."),
+    ],
+)
 def test_gd_alignment_says_that_it_does_not_apply_and_what_does(
-    others: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    others: list[str], advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "reads_probe", sys.modules[__name__])
     known = {"gd-alignment": PROBES["gd-alignment"], **dict.fromkeys(others, "reads_probe:Reads")}
-    for place in ("runs.running", "commands.run_command"):
-        monkeypatch.setattr(f"mesascope.analyses.{place}.registered", lambda: known)
+    monkeypatch.setattr("mesascope.probes.registered", lambda: known)
+    monkeypatch.setattr("mesascope.analyses.commands.planning.registered", lambda: known)
     path = tmp_path / "words.safetensors"
     save_checkpoint(path, CONFIG, {name: torch.ones(shape) for name, shape in CONFIG.shapes.items()})
     assert cli.main(["run", str(path), "-p", "gd-alignment", "-o", str(tmp_path / "out")]) == 0
+    refusal = GDAlignment().applies(load(path))
+    assert isinstance(refusal, NotApplicable)
+    reason = refusal.reason
     assert capsys.readouterr().out == (
-        "gd-alignment on words: not applicable: no regression read-out and no constructed weights exist for this model;"
-        f" what applies: {'reads' if others else 'no probe there is'}\n"
+        f"gd-alignment does not apply to words: {reason}{'' if reason.endswith('.') else '.'}\n{advice}\n"
     )
     assert not (tmp_path / "out").exists()
     assert cli.main(["run", str(path), "-p", "gd-alignment", "--json"]) == 0
     (answer,) = json.loads(capsys.readouterr().out)["not_applicable"]
     assert answer["applies"] == others
+
+
+def test_a_language_model_without_a_tokenizer_is_told_which_option_would_help(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the probe that would apply was not the one asked for."""
+    known = {name: PROBES[name] for name in ("gd-alignment", "token-norms")}
+    monkeypatch.setattr("mesascope.probes.registered", lambda: known)
+    monkeypatch.setattr("mesascope.analyses.commands.planning.registered", lambda: known)
+    path = tmp_path / "words.safetensors"
+    save_checkpoint(path, CONFIG, {name: torch.ones(shape) for name, shape in CONFIG.shapes.items()})
+    assert cli.main(["run", str(path), "-p", "gd-alignment"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "No probe applies to words as called."
+    assert lines[2].startswith("token-norms does not apply either: words has no tokenizer")
+    assert "--tokens FILE" in lines[2]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])

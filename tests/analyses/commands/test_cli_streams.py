@@ -23,7 +23,7 @@ def test_train_writes_where_it_is_told_and_says_how_to_go_on(
 
     monkeypatch.setattr("mesascope.analyses.training.training.train", interrupted)
     assert cli.main(["train", "lsa-1layer", "-o", "mine.safetensors", "--seeds", "0,3", "--force"]) == 130
-    assert "mine.safetensors.partial holds what was reached" in capsys.readouterr().err
+    assert "mine.safetensors.partial holds the training so far" in capsys.readouterr().err
 
 
 def test_a_reader_that_went_away_is_no_traceback() -> None:

@@ -10,7 +10,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from mesascope.analyses.commands.listing import TASKS, describe, rows
+from mesascope import probes
+from mesascope.analyses.commands.listing import TASKS, rows
+from mesascope.analyses.commands.source_reading import class_settings, describe, read_meanings
 from mesascope.analyses.training.recipes import LANGUAGES, RECIPES
 from mesascope.data.errors import CheckpointRefused, UsageError
 from mesascope.data.regression import RegressionTasks
@@ -29,16 +31,32 @@ def test_a_description_read_from_the_source_is_that_of_the_object(target: str) -
     thing = getattr(import_module(module), name)
     found = describe(target)
     about = import_module(module).__doc__ if target in registered().values() else thing.__doc__
-    assert found["what"]
-    assert found["what"] == (about or "").partition("\n")[0]
-    assert found["details"] == inspect.getdoc(thing)
-    names = [field.name for field in dataclasses.fields(thing)] if dataclasses.is_dataclass(thing) else []
-    assert list(found["settings"]) == names
+    assert found.what
+    assert found.what == (about or "").partition("\n")[0]
+    assert found.details == inspect.getdoc(thing)
+    assert found.by_default is getattr(thing, "by_default", True)
+    assert found.settings == (class_settings(thing) if dataclasses.is_dataclass(thing) else ())
 
 
 def test_what_cannot_be_found_is_said_and_does_not_stop_the_list() -> None:
-    assert describe("no_such_package.module:Class")["what"].startswith("cannot be found")
-    assert describe("mesascope.probes.probe:NoSuchClass")["what"].startswith("cannot be found")
+    assert describe("no_such_package.module:Class").what.startswith("cannot be found")
+    assert describe("mesascope.probes.probe:NoSuchClass").what.startswith("cannot be found")
+
+
+def test_probes_say_when_they_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "slow_probe_module.py"
+    path.write_text("class Slow(Probe):\n    by_default: ClassVar[bool] = False\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(probes.PROBES, "slow", "slow_probe_module:Slow")
+    found = {row["name"]: row["runs"] for row in rows("probes")}
+    assert found == {**dict.fromkeys(probes.PROBES, "by default"), "slow": "when named"}
+    assert "slow_probe_module" not in sys.modules
+
+
+def test_meanings_are_read_from_lines_of_a_docstring() -> None:
+    text = "Title.\n\none:   first\n       and on\ntwo, three:  both\n\nfour: after a blank\nNo: name"
+    expected = {"one": "first and on", "two": "both", "three": "both", "four": "after a blank"}
+    assert read_meanings(text) == expected
 
 
 def test_lists_name_what_there_is() -> None:
@@ -62,7 +80,7 @@ def test_revisions_are_of_a_model() -> None:
     found = rows("revisions", "lsa-1layer")
     assert {row["seed"] for row in found} == {0, 1, 2, 3, 4}
     assert all(row["revision"] == f"seed{row['seed']}-step{row['step']}" for row in found)
-    with pytest.raises(UsageError, match="revisions MODEL"):
+    with pytest.raises(UsageError, match="expected `list revisions MODEL`"):
         rows("revisions")
     with pytest.raises(UsageError, match="revisions MODEL"):
         rows("probes", "lsa-1layer")
@@ -74,7 +92,7 @@ def test_revisions_are_of_a_model() -> None:
 def test_answering_quickly_means_importing_nothing_heavy(command: list[str], tmp_path: Path) -> None:
     code = (
         "import sys; from mesascope.analyses.commands.cli import main; code = main(sys.argv[1:]);"
-        "heavy = {'torch', 'pandas', 'matplotlib', 'scipy', 'numpy'} & set(sys.modules);"
+        "heavy = {'torch', 'pandas', 'matplotlib', 'scipy', 'numpy', 'pydantic'} & set(sys.modules);"
         "print(sorted(heavy), file=sys.stderr); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code, *command], cwd=tmp_path, capture_output=True, text=True)

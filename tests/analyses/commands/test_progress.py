@@ -6,7 +6,7 @@ import io
 import sys
 
 import pytest
-from mesascope.analyses.commands.progress import part, progress_bar
+from mesascope.analyses.commands.progress import progress_bar, share_of
 
 
 class Terminal(io.StringIO):
@@ -34,6 +34,6 @@ def test_nothing_is_drawn_where_nobody_watches(capsys: pytest.CaptureFixture[str
 
 def test_parts_add_up() -> None:
     told: list[tuple[str, float]] = []
-    part(lambda stage, fraction: told.append((stage, fraction)), 1, 4, "second")("nulls", 0.5)
-    part(lambda stage, fraction: told.append((stage, fraction)), 0, 1, "only")("nulls", 0.5)
+    share_of(lambda stage, fraction: told.append((stage, fraction)), 1, 4, "second")("nulls", 0.5)
+    share_of(lambda stage, fraction: told.append((stage, fraction)), 0, 1, "only")("nulls", 0.5)
     assert told == [("second (2 of 4): nulls", 0.375), ("nulls", 0.5)]

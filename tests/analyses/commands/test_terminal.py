@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mesascope.analyses.commands.terminal import number, print_claim, print_table, printable
+from mesascope.analyses.commands.terminal import number, print_claim, print_table, printable, sentence
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,26 @@ def test_an_empty_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert "(none)" in capsys.readouterr().out
 
 
+def test_a_card_of_short_sentences_says_the_claim_in_five_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesascope.analyses.commands.terminal.width", lambda: 80)
+    claim = {
+        "found": "Closest candidate: 1 step of gradient descent (prediction difference 0.020).",
+        "rival": "Next: 2 steps of gradient descent (0.125); the gap is 0.105 (95 % CI 0.101 to 0.109).",
+        "evidence": "5 seeds, 1,000 tasks each.",
+        "limits": [],
+    }
+    print_claim("gd-alignment on lsa-1layer", claim)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert len(lines) - 3 <= 5, "beside the title, the empty limits and the last line"
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_sentences_end_once() -> None:
+    assert [sentence(text) for text in ("a", "a.", "a?")] == ["a.", "a.", "a?"]
+
+
 def test_a_claim_card_shows_its_limits(capsys: pytest.CaptureFixture[str]) -> None:
     claim = {
         "found": "closest is GD",
@@ -43,6 +63,7 @@ def test_a_claim_card_shows_its_limits(capsys: pytest.CaptureFixture[str]) -> No
     }
     print_claim("probe on model", claim)
     text = capsys.readouterr().out
+    assert all(label in text for label in ("Found", "Compared with", "Evidence", "Does not show"))
     assert all(part in text for part in ("closest is GD", "ridge, by .1", "10 tasks", "• not this", "• nor"))
 
 

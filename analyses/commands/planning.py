@@ -1,0 +1,170 @@
+"""What a run consists of: which probes, which checkpoints, and which of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
+
+import torch
+
+from ...data.errors import MesascopeError, UsageError, nearest
+from ...models.opening.loading import load_all
+from ...models.subject import NotApplicable, Subject
+from ...probes import probe_class, registered
+from ...probes.probe import Probe
+from ..runs.family import in_order
+from ..runs.running import probe_named
+from .run_options import ALL_PROBES, OPTIONS, RunOptions
+from .terminal import complain
+
+DEVICES = ("cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One probe on checkpoints of one architecture."""
+
+    probe: Probe
+    subjects: tuple[Subject, ...]
+
+
+@dataclass
+class Outcome:
+    """What became of everything that was asked for.
+
+    not_applicable:  by checkpoint and probe: the reason, and the probes that do apply
+    only_named:      probes that apply but run only when the user names them, by checkpoint
+    """
+
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    not_applicable: list[dict[str, Any]] = field(default_factory=list)
+    only_named: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[MesascopeError] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 when only some items failed, or the code of the first failure when nothing else happened."""
+        if not self.failures:
+            return 0
+        return 1 if self.reports or self.not_applicable else self.failures[0].exit_code
+
+    def failed(self, error: MesascopeError, only_item: bool) -> None:
+        """One of several is complained about and the others go on; the only one ends the command."""
+        if only_item:
+            raise error
+        complain(error)
+        self.failures.append(error)
+
+    @property
+    def messages(self) -> list[str]:
+        return [str(error) for error in self.failures]
+
+
+def chosen_probes(options: RunOptions) -> list[Probe]:
+    """The probes that are named, or those that run by default, each with those of the given settings that it has."""
+    named = [name for name in options.probe if name != ALL_PROBES]
+    kinds = {name: probe_class(name) for name in (registered() if len(named) < len(options.probe) else named)}
+    if not options.probe:
+        kinds = {name: kind for name, kind in _every_class().items() if kind.by_default}
+    for setting in options.settings:
+        _refuse_unclear(setting, kinds)
+    return [
+        probe_named(name, {s: value for s, value in options.settings.items() if s in _setting_names(kind)}, text=True)
+        for name, kind in kinds.items()
+    ]
+
+
+def probes_only_named(options: RunOptions) -> list[Probe]:
+    """The probes that this run leaves out because nobody named them."""
+    if options.probe:
+        return []
+    return [probe_named(name) for name, kind in _every_class().items() if not kind.by_default]
+
+
+def opened(options: RunOptions, outcome: Outcome) -> list[Subject]:
+    """Every checkpoint asked for, each once. One that is refused does not stop the others."""
+    how: dict[str, Any] = {
+        "layout": options.layout,
+        "model_config": options.model_config,
+        "model_args": options.model_args,
+        "device": checked_device(options.device),
+        "dtype": getattr(torch, options.dtype) if options.dtype else None,
+    }
+    found: dict[tuple[str, str | None], Subject] = {}
+    for model in options.models:
+        try:
+            for revision in options.revisions or (None,):
+                for subject in load_all(model, revision, **how):
+                    found[subject.source.label, subject.source.path] = subject
+        except MesascopeError as error:
+            outcome.failed(error, only_item=len(options.models) == 1)
+    return list(found.values())
+
+
+def checked_device(name: str) -> torch.device:
+    """A device that this machine has. UsageError says which it has."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    usable = ", ".join(kind for kind in DEVICES if there[kind])
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is not known; this machine has {usable}") from error
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if not there.get(device.type) or (device.index or 0) >= count:
+        raise UsageError(f"device {name!r} is not on this machine; it has {usable}")
+    return device
+
+
+def planned(probes: Sequence[Probe], subjects: Sequence[Subject], outcome: Outcome) -> list[Job]:
+    """Checkpoints of one architecture together, for each probe that applies to them."""
+    jobs: list[Job] = []
+    for probe in probes:
+        groups: dict[str, list[Subject]] = {}
+        for subject in subjects:
+            refusal = probe.applies(subject)
+            if isinstance(refusal, NotApplicable):
+                skipped = {"probe": probe.name, "label": subject.source.label, "reason": refusal.reason}
+                outcome.not_applicable.append({**skipped, "applies": applicable(subject)})
+            else:
+                groups.setdefault(repr(sorted(subject.source.facts.items())), []).append(subject)
+        jobs += [Job(probe, tuple(in_order(group))) for group in groups.values()]
+    return jobs
+
+
+def refusals(subject: Subject) -> dict[str, NotApplicable | None]:
+    """What every registered probe with its default settings says of a subject: None, or why it does not apply."""
+    return {name: probe_named(name).applies(subject) for name in registered()}
+
+
+def applicable(subject: Subject) -> list[str]:
+    """The probes that can measure a subject, with their default settings."""
+    return [name for name, refusal in refusals(subject).items() if refusal is None]
+
+
+def note_only_named(probes: Iterable[Probe], subjects: Iterable[Subject], outcome: Outcome) -> None:
+    """Which of the probes that were left out would apply."""
+    for subject in subjects:
+        found = [probe.name for probe in probes if probe.applies(subject) is None]
+        outcome.only_named += [{"probe": name, "checkpoint": subject.source.label} for name in found]
+
+
+def _every_class() -> dict[str, type[Probe]]:
+    return {name: probe_class(name) for name in registered()}
+
+
+def _setting_names(kind: type[Probe]) -> list[str]:
+    return [setting.name for setting in fields(kind)]
+
+
+def _refuse_unclear(setting: str, kinds: Mapping[str, type[Probe]]) -> None:
+    """UsageError for a setting that no chosen probe has, and for one that means different things to several."""
+    types = {name: get_type_hints(kind)[setting] for name, kind in kinds.items() if setting in _setting_names(kind)}
+    if len(set(types.values())) > 1:
+        raise UsageError(f"setting {setting!r} has different types in {' and '.join(types)}; choose one with -p NAME")
+    if types:
+        return
+    if owners := [name for name, kind in _every_class().items() if setting in _setting_names(kind)]:
+        raise UsageError(f"setting {setting!r} is one of {', '.join(owners)}; choose it with -p {owners[0]}")
+    known = {*OPTIONS, *(name for kind in kinds.values() for name in _setting_names(kind))}
+    raise UsageError(f"setting {setting!r} is not known to {', '.join(kinds)}; {nearest(setting, known)}")

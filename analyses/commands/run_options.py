@@ -1,0 +1,101 @@
+"""What `mesascope run` is asked for: by the command line, and by a configuration file where that is silent."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+
+from ...data.errors import UsageError
+from ...data.setting_text import pairs
+from ...data.settings import read_settings
+
+ALL_PROBES = "all"
+_SYNONYMS = {"model": "models", "revision": "revisions", "probes": "probe"}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of `mesascope run`. Defaults stand here and nowhere else.
+
+    settings:  of the probes: names and texts of the command line, or values of the configuration file
+    """
+
+    models: tuple[str, ...]
+    probe: tuple[str, ...] = ()
+    revisions: tuple[str, ...] = ()
+    layout: str | None = None
+    model_config: str | None = None
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: Annotated[int, Ge(0)] = 0
+    device: str = "cpu"
+    dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
+    batch_size: Annotated[int, Ge(1)] | None = None
+    output_dir: str = "reports"
+    figures: Literal["none", "png", "paper"] = "paper"
+    offline: bool = False
+    force: bool = False
+    dry_run: bool = False
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+OPTIONS = frozenset(option.name for option in fields(RunOptions)) - {"settings"}
+
+
+def run_options(given: Mapping[str, Any]) -> RunOptions:
+    """Options by name, as the command line has them. What is no option of `run` is a setting of a probe.
+
+    Raises UsageError for a value that an option cannot have, and where no model is named.
+    """
+    line = _sorted({name: value for name, value in given.items() if name != "config"})
+    file = _sorted(_configuration(Path(given["config"]))) if "config" in given else {}
+    merged = {**file, **line, "settings": {**file.get("settings", {}), **line["settings"]}}
+    if not merged.get("models"):
+        raise UsageError("run: no MODEL; expected a shipped name (`mesascope list checkpoints`), a file or a hub id")
+    return read_settings(RunOptions, merged, "run: ", text=True)
+
+
+def _sorted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by name, and under "settings" everything that belongs to a probe."""
+    options: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        name = _SYNONYMS.get(name, name)
+        if name == "probe_args":
+            settings |= _by_name(value, keep_text=True)
+        elif name == "model_args":
+            options[name] = _by_name(value)
+        elif name in OPTIONS:
+            options[name] = value
+        else:
+            settings[name] = value
+    return {**options, "settings": settings}
+
+
+def _by_name(value: Any, keep_text: bool = False) -> Any:
+    """`name=value,…` as a mapping; each value still as text where its type is not known here."""
+    if not isinstance(value, str):
+        return value
+    return pairs(value, str) if keep_text else pairs(value)
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    """The table of a TOML or JSON file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        loaded = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"--config {path} cannot be read as TOML or JSON ({reason}); check the path") from error
+    if not isinstance(loaded, dict):
+        raise UsageError(f"--config {path} holds a {type(loaded).__name__}; expected a table of options")
+    return loaded
