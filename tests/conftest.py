@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable
 from itertools import combinations
 
@@ -25,9 +26,30 @@ settings.register_profile("mesascope", deadline=None, derandomize=True, database
 settings.load_profile("mesascope")
 
 
+TESTS = pathlib.Path(__file__).parent
+FAST = {TESTS / line for line in (TESTS / "fast.txt").read_text().split()}
+"""Files and folders that `-m fast` runs: the walls of the house, and formulas without models, some of every room."""
+
+
+def is_fast(path: pathlib.Path) -> bool:
+    return not FAST.isdisjoint((path, *path.parents))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Tests marked `slow` run only where a `-m` expression asks for them."""
     config.option.markexpr = config.option.markexpr or "not slow"
+
+
+def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) -> bool | None:
+    """With `-m fast` the other files are not even imported, which takes longer than the fast tests do."""
+    other = collection_path.name.startswith("test_") and not is_fast(collection_path)
+    return True if other and config.option.markexpr == "fast" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_fast(item.path) and item.get_closest_marker("slow") is None:
+            item.add_marker("fast")
 
 
 @pytest.fixture
