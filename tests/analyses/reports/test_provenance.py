@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
-from mesascope import models
-from mesascope.analyses.reports import provenance
-from mesascope.analyses.commands.arguments import parse, run_options
+from mesascope import models, probes
+from mesascope.analyses.commands.arguments import parse
+from mesascope.analyses.commands.planning import chosen_probes
+from mesascope.analyses.commands.run_options import RunOptions, run_options
 from mesascope.analyses.reports import code
 from mesascope.analyses.reports.code import code_sha256, source_state
+from mesascope.analyses.reports.command import command
 from mesascope.analyses.reports.provenance import NOT_ALONE, key
 from mesascope.analyses.runs.running import probe_named, run
 from mesascope.probes.probe import Probe
@@ -134,13 +137,72 @@ def test_the_command_makes_the_same_run(mean_answer: Any, checkpoint: Path) -> N
     """What it says is what the command line reads back, and no more."""
     subject, probe = models.load(checkpoint), mean_answer(n_tasks=5, offset=0.25, scales=(0.5, 2.0, 3.0))
     report = run(subject, probe, seed=3, batch_size=9)
-    command, values = parse(shlex.split(report.provenance["command"])[1:])
-    options = run_options(values)
-    assert command == "run"
+    options, given = read_back(report.provenance["command"])
     assert options.models == (str(checkpoint),)
-    assert probe_named(options.probe[0], dict(options.probe_args)) == probe
+    assert chosen_probes(options) == [probe]
     assert (options.seed, options.batch_size, options.dtype) == (3, 9, "float64")
-    assert not {"force", "quiet", "json", "output_dir"} & set(values)
+    assert not {"force", "quiet", "json", "output_dir"} & given
+
+
+@dataclass(frozen=True)
+class Various(Probe):
+    """Settings of every kind."""
+
+    name: ClassVar[str] = "various"
+    version: ClassVar[str] = "1"
+
+    path: str | None = None
+    mode: Literal["all", "none"] = "all"
+    count: int | None = 3
+    shift: float = 0.0
+    scales: tuple[float, ...] = (1.0,)
+    names: tuple[str, ...] = ()
+    gentle: bool = True
+    careful: bool = False
+
+    def applies(self, subject: Any) -> None:
+        return None
+
+    def measure(self, *arguments: Any) -> Any:
+        raise AssertionError("nobody measures here")
+
+    claim = measure
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, []),
+        ({"path": "my text, part 1.txt"}, ["--path", "my text, part 1.txt"]),
+        ({"path": "none"}, ["--path", '"none"']),
+        ({"path": "--force"}, ["--path", "--force"]),
+        ({"path": '[a] "b"=c'}, ["--path", '[a] "b"=c']),
+        ({"path": "7"}, ["--path", "7"]),
+        ({"mode": "none"}, ["--mode", "none"]),
+        ({"count": None, "shift": -0.5}, ["--count", "none", "--shift", "-0.5"]),
+        ({"count": -2, "shift": 1e-30}, ["--count", "-2", "--shift", "1e-30"]),
+        ({"scales": (20.0, -30.5)}, ["--scales", "[20.0,-30.5]"]),
+        ({"scales": (), "names": ("one",)}, ["--scales", "[]", "--names", "[one]"]),
+        ({"names": ("a, b", "none", "3", "")}, ["--names", '["a, b","none","3",""]']),
+        ({"gentle": False, "careful": True}, ["--no-gentle", "--careful"]),
+    ],
+)
+def test_settings_of_every_kind_are_read_back(
+    settings: dict[str, Any], words: list[str], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "various_probe", sys.modules[__name__])
+    monkeypatch.setitem(probes.PROBES, "various", "various_probe:Various")
+    probe = Various(**settings)
+    line = command([models.load(checkpoint)], probe, 0, 1)
+    assert [word for word in shlex.split(line) if word in words] == words
+    assert chosen_probes(read_back(line)[0]) == [probe]
+
+
+def read_back(line: str) -> tuple[RunOptions, set[str]]:
+    """The options that a command gives, and their names."""
+    name, values = parse(shlex.split(line)[1:])
+    assert name == "run"
+    return run_options(values), set(values)
 
 
 def test_the_python_makes_the_same_run(mean_answer: Any, checkpoint: Path) -> None:

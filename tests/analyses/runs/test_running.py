@@ -129,7 +129,7 @@ def test_a_probe_by_name_with_settings_from_json(mean_answer: Any) -> None:
         ("mean-anser", {}, "did you mean mean-answer"),
         ("mean-answer", {"n_task": 5}, "did you mean n_tasks"),
         ("mean-answer", {"batch_size": 5}, "'batch_size' is not known; known: n_tasks, offset, refuse, scales"),
-        ("gd-alignment", {"limit": "many"}, "settings that the probe does not take"),
+        ("gd-alignment", {"limit": "many"}, "limit = 'many'; expected a whole number of at least 1"),
     ],
 )
 @pytest.mark.usefixtures("mean_answer")
