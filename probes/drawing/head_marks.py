@@ -1,11 +1,10 @@
-"""Marks for attention heads: maps of layers by heads and of heads by offsets, a symbol for each verdict, and curves.
+"""Marks for attention heads: maps of layers by heads and of heads by offsets, symbols on marked heads, and curves.
 
-A head prints as L3H5: layer 3, head 5, both counted from 0. Tables have the columns of `marks.COLUMNS`.
+Which heads are marked, and how, a probe says: a `Look` for each. Tables have the columns of `marks.COLUMNS`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,9 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ..findings import Head, head_name
 from . import marks, panels
-from .marks import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Look
+from .marks import GREY, Look
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -25,54 +25,32 @@ if TYPE_CHECKING:
 
     from ..measure import Measure
 
-Head = tuple[int, int]
-"""Layer and head."""
-
-VERDICTS = {
-    "induction": Look("induction", VERMILION, "o", "-"),
-    "anti-induction": Look("anti-induction", BLUE, "v", "--"),
-    "fixed-offset": Look("fixed offset", PURPLE, "X", ":"),
-    "previous-token": Look("previous token", GREEN, "<", "-."),
-    "duplicate-token": Look("duplicate token", ORANGE, "s", "--"),
-    "current-token": Look("current token", YELLOW, "D", ":"),
-    "first-token": Look("first token", SKY, "^", "-."),
-}
-"""How heads of a verdict are drawn; those without any are not marked."""
+Marked = Mapping[Head, Look]
+"""What is drawn on some heads, in the order of their rows and of the legend; the label says why they are marked."""
 OTHER = Look("other head", GREY, "o", "-")
-
 MOST_ROWS = 24
 """Heads that are shown one a row."""
 
 
-def name(head: Head) -> str:
-    return f"L{head[0]}H{head[1]}"
+def named(head: Head, marked: Marked) -> Look:
+    """A head as a series of its own: its name, and the look of its mark."""
+    return replace(marked.get(head, OTHER), label=head_name(head))
 
 
-def called(verdicts: Mapping[str, str], *wanted: str) -> list[Head]:
-    """The heads with one of these verdicts (default: any that has a symbol), verdict by verdict."""
-    order = list(wanted or VERDICTS)
-    heads = ((re.fullmatch(r"L(\d+)H(\d+)", key), verdict) for key, verdict in verdicts.items())
-    found = [(order.index(verdict), int(key[1]), int(key[2])) for key, verdict in heads if key and verdict in order]
-    return [(layer, head) for _, layer, head in sorted(found)]
-
-
-def look(head: Head, verdicts: Mapping[str, str]) -> Look:
-    """A head as a series of its own: its name, and the looks of its verdict."""
-    return replace(VERDICTS.get(verdicts.get(name(head), ""), OTHER), label=name(head))
-
-
-def verdict_keys(verdicts: Mapping[str, str], lines: bool = False) -> list[Artist]:
-    """The symbol (or the line) of each verdict that any head has, and how many have it."""
+def mark_keys(marked: Marked, lines: bool = False) -> list[Artist]:
+    """The symbol (or the line) of each mark, and how many heads have it."""
     keys = []
-    for verdict, of in VERDICTS.items():
-        if count := len(called(verdicts, verdict)):
-            style = {"color": of.color, "ls": of.line, "marker": of.marker, "ms": 3} if lines else _symbol(of, 4.5)
-            keys.append(Line2D([], [], label=f"{of.label} ({count} head{'s' * (count > 1)})", **style))
+    looks = list(marked.values())
+    for look in dict.fromkeys(looks):
+        count = looks.count(look)
+        line = {"color": look.color, "ls": look.line, "marker": look.marker, "ms": 3}
+        style = line if lines else _symbol(look, 4.5)
+        keys.append(Line2D([], [], label=f"{look.label} ({count} head{'s' * (count > 1)})", **style))
     return keys
 
 
-def _symbol(of: Look, size: float) -> dict[str, Any]:
-    return {"ls": "", "marker": of.marker, "ms": size, "color": of.color, "mec": "white", "mew": 0.1 * size}
+def _symbol(look: Look, size: float) -> dict[str, Any]:
+    return {"ls": "", "marker": look.marker, "ms": size, "color": look.color, "mec": "white", "mew": 0.1 * size}
 
 
 # -- maps --------------------------------------------------------------------------------------------------------------
@@ -87,11 +65,11 @@ def head_map(
     measure: Measure,
     ax: Axes,
     panel: str,
-    verdicts: Mapping[str, str],
+    marked: Marked,
     limit: float | None = None,
     middle: float | None = None,
 ) -> pd.DataFrame:
-    """A measure of layers and heads as a heat map, and the symbol of its verdict on each head that has one.
+    """A measure of layers and heads as a heat map, with symbols on the marked heads.
 
     limit:   how far the colours go; None: to the largest value
     middle:  diverging colours around it, which end so far on either side; None: sequential ones from 0
@@ -103,49 +81,45 @@ def head_map(
     low, high = measure.interval
     table = marks.frame(
         {
-            "panel": panel, "series": name((layer, head)), "kind": "estimate", "value": value,
+            "panel": panel, "series": head_name((layer, head)), "kind": "estimate", "value": value,
             "low": low[layer, head], "high": high[layer, head], "replicate": measure.replicate, "n": measure.n,
         }
         for (layer, head), value in np.ndenumerate(measure.values)
     )  # fmt: skip
-    return marks.together([table, _verdicts_on(ax, panel, measure.values.shape, verdicts)])
+    return marks.together([table, _marks_on(ax, panel, measure.values.shape, marked)])
 
 
-def _verdicts_on(ax: Axes, panel: str, shape: tuple[int, ...], verdicts: Mapping[str, str]) -> pd.DataFrame:
+def _marks_on(ax: Axes, panel: str, shape: tuple[int, ...], marked: Marked) -> pd.DataFrame:
     """Symbols as large as the cells of a map have room for."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     cell = min(ax.get_position().width * figure.get_figwidth() / shape[1], map_height(shape[0]) / shape[0])
-    heads = called(verdicts)
-    for layer, head in heads:
-        of = VERDICTS[verdicts[name((layer, head))]]
-        ax.plot([head], [layer], **_symbol(of, float(np.clip(43 * cell, 2.4, 6))))
+    for (layer, head), look in marked.items():
+        ax.plot([head], [layer], **_symbol(look, float(np.clip(43 * cell, 2.4, 6))))
     return marks.frame(
-        {"panel": panel, "series": name(head), "kind": "verdict", "message": verdicts[name(head)]} for head in heads
+        {"panel": panel, "series": head_name(head), "kind": "mark", "message": look.label}
+        for head, look in marked.items()
     )
 
 
-def offset_map(
-    measure: Measure, ax: Axes, panel: str, heads: Sequence[Head], verdicts: Mapping[str, str]
-) -> pd.DataFrame:
-    """Attention of these heads, one a row, by how far back it goes: a measure with the axes (layer, head, offset)."""
-    chosen = [measure.at(layer=layer, head=head) for layer, head in heads]
+def offset_map(measure: Measure, ax: Axes, panel: str, marked: Marked) -> pd.DataFrame:
+    """Attention of the marked heads, one a row, by how far back it goes: a measure with axes (layer, head, offset)."""
+    rows = {head: measure.at(layer=head[0], head=head[1]) for head in marked}
     offsets = measure.labels("offset")
-    image(np.stack([of.values for of in chosen]), ax, limit=1.0)
-    ax.set_yticks(range(len(heads)), [name(head) for head in heads])
+    image(np.stack([row.values for row in rows.values()]), ax, limit=1.0)
+    ax.set_yticks(range(len(rows)), [head_name(head) for head in rows])
     columns = [int(column) for column in ax.get_xticks() if 0 <= column < len(offsets)]
     ax.set_xticks(columns, [str(offsets[column]) for column in columns])  # long periods leave a gap in the middle
     ax.set_xlabel("tokens back")
-    for y, head in enumerate(heads):
-        of = VERDICTS[verdicts[name(head)]]
-        ax.plot([1.03], [y], transform=ax.get_yaxis_transform(), clip_on=False, **_symbol(of, 4))
+    for y, look in enumerate(marked.values()):
+        ax.plot([1.03], [y], transform=ax.get_yaxis_transform(), clip_on=False, **_symbol(look, 4))
     return marks.frame(
         {
-            "panel": panel, "series": name(head), "kind": "estimate", "at": offset, "value": value, "low": low,
-            "high": high, "replicate": of.replicate, "n": of.n,
+            "panel": panel, "series": head_name(head), "kind": "estimate", "at": offset, "value": value, "low": low,
+            "high": high, "replicate": row.replicate, "n": row.n,
         }
-        for head, of in zip(heads, chosen, strict=True)
-        for offset, value, low, high in zip(offsets, of.values, *of.interval, strict=True)
+        for head, row in rows.items()
+        for offset, value, low, high in zip(offsets, row.values, *row.interval, strict=True)
     )  # fmt: skip
 
 
@@ -175,9 +149,9 @@ def color_bar(axes: Sequence[Axes], label: str) -> None:
 # -- along training ----------------------------------------------------------------------------------------------------
 
 
-def head_curves(measure: Measure, ax: Axes, panel: str, verdicts: Mapping[str, str]) -> pd.DataFrame:
-    """A measure with the axes (step, layer, head): a curve a head with a verdict, and the range of all others."""
-    chosen = {look(head, verdicts): {"layer": head[0], "head": head[1]} for head in called(verdicts)}
+def head_curves(measure: Measure, ax: Axes, panel: str, marked: Marked) -> pd.DataFrame:
+    """A measure with the axes (step, layer, head): a curve a marked head, and the range of all others."""
+    chosen = {named(head, marked): {"layer": head[0], "head": head[1]} for head in marked}
     return called_curves(measure, ax, panel, chosen, "other heads")
 
 
@@ -193,24 +167,25 @@ def called_curves(
     for cell in chosen.values():
         rest[tuple(cell.get(axis, slice(None)) for axis in measure.axes)] = np.nan
     tables.append(_range(rest.reshape(len(rest), -1), measure, ax, panel, others))
-    curves = ((of, measure.at(**cell)) for of, cell in chosen.items())
-    tables += [marks.curve(curve, of, ax, panel=panel) for of, curve in curves if marks.has_number(curve)]
+    curves = ((look, measure.at(**cell)) for look, cell in chosen.items())
+    tables += [marks.curve(curve, look, ax, panel=panel) for look, curve in curves if marks.has_number(curve)]
     panels.step_axis(ax, measure.labels("step"))
     return marks.together(tables)
 
 
-def _range(rest: np.ndarray, measure: Measure, ax: Axes, panel: str, called: str) -> pd.DataFrame:
+def _range(rest: np.ndarray, measure: Measure, ax: Axes, panel: str, others: str) -> pd.DataFrame:
+    """The minimum, median and maximum over heads, or pairs of them, at each step."""
     held = np.atleast_1d(np.isfinite(rest).any(axis=1))
     if not held.any():
         return marks.frame(())
     steps = [step for step, some in zip(measure.labels("step"), held, strict=True) if some]
-    low, middle, high = (of(rest[held], axis=1) for of in (np.nanmin, np.nanmedian, np.nanmax))
+    low, middle, high = (reduce(rest[held], axis=1) for reduce in (np.nanmin, np.nanmedian, np.nanmax))
     ax.fill_between(steps, low, high, color=GREY, alpha=0.35, lw=0)
     ax.plot(steps, middle, color=GREY, lw=0.7)
     n = int(np.isfinite(rest).any(axis=0).sum())
     return marks.frame(
         {
-            "panel": panel, "series": called, "kind": "lowest, median, highest", "at": at, "value": m,
+            "panel": panel, "series": others, "kind": "minimum, median, maximum", "at": at, "value": m,
             "low": lo, "high": hi, "replicate": "head", "n": n,
         }
         for at, m, lo, hi in zip(steps, middle, low, high, strict=True)
@@ -218,4 +193,4 @@ def _range(rest: np.ndarray, measure: Measure, ax: Axes, panel: str, called: str
 
 
 def others_key(others: str = "others") -> Artist:
-    return marks.band_key(f"{others}: lowest, median, highest", GREY)
+    return marks.band_key(f"{others}: minimum, median, maximum", GREY)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from ...models.subject import Source
+from ..findings import Head, head_name
 from ..measure import Claim, Measure
-from .ablation import RANDOM
-from .composition import FROM_PREVIOUS, ROTATED
-from .nulls import NO_REPEATS, PERMUTED
-from .verdicts import LABELS, Evidence, Thresholds, copying_sign, heads_named, matching
+from .names import NO_REPEATS, RANDOM_HEADS, Verdict
+from .verdicts import Evidence, Thresholds, copying_sign, heads_called, matching
+from .words import head_names, listed, spread, with_interval
 
 CITATIONS = (
     "C. Olsson, N. Elhage, N. Nanda, N. Joseph, N. DasSarma, T. Henighan, et al. In-context learning and induction"
@@ -19,215 +19,176 @@ CITATIONS = (
     "N. Elhage, N. Nanda, C. Olsson, T. Henighan, N. Joseph, B. Mann, et al. A mathematical framework for transformer"
     " circuits. Transformer Circuits Thread, 2021.",
 )
-Verdicts = Mapping[str, str]
-_NAMED = 8  # heads of one verdict that are listed by name
+Verdicts = Mapping[Head, str]
+LEARNS = 0.05
+"""In-context learning score in nat, and that without repeats, which a model must exceed to learn in context."""
 
 
 def induction_claim(
     measures: Mapping[str, Measure], sources: tuple[Source, ...], thresholds: Thresholds, verdicts: Verdicts
 ) -> Claim:
     """Sentences from numbers; without verdicts, over several seeds, those about heads are left out."""
+    notes = (note for source in sources for note in source.notes)
     return Claim(
         found=" ".join(_found(measures, verdicts)),
-        rival=" ".join(_rivals(measures, thresholds, verdicts)),
-        evidence=_evidence(measures, thresholds, sources),
-        limits=tuple(
-            dict.fromkeys(
-                (*_limits(measures, thresholds, verdicts), *(note for source in sources for note in source.notes))
-            )
-        ),
+        rival=_rival(measures, thresholds, verdicts),
+        evidence=_evidence(measures),
+        limits=tuple(dict.fromkeys((*_limits(measures, thresholds, verdicts), *notes))),
         methods=_methods(measures, thresholds),
         citations=CITATIONS,
     )
 
 
-def number(value: float, low: float = np.nan, high: float = np.nan) -> str:
-    """An estimate with its interval, where there is one."""
-    interval = "" if np.isnan(low) else f" [{_short(low)}, {_short(high)}]"
-    return _short(value) + interval
-
-
-def _short(value: float) -> str:
-    """Three digits; what rounding leaves of nothing is 0."""
-    return "0" if abs(value) < 5e-4 else f"{value:.3g}"
-
-
-def _cell(measure: Measure, cell: tuple[int, ...] = ()) -> str:
-    return number(float(measure.values[cell]), *(float(bound[cell]) for bound in measure.interval))
-
-
-def _ok(measures: Mapping[str, Measure], name: str) -> bool:
-    return name in measures and measures[name].status == "ok"
-
-
-def _names(heads: Sequence[tuple[int, int]]) -> str:
-    shown = ", ".join(f"L{layer}H{head}" for layer, head in heads[:_NAMED])
-    return shown + f" and {len(heads) - _NAMED} more" * (len(heads) > _NAMED)
+def _single(measures: Mapping[str, Measure], name: str, **labels: str) -> Measure | None:
+    """A single number among the measures; None where there is none."""
+    measure = measures.get(name)
+    if measure is None or not set(labels) <= set(measure.axes):
+        return None
+    chosen = measure.sel(**labels)
+    return chosen if chosen.status == "ok" and not chosen.axes and chosen.has_number else None
 
 
 # -- what was found ----------------------------------------------------------------------------------------------------
 
 
 def _found(measures: Mapping[str, Measure], verdicts: Verdicts) -> Iterable[str]:
+    induction = heads_called(verdicts, Verdict.INDUCTION)
     if not verdicts:
-        yield "Heads are not compared here: each checkpoint's own report names its heads."
-    elif induction := heads_named(verdicts, "induction"):
+        yield "Heads are not compared over checkpoints; each checkpoint's own report names its heads."
+    elif induction:
         scores = measures["prefix_matching_score"].values[tuple(np.array(induction).T)]
-        span = _short(scores.min()) if len(scores) == 1 else f"{_short(scores.min())} to {_short(scores.max())}"
         are = "is an induction head" if len(induction) == 1 else "are induction heads"
-        yield f"{len(induction)} of {len(verdicts)} heads {are}: {_names(induction)} (prefix matching {span})."
+        named = f"{head_names(induction)} (prefix matching {spread(scores)})"
+        yield f"{len(induction)} of {len(verdicts)} heads {are}: {named}."
     else:
         yield f"None of the {len(verdicts)} heads is an induction head."
-    others = [(label, heads) for label in LABELS[1:7] if (heads := heads_named(verdicts, label))]
-    if others:
-        listed = "; ".join(f"{label}: {_names(heads)}" for label, heads in others)
-        yield f"By the same rules, {listed}."
-    yield from _without(measures, verdicts)
+    yield from _loss(measures, induction)
 
 
-def _without(measures: Mapping[str, Measure], verdicts: Verdicts) -> Iterable[str]:
-    """What in-context learning there is, and what is left of it without the heads."""
-    if not _ok(measures, "in_context_learning_score"):
-        return
-    score = measures["in_context_learning_score"]
-    without = score.nulls.get(NO_REPEATS)
-    beside = "" if without is None else f", {_short(float(np.nanmean(without)))} without repeats"
-    yield f"In-context learning, the loss of the first run minus that of the second, is {_cell(score)} nat{beside}."
-    for place, group in _groups(measures, "group_ablation_mean"):
-        rise, left = (measures[f"{name}_mean"] for name in ("group_ablation", "in_context_learning_without"))
-        yield (
-            f"With all {group} heads set to their means together the loss of the second run rises by"
-            f" {_cell(rise, (place,))} nat, and {_cell(left, (place,))} nat of in-context learning are left."
-        )
+def _loss(measures: Mapping[str, Measure], induction: list[Head]) -> Iterable[str]:
+    """What the induction heads are needed for; where none was ablated, what the model learns in context."""
+    rise = _rise(measures)
+    if rise is not None and induction:
+        them = "it" if len(induction) == 1 else "all of them"
+        yield f"Mean-ablating {them} raises the loss on the second repeat by {with_interval(rise, 'nat')}."
+    elif (score := _single(measures, "in_context_learning_score")) is not None:
+        words = "In-context learning score (loss on the first repeat minus loss on the second)"
+        yield f"{words}: {with_interval(score, 'nat')}."
 
 
-def _groups(measures: Mapping[str, Measure], name: str) -> list[tuple[int, str]]:
-    """Groups that were taken away, each with its place."""
-    if not _ok(measures, name) or measures[name].axes != ("group",):
-        return []
-    present = np.isfinite(measures[name].values)
-    return [(place, group) for place, group in enumerate(measures[name].labels("group")) if present[place]]
+def _rise(measures: Mapping[str, Measure]) -> Measure | None:
+    """Of the loss on the second repeat, without all induction heads."""
+    return _single(measures, "group_ablation", replacement="mean", group=str(Verdict.INDUCTION))
 
 
-# -- rivals and nulls --------------------------------------------------------------------------------------------------
+# -- the strongest rival or null ---------------------------------------------------------------------------------------
 
 
-def _rivals(measures: Mapping[str, Measure], thresholds: Thresholds, verdicts: Verdicts) -> Iterable[str]:
-    evidence = Evidence.of(measures)
-    if evidence is None:
-        yield "No head is compared with a control over several checkpoints."
-        return
-    excess, induction = measures["excess"], heads_named(verdicts, "induction")
+def _rival(measures: Mapping[str, Measure], thresholds: Thresholds, verdicts: Verdicts) -> str:
+    if Evidence.of(measures) is None:
+        return "No head is compared with a control over several checkpoints."
+    induction, rise = heads_called(verdicts, Verdict.INDUCTION), _rise(measures)
+    if induction and rise is not None and RANDOM_HEADS in rise.nulls:
+        draws = rise.nulls[RANDOM_HEADS]
+        return f"Random heads: {spread(draws)} nat (minimum to maximum of {len(draws)} draws)."
+    return _rival_excess(measures["excess"], induction, thresholds)
+
+
+def _rival_excess(excess: Measure, induction: list[Head], thresholds: Thresholds) -> str:
+    """The called head that is nearest to its controls, or of those without a name the one farthest from them."""
     if induction:
-        head = min(induction, key=lambda place: float(excess.values[place]))
-        words = f"Least of them over its controls: {_names([head])}, by {_cell(excess, head)} of attention"
+        head, words = min(induction, key=lambda place: float(excess.values[place])), "Smallest"
     else:
-        flat = int(np.nan_to_num(excess.values, nan=-np.inf).argmax())
-        head = tuple(int(part) for part in np.unravel_index(flat, excess.values.shape))
-        words = f"Strongest of all heads over its controls: {_names([(head[0], head[1])])}, by {_cell(excess, head)}"
-    if PERMUTED in excess.nulls:
-        draws = len(excess.nulls[PERMUTED])
-        words += f"; with W_Q and W_K permuted, {draws} draws, 99 % of heads stay below {_short(evidence.floor)}"
-    yield f"{words}; an induction head needs {thresholds.matching:g} at every period."
-    for place, group in _groups(measures, "group_ablation_mean"):
-        samples = measures["group_ablation_mean"].nulls.get(RANDOM)
-        if samples is not None and np.isfinite(samples[:, place]).any():
-            known = samples[:, place][np.isfinite(samples[:, place])]
-            yield (
-                f"Random groups from the same layers instead of the {group} heads: rise {_short(known.min())} to"
-                f" {_short(known.max())} nat ({len(known)} draws)."
-            )
-    yield from _composition(measures, verdicts)
-
-
-def _composition(measures: Mapping[str, Measure], verdicts: Verdicts) -> Iterable[str]:
-    """Of previous-token heads into the induction head that composes most with one, beside random rotations."""
-    if not _ok(measures, FROM_PREVIOUS):
-        return
-    measure = measures[FROM_PREVIOUS]
-    later = [head for head in heads_named(verdicts, "induction") if np.isfinite(measure.values[head])]
-    if later:
-        best = max(later, key=lambda head: float(measure.values[head]))
-        samples = measure.nulls[ROTATED][(slice(None), *best)]
-        yield (
-            f"K-composition of a previous-token head into {_names([best])} is {_short(measure.values[best])}, under"
-            f" random rotations {_short(samples.min())} to {_short(samples.max())}."
-        )
+        filled = np.nan_to_num(excess.values, nan=-np.inf)
+        layer, place = np.unravel_index(int(filled.argmax()), filled.shape)
+        head, words = (int(layer), int(place)), "Largest"
+    found = with_interval(excess.at(layer=head[0], head=head[1]))
+    return (
+        f"{words} excess over controls: {head_name(head)}, {found}."
+        f" An induction head needs {thresholds.matching:g} at every period."
+    )
 
 
 # -- evidence, limits, methods -----------------------------------------------------------------------------------------
 
 
-def _evidence(measures: Mapping[str, Measure], thresholds: Thresholds, sources: tuple[Source, ...]) -> str:
+def _evidence(measures: Mapping[str, Measure]) -> str:
     like = next((m for m in measures.values() if m.status == "ok" and m.replicate not in ("none", "")), None)
     if like is None:
         return "None."
     if like.replicate != "sequence":
-        return f"95 % intervals: t-interval over {like.n} {like.replicate}s."
-    excess = measures["excess"]
-    periods = ", ".join(str(period) for period in measures["excess_by_period"].labels("period"))
-    return (
-        f"95 % intervals: bootstrap over {excess.n} sequences, as many of each period ({periods}); losses and heads"
-        " taken away: those of the longest. False discovery rate over"
-        f" {excess.values.size} heads: {thresholds.level:g}."
-    )
+        return f"t-interval over {like.n} {like.replicate}s."
+    periods = [str(period) for period in measures["excess_by_period"].labels("period")]
+    several = "s" * (len(periods) > 1)
+    return f"Bootstrap over {measures['excess'].n} sequences (period{several} {listed(periods)})."
 
 
 def _limits(measures: Mapping[str, Measure], thresholds: Thresholds, verdicts: Verdicts) -> Iterable[str]:
-    yield "Random tokens: what the heads do on natural text is not shown by their verdicts."
+    yield "The sequences are random tokens. The verdicts do not show what a head does on natural text."
     evidence = Evidence.of(measures)
     if evidence is not None:
         yield from _about_heads(measures, thresholds, evidence)
-    if heads_named(verdicts, "induction"):
-        yield "Single heads stand in for each other: a small rise without one head does not show that it is idle."
+    if induction := heads_called(verdicts, Verdict.INDUCTION):
+        yield from _smaller_groups(measures, induction)
+        yield "Heads can stand in for each other. A small rise without one head does not show that it is unused."
     elif _learns(measures) and verdicts:
         yield (
-            "The loss falls on the second run without any induction head: raising tokens that were seen before, in any"
-            " order, does that too."
+            "The loss falls on the second repeat without any induction head. Raising the logits of all earlier tokens"
+            " does that, too."
         )
-    yield "Copying and composition by weights follow the direct path: what MLPs and other heads change is not in them."
+    yield "Copying and composition follow the direct path through the weights, without MLPs and other heads."
     if "text_matching_excess" in measures:
-        yield "On the user's own text matches are those of single tokens; longer repeats are not told apart."
+        yield "On the user's own text, matches are single tokens. Longer repeats are not distinguished."
+
+
+def _smaller_groups(measures: Mapping[str, Measure], induction: list[Head]) -> Iterable[str]:
+    rise = _rise(measures)
+    of_layers = [layer for layer, _ in induction]
+    n_heads = measures["excess"].values.shape[1]
+    if rise is not None and RANDOM_HEADS in rise.nulls and any(2 * of_layers.count(at) > n_heads for at in of_layers):
+        yield "The random groups have fewer heads than the ablated ones: their layers have too few others."
 
 
 def _about_heads(measures: Mapping[str, Measure], thresholds: Thresholds, evidence: Evidence) -> Iterable[str]:
     unclear = np.argwhere(matching(evidence, thresholds) & (copying_sign(evidence, thresholds) == 0))
     if len(unclear):
-        yield (
-            f"{_names([(int(a), int(b)) for a, b in unclear])}: matches, but neither its weights nor its direct effect"
-            " say that it copies; no verdict of a copying head."
-        )
+        match, it = ("matches", "it copies") if len(unclear) == 1 else ("match", "they copy")
+        names = head_names([(int(layer), int(head)) for layer, head in unclear])
+        yield f"{names} {match}, but neither weights nor direct effects show that {it}: no verdict by content."
     near = measures.get("near_threshold")
     if near is not None and near.values.any():
         yield near.message[0].upper() + near.message[1:] + "."
     periods = measures["excess_by_period"].labels("period")
-    if len(periods) < 3:
-        yield f"Only {len(periods)} period{'s' * (len(periods) > 1)} fit: whether a peak moves with it is hardly seen."
+    if len(periods) == 1:
+        yield "Only 1 period was used. Whether the attention peak moves with the period is not tested."
+    if len(periods) == 2:
+        yield "Only 2 periods were used. Whether the attention peak moves with the period is tested at two."
     if not np.isfinite(evidence.copying).any() and not np.isfinite(evidence.attribution).any():
-        yield "Without weights or logits nothing says whether a head copies: no head can be called an induction head."
+        yield "The probe can read neither weights nor logits, so it can call no head an induction head."
 
 
 def _learns(measures: Mapping[str, Measure]) -> bool:
-    if not _ok(measures, "in_context_learning_score"):
+    score = _single(measures, "in_context_learning_score")
+    if score is None:
         return False
-    score = measures["in_context_learning_score"]
-    without = score.nulls.get(NO_REPEATS)
-    return bool(score.interval[0] > max(0.05, 0.0 if without is None else float(np.nanmax(without))))
+    without = score.nulls.get(NO_REPEATS, np.zeros(1))
+    return bool(score.interval[0] > max(LEARNS, float(np.nanmax(without))))
 
 
 def _methods(measures: Mapping[str, Measure], thresholds: Thresholds) -> str:
-    spent = measures["forward_passes"].message if _ok(measures, "forward_passes") else ""
-    cost = f" Cost: {spent}." if spent else ""
+    cost = measures.get("forward_passes")
+    spent = f" In all, {cost.message}." if cost is not None and cost.status == "ok" else ""
     return (
-        "Sequences were runs of distinct random tokens said again (Olsson et al., 2022), at several periods S. Prefix"
-        " matching is the mean attention of the later runs' queries to the tokens after earlier occurrences of their"
-        " own (offset S - 1). Its excess is over the larger of two controls: the same read-out with later runs redrawn,"
-        " and attention at the other periods' offsets. One-sided p: sign flips of the excess, sequence by sequence,"
-        " with the Benjamini-Hochberg procedure over heads. An induction head exceeds its controls by"
-        f" {thresholds.matching:g} at every period, at a false discovery rate of {thresholds.level:g}, by more than the"
-        " 99th percentile of heads with W_Q and W_K permuted, and copies: the eigenvalues of W_E W_V W_O W_U (Elhage et"
-        f" al., 2021; norms folded) score at least {thresholds.copying:g}, or, within that of 0, its direct effect on"
-        " the right logit exceeds that of 99 % of those. Anti-induction heads lower it. Heads are named by position"
-        f" where attention to one exceeds even attention by {thresholds.positional:g} without repeats. Groups were"
-        f" chosen on one half of the sequences and taken away on the other.{cost}"
+        "Sequences repeat S distinct random tokens (Olsson et al., 2022), at several periods S. Prefix matching is the"
+        " mean attention of later repeats' tokens to the tokens after their earlier occurrences (offset S - 1)."
+        " Its excess is over the larger of two controls: the same read-out of sequences without repeats, and"
+        " attention at the offsets of the other periods. One-sided p values come from sign flips of the sequences'"
+        " excesses, with the Benjamini-Hochberg procedure over heads. An induction head exceeds its controls by"
+        f" {thresholds.matching:g} at every period, at a false discovery rate of {thresholds.level:g}, and by more than"
+        " the 99th percentile of heads with permuted W_Q and W_K. It also copies: the eigenvalue score of W_E W_V W_O"
+        f" W_U (Elhage et al., 2021; norms folded) is at least {thresholds.copying:g}. If that score is closer to 0,"
+        " the direct effect on the repeated token's logit must exceed the 99th percentile of heads with permuted"
+        " weights. Anti-induction heads match and lower that logit. A head is named by position if its attention"
+        f" to one exceeds even attention by {thresholds.positional:g} without repeats. Groups of heads were chosen on"
+        f" one half of the sequences and ablated on the other.{spent}"
     )

@@ -1,4 +1,4 @@
-"""What induction heads are shown: runs of random tokens said several times, at several periods, and their controls."""
+"""What the model is shown: random tokens repeated at several periods, and controls that repeat nothing."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ...data.repeated import RepeatedTokens
 from ...models.language_model import LanguageModelShape
 
 LONGEST = 50
-"""The longest period of a default run, the field's usual one."""
+"""The longest period by default, the field's usual one."""
 
 
 @dataclass(frozen=True)
 class PeriodInputs:
-    """Sequences of one period, and their controls of the same length: the same first runs, and nothing repeated.
+    """Sequences of one period, and their controls of the same length: the same first repeats, and nothing repeated.
 
-    others:  offsets at which an induction head would look if another period of the run were this one's
+    other_offsets:  offsets at which an induction head would look if another of the periods were this one's
     """
 
     law: RepeatedTokens
     repeated: Int[Tensor, "sequence pos"]
     control: Int[Tensor, "sequence pos"]
-    others: tuple[int, ...]
+    other_offsets: tuple[int, ...]
 
     @property
     def period(self) -> int:
@@ -51,28 +51,28 @@ def period_laws(
         periods = sorted({p for p in (longest, 3 * longest // 4, longest // 2) if p >= 2}, reverse=True)
     if not periods:
         raise TaskError(
-            f"a context of {shape.n_ctx} tokens: {repeats} runs of two different tokens{' and BOS' * first} take"
-            f" {2 * repeats + first}; no model with fewer can be shown a repeat"
+            f"this model reads {shape.n_ctx} tokens: too few for a repeat; expected at least {2 * repeats + first},"
+            f" {repeats} repeats of two different tokens{' and BOS' * first}"
         )
     for period in periods:
         if shape.n_ctx is not None and first + repeats * period > shape.n_ctx:
             raise TaskError(
-                f"period {period}: {repeats} runs{' and BOS' * first} take {first + repeats * period} tokens, the model"
-                f" reads at most {shape.n_ctx}; the longest period that fits is {room}"
+                f"period {period} does not fit: {repeats} repeats{' and BOS' * first} take {first + repeats * period}"
+                f" tokens, this model reads at most {shape.n_ctx}; the longest period that fits is {room}"
             )
     return tuple(RepeatedTokens(period, shape.d_vocab, repeats, bos) for period in sorted(set(periods), reverse=True))
 
 
-def period_inputs(laws: Sequence[RepeatedTokens], n: int, seed: int) -> list[PeriodInputs]:
+def period_inputs(laws: Sequence[RepeatedTokens], n: int, seed: int) -> tuple[PeriodInputs, ...]:
     """`n` sequences of each period with their controls."""
-    return [
+    return tuple(
         PeriodInputs(law, law.draw(n, seed).tokens, law.control(n, seed).tokens, _other_offsets(law, laws))
         for law in laws
-    ]
+    )
 
 
 def _other_offsets(law: RepeatedTokens, laws: Sequence[RepeatedTokens]) -> tuple[int, ...]:
-    """Offsets S' - 1 of the other periods that mean nothing here, and that most queries of later runs can read."""
+    """Offsets S' - 1 of the other periods that mean nothing here, and that most queries of later repeats can read."""
     queries = (law.repeats - 1) * law.period
     offsets = [other.period - 1 for other in laws]
     return tuple(
@@ -82,9 +82,9 @@ def _other_offsets(law: RepeatedTokens, laws: Sequence[RepeatedTokens]) -> tuple
     )
 
 
-def input_recipes(inputs: Sequence[PeriodInputs], n: int, seed: int) -> dict[str, Recipe]:
+def input_recipes(inputs: Sequence[PeriodInputs], seed: int) -> dict[str, Recipe]:
     """One recipe for the sequences of all periods, and one for their controls."""
-    law = inputs[0].law
+    law, n = inputs[0].law, len(inputs[0].repeated)
     settings = {
         "periods": [one.period for one in inputs],
         "repeats": law.repeats,

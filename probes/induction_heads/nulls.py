@@ -19,9 +19,6 @@ from ...models.subject import Edit, Reduce, Site
 from ...models.weights import AttentionWeights
 from ..streaming import Watcher
 
-PERMUTED, NO_REPEATS, EVEN = "W_Q and W_K permuted", "no repeats", "even attention"
-"""Names of nulls in a measure's `nulls`; the second and third are the sequences' and the mask's."""
-
 
 def permuted(
     weights: Float[Tensor, "layer head d_model d_head"], rng: torch.Generator

@@ -1,77 +1,72 @@
-"""Which heads do induction, and what is lost without them? (Olsson et al. 2022, arXiv 2209.11895; Elhage et al. 2021)
+"""Which heads are induction heads, and what is lost without them? (Olsson et al. 2022, arXiv 2209.11895; Elhage et al.
+2021)
 
-An induction head finds an earlier occurrence of the current token and copies what followed it. On random tokens that
-are said twice only such a head can foresee the second run. A prefix-matching score near 1 says that a head looks there;
-it is an induction head only if it also raises the logit of what it finds, if it looks there because tokens repeat (the
-same offset without repeats is the control), and if it does so at every period. Those are the conditions of the verdict;
-thresholds are settings. What a set of heads is worth is read off the loss when they are taken away together: single
-heads stand in for each other.
+An induction head finds an earlier occurrence of the current token and copies what followed it. On repeated random
+tokens only such a head can predict the second repeat. A prefix-matching score near 1 says that a head attends there. It
+is an induction head only if it also raises the logit of the token it attends to, if it attends there because tokens
+repeat (the same offset without repeats is the control), and if it does so at every period. Those are the conditions of
+the verdict; their thresholds are settings. What a set of heads contributes is read off the loss when all are ablated
+together, because single heads can stand in for each other.
 
-The formulas are in `induction_scores.py` (attention), `induction_weights.py` (weights) and `induction_evidence.py` (the
-test), for tensors from anywhere.
+The formulas, for tensors from anywhere, are in `scores.py` (attention), `weights.py` (weights) and
+`statistics/sign_flips.py` (the test).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 from annotated_types import Ge, Le
 
 from ...data.corpus import documents_sha256
 from ...data.errors import UsageError
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable, Source, Subject
-from ..findings import Findings
+from ..findings import Findings, Head, head_name
 from ..measure import Claim, Measure, missing
 from ..probe import Probe, Progress, silent
-from ..statistics.sample_measures import PerTask, task_measures
-from ..statistics.sign_flips import sequences_needed
-from .ablation import EVEN, KINDS, ODD, Ablations, Halves
+from .ablation import Ablations
+from .ablation_measures import ablation_measures, not_ablated
+from .access import Access
+from .choices import choose, number_of_sequences
 from .claim import induction_claim
-from .composition import composition_measures, from_previous_token
-from .inputs import LONGEST, PeriodInputs, input_recipes, period_inputs, period_laws
+from .composition import composition_from_previous, composition_measures
+from .experiment import Experiment, Passes, cost_measure
+from .inputs import LONGEST, input_recipes, period_inputs, period_laws
 from .losses import loss_measures
-from .passes import PARTS, Abilities, Passes, Sides, observe, observe_null
-from .score_measures import HEADS, Inputs, excess_over_controls, head_measures, offset_measures
+from .memory import memory_in_bytes
+from .names import Verdict
+from .observations import ModelObservations, observe, observe_nulls
+from .offset_measures import offset_measures
+from .score_measures import Comparison, definition_measures, head_measures, sample_arrays
 from .text import read_corpus, text_measures
-from .verdicts import Thresholds, head_verdicts, heads_named, near_measure
-from .watchers import OtherDefinitions
+from .verdicts import Thresholds, head_verdicts, heads_called, near_measure
 from .weight_measures import Folded, copying_measures
 
-FEWEST = 16
-"""Sequences of each period, at least."""
-NULL_DRAWS = (4, 12)
-"""Draws of permuted weights: at least, and at most, however few heads there are to pool over."""
 SMALLEST_LEVEL = 1e-4
 """False discovery rate that the test can be asked for: the smaller it is, the more sign flips it takes."""
-FEW_HEADS = 64
-"""Up to so many heads each is taken away alone; of more, only those with a verdict by content or previous-token."""
-GROUPS = ("induction", "previous-token")
-WORTH_TAKING = ("induction", "anti-induction", "duplicate-token", "previous-token")
 
 
 @dataclass(frozen=True)
 class InductionHeads(Probe):
     """Settings of the probe; None means: what fits the model.
 
-    periods:               tokens of the run that is said again, one number or several; by default the longest that
-                           fits, up to 50, 3/4 and 1/2 of it
-    repeats:               how often a run is said
+    periods:               tokens in one repeat, one number or several; by default the longest that fits, up to 50, 3/4
+                           and 1/2 of it
+    repeats:               how often these tokens occur in a sequence
     n_sequences:           sequences of each period, and as many controls
-    matching_threshold:    a head matches from this excess of prefix matching over its controls on; also of duplicates
+    matching_threshold:    excess of prefix matching over its controls from which a head matches; also of duplicates
     positional_threshold:  attention to a position, beyond what even attention pays it, that names a head
-    copying_threshold:     OV eigenvalue score, positive or negative, that says whether a head copies
+    copying_threshold:     OV eigenvalue score, positive or negative, from which a head copies or anti-copies
     level:                 false discovery rate over heads
     tolerance:             verdicts that change when a threshold moves by so much are named
-    ablate:                heads that are taken away alone: "all", "called" (by content, and previous-token heads),
-                           "nothing" (groups neither); "auto": all of up to 64 heads, otherwise the called ones
+    ablate:                heads that are ablated alone: "all", "called" (by content, and previous-token heads), or
+                           "nothing" (no groups either); "auto": all of up to 64 heads, otherwise the called ones
     text, tokens:          the user's own text, or token ids, in a file; one of them
     limit:                 the first so many tokens of it
-    compatibility_scores:  report the definitions of others, too, each under its own name
+    compatibility_scores:  report the definitions of other papers and tools, too
     """
 
     name: ClassVar[str] = "induction-heads"
@@ -113,10 +108,10 @@ class InductionHeads(Probe):
 
     def applies(self, subject: Subject) -> NotApplicable | None:
         if not isinstance(subject, LanguageModel):
-            return NotApplicable("this model reads no tokens: induction heads are looked for in language models")
+            return NotApplicable("this model reads no tokens. Induction heads are defined for causal language models.")
         if not subject.shape.causal:
             return NotApplicable(
-                "tokens see those after them, too: nothing is foreseen, and what repeats later is seen already"
+                "this model's attention is bidirectional. Induction heads are defined for causal language models."
             )
         return None
 
@@ -125,173 +120,88 @@ class InductionHeads(Probe):
         return {f"{name}_sha256": documents_sha256(path) for name, path in given.items() if path is not None}
 
     def memory(self, subject: Subject) -> int | None:
-        """Copies of the attention weights, logits of a few positions, and a batch with its statistics."""
         if not isinstance(subject, LanguageModel):
             return None
-        shape, size = subject.shape, subject.dtype.itemsize
-        heads = shape.n_layers * shape.n_heads
         length = 2 * LONGEST if self._periods is None else self.repeats * max(self._periods)
-        if self._periods is None and shape.n_ctx is not None:
-            length = min(length, shape.n_ctx)
-        weights = 4 * heads * shape.d_model * shape.d_head * size
-        logits = 4 * min(2**24, self.batch_size * length * shape.d_vocab)
-        batch = self.batch_size * length * 12 * shape.d_model * size
-        pattern = 4 * min(2**23, self.batch_size * shape.n_heads * length**2)
-        # measured: so many copies of each are alive at the peak
-        return 4 * weights + 4 * logits + batch + 4 * pattern + 2_000 * 40 * heads * 8 + 8 * shape.d_model**2
+        if self._periods is None and subject.shape.n_ctx is not None:
+            length = min(length, subject.shape.n_ctx)
+        return memory_in_bytes(subject, self.batch_size, length)
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         if not isinstance(subject, LanguageModel):
             raise UsageError("induction-heads needs a language model; ask applies() first")
-        laws = period_laws(subject.shape, subject.bos, self._periods, self.repeats)
         path = self.text or self.tokens
+        experiment = self._experiment(subject, seed, batch_size)
         corpus = None if path is None else read_corpus(subject, path, self.limit)
-        n = self._sequences(subject, len(laws))
-        periods = period_inputs(laws, n, seed)
-        passes, able = Passes(subject, batch_size), Abilities.of(subject)
         progress("weights", 0.0)
-        offsets = [law.period - 1 for law in laws]
-        measures = _by_weights(subject, able, offsets, seed)
+        measures = _by_weights(experiment)
         progress("repeats and controls", 0.1)
-        other = OtherDefinitions(laws[0].period)
-        sides, windows, means = observe(passes, periods, able, [other] if self.compatibility_scores else [])
-        nulls = self._nulls(passes, periods, able, seed, progress)
+        observations = observe(experiment, self.compatibility_scores)
+        nulls = observe_nulls(experiment, lambda done: progress("permuted weights", 0.2 + 0.3 * done))
         progress("statistics", 0.5)
-        inputs = Inputs(periods, nulls, self.level, seed, _windows_note(windows))
-        measures |= head_measures(sides, inputs) | offset_measures(sides, inputs)
-        if isinstance(able.directions, NotApplicable):
-            measures["direct_logit_attribution"] = missing("logit", "not applicable", able.directions.reason)
-        previous = heads_named(self.heads(measures), "previous-token")
-        measures |= from_previous_token(Folded.of(subject, able), previous, offsets, seed)
-        of_nulls = [null.repeated[0] for null in nulls]
-        measures |= loss_measures(sides.repeated[0], sides.control[0], of_nulls, laws[0], seed, able.no_logits)
-        progress("heads taken away", 0.6)
-        if self.ablate == "nothing" or able.no_logits is not None:
-            reason = "ablate = nothing was asked for" if able.no_logits is None else able.no_logits.reason
-            measures |= {name: missing("nat", "not applicable", reason) for name in ABLATIONS}
-        else:
-            base = sides.repeated[0].tokens["loss"]
-            ablations = Ablations(passes, laws[0], periods[0].repeated, base, means, seed)
-            measures |= self._taken_away(ablations, sides, inputs, measures)
-        progress("own text", 0.9)
-        recipes = input_recipes(periods, n, seed)
+        comparison = Comparison(experiment.periods, nulls, self.level, seed)
+        measures |= _by_observations(experiment, observations, comparison)
+        measures |= _from_previous(experiment, self._verdicts(measures))
+        progress("ablations", 0.6)
+        measures |= self._by_ablation(experiment, observations, comparison, measures)
+        recipes = input_recipes(experiment.periods, seed)
         if corpus is not None:
-            measures |= text_measures(passes, corpus, seed)
+            progress("own text", 0.9)
+            measures |= text_measures(experiment, corpus)
             recipes["text"] = corpus.recipe
-        measures |= _others_measures(other, laws[0].period, seed)
         measures["near_threshold"] = near_measure(measures, self.thresholds)
-        measures["forward_passes"] = _cost(passes, n * len(laws))
+        measures["forward_passes"] = cost_measure(experiment)
         progress("done", 1.0)
-        return Findings(measures, _raw(sides), recipes)
+        return Findings(measures, sample_arrays(observations), recipes)
 
     def heads(self, measures: Mapping[str, Measure]) -> dict[str, str]:
-        return head_verdicts(measures, self.thresholds)
+        return {head_name(head): str(verdict) for head, verdict in self._verdicts(measures).items()}
 
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
-        return induction_claim(measures, sources, self.thresholds, self.heads(measures))
+        return induction_claim(measures, sources, self.thresholds, self._verdicts(measures))
 
-    def _sequences(self, subject: LanguageModel, periods: int) -> int:
-        """So many of each period that the smallest p there is passes over all heads, on half of the sequences too."""
+    def _verdicts(self, measures: Mapping[str, Measure]) -> dict[Head, Verdict]:
+        return head_verdicts(measures, self.thresholds)
+
+    def _experiment(self, subject: LanguageModel, seed: int, batch_size: int) -> Experiment:
+        laws = period_laws(subject.shape, subject.bos, self._periods, self.repeats)
         heads = subject.shape.n_layers * subject.shape.n_heads
-        needed = sequences_needed(heads, self.level)
-        if self.n_sequences is None:
-            return max(FEWEST, 2 * math.ceil(needed / periods))
-        if self.n_sequences * periods < needed:
-            raise UsageError(
-                f"n_sequences = {self.n_sequences}: with {heads} heads the smallest p there is would hardly pass a"
-                f" false discovery rate of {self.level:g}; expected at least {math.ceil(needed / periods)}"
-            )
-        return self.n_sequences
+        n = number_of_sequences(self.n_sequences, heads, len(laws), self.level)
+        return Experiment(Passes(subject, batch_size), Access.to(subject), period_inputs(laws, n, seed), seed)
 
-    def _nulls(
-        self, passes: Passes, periods: Sequence[PeriodInputs], able: Abilities, seed: int, progress: Progress
-    ) -> list[Sides]:
-        """Draws of permuted weights: more of them where there are few heads to pool over."""
-        fewest, most = NULL_DRAWS
-        draws = max(fewest, min(most, 64 // (passes.subject.shape.n_layers * passes.subject.shape.n_heads)))
-        found = []
-        for draw in range(draws):
-            progress("permuted weights", 0.2 + 0.3 * draw / draws)
-            found.append(observe_null(passes, periods, able, seed, draw))
-        return [sides for sides in found if sides is not None]
-
-    def _taken_away(
-        self, ablations: Ablations, sides: Sides, inputs: Inputs, measures: Mapping[str, Measure]
+    def _by_ablation(
+        self,
+        experiment: Experiment,
+        observations: ModelObservations,
+        comparison: Comparison,
+        measures: Mapping[str, Measure],
     ) -> dict[str, Measure]:
-        """Heads alone, and the groups that each half of the sequences calls, tested on the other."""
-        verdicts, n_heads = self.heads(measures), ablations.passes.subject.shape.n_heads
-        shape = (len(verdicts) // n_heads, n_heads)
-        alone = [head for label in WORTH_TAKING for head in heads_named(verdicts, label)]
-        if self.ablate == "all" or (self.ablate == "auto" and len(verdicts) <= FEW_HEADS):
-            alone = list(np.ndindex(shape))
-        found = ablations.single(sorted(alone), shape)
-        by_half = [self.heads({**measures, **head_measures(sides.of(half), inputs)}) for half in (EVEN, ODD)]
-        chosen: dict[str, Halves] = {
-            group: (heads_named(by_half[0], group), heads_named(by_half[1], group)) for group in GROUPS
-        }
-        return found | ablations.groups(chosen, n_heads)
+        no_logits = experiment.access.no_logits
+        if self.ablate == "nothing" or no_logits is not None:
+            return not_ablated("ablate = nothing" if no_logits is None else no_logits.reason)
+        choice = choose(self.ablate, self._verdicts, measures, observations, comparison)
+        return ablation_measures(Ablations.prepare(experiment, observations), choice)
 
 
-ABLATIONS = tuple(
-    name.format(kind)
-    for name in ("ablation_{}", "group_ablation_{}", "in_context_learning_without_{}")
-    for kind in KINDS
-)
+def _by_weights(experiment: Experiment) -> dict[str, Measure]:
+    """What heads do by their weights alone."""
+    folded = Folded.of(experiment.subject, experiment.access)  # copies of all attention weights: gone before the passes
+    return copying_measures(experiment, folded) | composition_measures(experiment, folded)
 
 
-def _by_weights(subject: LanguageModel, able: Abilities, offsets: Sequence[int], seed: int) -> dict[str, Measure]:
-    folded = Folded.of(subject, able)  # a copy of all attention weights: dropped before the passes
-    return copying_measures(subject, able, folded, seed) | composition_measures(folded, offsets, seed)
+def _by_observations(
+    experiment: Experiment, observations: ModelObservations, comparison: Comparison
+) -> dict[str, Measure]:
+    """What heads attend to and write, and what the model predicts."""
+    access, longest = experiment.access, experiment.periods[0].period
+    measures = head_measures(observations, comparison) | offset_measures(observations, comparison)
+    if isinstance(access.direct_path, NotApplicable):
+        measures["direct_logit_attribution"] = missing("logit", "not applicable", access.direct_path.reason)
+    measures |= definition_measures(observations.other_definitions, longest, experiment.seed)
+    return measures | loss_measures(observations, comparison, access.no_logits)
 
 
-def _windows_note(windows: Mapping[int, int]) -> str:
-    """Which layers cannot see as far as they would have to."""
-    by_size: dict[int, list[str]] = {}
-    for layer, window in windows.items():
-        by_size.setdefault(window, []).append(str(layer))
-    return "; ".join(
-        f"layer{'s' * (len(layers) > 1)} {', '.join(layers)} see{'s' * (len(layers) == 1)} the last {size} tokens only,"
-        " hence nothing further back"
-        for size, layers in sorted(by_size.items())
-    )
-
-
-def _others_measures(other: OtherDefinitions, period: int, seed: int) -> dict[str, Measure]:
-    """Scores by the definitions of others, `compatibility_…`."""
-    metrics = {
-        f"compatibility_{name}": PerTask(
-            values,
-            "as defined",
-            HEADS,
-            no_nulls="another definition: its author gave no null",
-            message=f"period {period}",
-            replicate="sequence",
-        )
-        for name, values in other.arrays().items()
-    }
-    return task_measures(metrics, seed)
-
-
-def _cost(passes: Passes, evaluated: int) -> Measure:
-    """Sequences sent through the model, whatever the batch size."""
-    counts = np.array([passes.spent[part] for part in PARTS], dtype=np.float64)
-    nan = np.full(counts.shape, np.nan)
-    words = f"{counts.sum():,.0f} sequences through the model in all, for {evaluated:,} that were scored"
-    return Measure(
-        counts, "sequence", (nan, nan), "none", 1, ("part",), {"part": PARTS}, no_nulls="a count", message=words
-    )
-
-
-def _raw(sides: Sides) -> dict[str, np.ndarray]:
-    """Scores of every sequence, all periods one after the other: [sequence, layer, head]."""
-    names = {"matching": "prefix_matching_score", "duplicate": "duplicate_token_score"}
-    names |= {"attribution": "direct_logit_attribution"}
-    found = {
-        long: np.concatenate([seen.heads[short] for seen in sides.repeated])
-        for short, long in names.items()
-        if short in sides.repeated[0].heads
-    }
-    for short in ("previous", "current", "first"):
-        found[f"{short}_token_score"] = np.concatenate([seen.heads[short] for seen in sides.control])
-    places = range(len(sides.repeated))
-    return found | {"excess": np.concatenate([excess_over_controls(sides, place) for place in places])}
+def _from_previous(experiment: Experiment, verdicts: Mapping[Head, Verdict]) -> dict[str, Measure]:
+    """K-composition with the heads that are called previous-token heads."""
+    folded = Folded.of(experiment.subject, experiment.access)
+    return composition_from_previous(experiment, folded, heads_called(verdicts, Verdict.PREVIOUS_TOKEN))

@@ -1,215 +1,229 @@
-"""What was seen as measures: attention of every head beside its controls, and what the model makes of the repeats."""
+"""What was observed, as measures: attention of every head beside its controls and nulls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int
 
-from ..measure import Measure
+from ..measure import Measure, along, without_interval
 from ..statistics.sample_measures import PerTask, task_measures
 from ..statistics.sign_flips import adjusted, flips_needed, sign_flip_p
 from .inputs import PeriodInputs
-from .nulls import EVEN, NO_REPEATS, PERMUTED
-from .passes import Seen, Sides, even_attention
+from .names import EVEN, HEADS, NO_REPEATS, PERMUTED
+from .observations import Arrays, Observations, PeriodObservations, even_attention
 from .watchers import kept_offsets
+from .words import joined, listed
 
-HEADS = ("layer", "head")
-OF_REPEATS = {"prefix_matching_score": "matching", "duplicate_token_score": "duplicate"}
-OF_CONTROLS = {"previous_token_score": "previous", "current_token_score": "current", "first_token_score": "first"}
-"""Scores of attention, by the name that `HeadAttention` gives them; those of positions are read without repeats."""
 Samples = Float64[np.ndarray, "sequence layer head"]
-_NO_WEIGHTS = "this model shows no weights that could be permuted"
+ScoreAtPeriod = Callable[[Observations, int], Samples]
+"""A score of every sequence and head at one period, given by its place among the periods."""
+_NO_WEIGHTS = "the probe cannot read this model's weights, hence not permute them"
 
 
-def excess_over_controls(sides: Sides, period: int) -> Samples:
-    """Prefix matching minus the larger of the controls, sequence by sequence; period: its place among the periods.
+@dataclass(frozen=True)
+class Observed:
+    """A score as `HeadAttention` or `LogitAttribution` names it, on the sequences of one side."""
+
+    key: str
+    side: Literal["repeated", "control"]
+
+    def __call__(self, observations: Observations, place: int) -> Samples:
+        return getattr(observations, self.side)[place].heads[self.key]
+
+
+PREFIX_MATCHING, ATTRIBUTION = Observed("matching", "repeated"), Observed("attribution", "repeated")
+ATTENTION = {
+    "prefix_matching_score": PREFIX_MATCHING,
+    "duplicate_token_score": Observed("duplicate", "repeated"),
+    "previous_token_score": Observed("previous", "control"),
+    "current_token_score": Observed("current", "control"),
+    "first_token_score": Observed("first", "control"),
+}
+"""Scores of attention by content, read on repeats, and by position, read where nothing repeats."""
+
+
+def excess_over_controls(observations: Observations, place: int) -> Samples:
+    """Prefix matching minus the larger of its controls, sequence by sequence.
 
     The controls: the same read-out of the sequence without repeats, and, on the repeated one, attention at the offsets
     of the other periods. Which is larger is decided by its mean over the sequences.
     """
-    repeated, control = sides.repeated[period].heads, sides.control[period].heads
-    others = repeated.get("others", np.empty((*control["matching"].shape, 0)))
+    repeated, control = observations.repeated[place].heads, observations.control[place].heads
+    others = repeated.get("other_offsets", np.empty((*control["matching"].shape, 0)))
     controls = np.concatenate([control["matching"][..., None], others], axis=-1)
     largest = controls.mean(axis=0).argmax(axis=-1)
     return repeated["matching"] - np.take_along_axis(controls, largest[None, ..., None], axis=-1)[..., 0]
 
 
-def duplicate_excess(sides: Sides, period: int) -> Samples:
+def duplicate_excess(observations: Observations, place: int) -> Samples:
     """Attention to the earlier occurrence itself, minus attention at that offset without repeats."""
-    return sides.repeated[period].heads["duplicate"] - sides.control[period].heads["duplicate"]
+    return observations.repeated[place].heads["duplicate"] - observations.control[place].heads["duplicate"]
+
+
+BY_PERIOD: Mapping[str, ScoreAtPeriod] = {
+    "prefix_matching_by_period": PREFIX_MATCHING,
+    "excess_by_period": excess_over_controls,
+    "duplicate_token_excess_by_period": duplicate_excess,
+}
+
+
+def pooled(score: ScoreAtPeriod, observations: Observations) -> Samples:
+    """A score on the sequences of all periods, one period after the other."""
+    return np.concatenate([score(observations, place) for place in range(len(observations.repeated))])
+
+
+def by_period(score: ScoreAtPeriod, observations: Observations) -> Float64[np.ndarray, "sequence period layer head"]:
+    """A score with an axis for the period: sequences of the same number stand side by side."""
+    return np.stack([score(observations, place) for place in range(len(observations.repeated))], axis=1)
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What the measures are made of beside what was seen: of which sequences, and what was seen with permuted weights.
+class Comparison:
+    """What observations are compared with: other periods, and what was observed with permuted weights.
 
-    note:  what must be said with every score of attention
+    level:  false discovery rate over heads
+    seed:   of bootstraps and sign flips
     """
 
     periods: Sequence[PeriodInputs]
-    nulls: Sequence[Sides]
+    nulls: Sequence[Observations]
     level: float
     seed: int
-    note: str = ""
+
+    def permuted(
+        self, pool: Callable[[ScoreAtPeriod, Observations], np.ndarray], score: ScoreAtPeriod
+    ) -> dict[str, np.ndarray]:
+        """The null of permuted weights: means over the sequences, draw by draw."""
+        return {PERMUTED: np.stack([pool(score, null).mean(axis=0) for null in self.nulls])} if self.nulls else {}
 
 
-def head_measures(sides: Sides, inputs: Inputs) -> dict[str, Measure]:
+def head_measures(observations: Observations, comparison: Comparison) -> dict[str, Measure]:
     """Scores, excesses and their significance, of every head."""
-    metrics = _scores(sides, inputs) | _excesses(sides, inputs) | {"fixed_offset_score": _fixed_offset(sides, inputs)}
-    return task_measures(metrics, inputs.seed) | _significance(sides, inputs)
+    metrics = _scores(observations, comparison) | _excesses(observations, comparison)
+    metrics["fixed_offset_score"] = _fixed_offset_score(observations, comparison)
+    return task_measures(metrics, comparison.seed) | _significance(observations, comparison)
 
 
-def _scores(sides: Sides, inputs: Inputs) -> dict[str, PerTask]:
-    even = [even_attention(one) for one in inputs.periods]
-    found = {}
-    for name, key in (OF_REPEATS | OF_CONTROLS).items():
-        on_repeats = name in OF_REPEATS
-
-        def pooled(sides: Sides, key: str = key, on_repeats: bool = on_repeats) -> Samples:
-            return np.concatenate([seen.heads[key] for seen in (sides.repeated if on_repeats else sides.control)])
-
-        samples = pooled(sides)
-        nulls = {EVEN: np.full((1, *samples.shape[1:]), np.mean([of_one[key] for of_one in even]))}
-        if on_repeats:
-            nulls[NO_REPEATS] = np.stack([seen.heads[key].mean(axis=0) for seen in sides.control])
-        nulls |= _permuted(inputs, pooled)
-        found[name] = _per_sequence(samples, "probability", nulls=nulls, message=inputs.note)
-    if "attribution" in sides.repeated[0].heads:
-        found["direct_logit_attribution"] = _attribution(sides, inputs)
-    return found
+def _scores(observations: Observations, comparison: Comparison) -> dict[str, PerTask]:
+    even = [even_attention(inputs) for inputs in comparison.periods]
+    metrics = {}
+    for name, score in ATTENTION.items():
+        samples = pooled(score, observations)
+        nulls = {EVEN: np.full((1, *samples.shape[1:]), np.mean([by_score[score.key] for by_score in even]))}
+        if score.side == "repeated":
+            nulls |= _without_repeats(score, observations)
+        nulls |= comparison.permuted(pooled, score)
+        metrics[name] = per_sequence(samples, "probability", nulls=nulls, message=windows_note(observations))
+    if ATTRIBUTION.key in observations.repeated[0].heads:
+        nulls = _without_repeats(ATTRIBUTION, observations) | comparison.permuted(pooled, ATTRIBUTION)
+        metrics["direct_logit_attribution"] = per_sequence(pooled(ATTRIBUTION, observations), "logit", nulls=nulls)
+    return metrics
 
 
-def _attribution(sides: Sides, inputs: Inputs) -> PerTask:
-    def pooled(sides: Sides) -> Samples:
-        return np.concatenate([seen.heads["attribution"] for seen in sides.repeated])
-
-    nulls = {NO_REPEATS: np.stack([seen.heads["attribution"].mean(axis=0) for seen in sides.control])}
-    return _per_sequence(pooled(sides), "logit", nulls=nulls | _permuted(inputs, pooled))
+def _without_repeats(score: Observed, observations: Observations) -> dict[str, np.ndarray]:
+    """The null of sequences without repeats: means over the controls, period by period."""
+    return {NO_REPEATS: np.stack([control.heads[score.key].mean(axis=0) for control in observations.control])}
 
 
-def _excesses(sides: Sides, inputs: Inputs) -> dict[str, PerTask]:
-    places, coords = range(len(inputs.periods)), {"period": tuple(one.period for one in inputs.periods)}
-    kinds: dict[str, Callable[[Sides, int], Samples]] = {
-        "prefix_matching_by_period": lambda sides, period: sides.repeated[period].heads["matching"],
-        "excess_by_period": excess_over_controls,
-        "duplicate_token_excess_by_period": duplicate_excess,
-    }
-    found = {}
-    for name, of_period in kinds.items():
-
-        def stacked(sides: Sides, of_period: Callable[[Sides, int], Samples] = of_period) -> np.ndarray:
-            return np.stack([of_period(sides, period) for period in places], axis=1)
-
-        nulls = _permuted(inputs, stacked)
-        found[name] = _per_sequence(stacked(sides), "probability", ("period", *HEADS), coords, nulls, inputs.note)
-
-    def pooled(sides: Sides) -> Samples:
-        return np.concatenate([excess_over_controls(sides, period) for period in places])
-
-    found["excess"] = _per_sequence(
-        pooled(sides), "probability", nulls=_permuted(inputs, pooled), message=_periods_note(inputs)
+def _excesses(observations: Observations, comparison: Comparison) -> dict[str, PerTask]:
+    axes, coords = ("period", *HEADS), {"period": tuple(inputs.period for inputs in comparison.periods)}
+    note = windows_note(observations)
+    metrics = {}
+    for name, score in BY_PERIOD.items():
+        nulls = comparison.permuted(by_period, score)
+        metrics[name] = per_sequence(by_period(score, observations), "probability", axes, coords, nulls, message=note)
+    metrics["excess"] = per_sequence(
+        pooled(excess_over_controls, observations),
+        "probability",
+        nulls=comparison.permuted(pooled, excess_over_controls),
+        message=joined(note, controls_note(comparison.periods)),
     )
-    return found
+    return metrics
 
 
-def _periods_note(inputs: Inputs) -> str:
-    """What the excess is over, where some of the controls could not be read."""
-    words = [inputs.note]
-    if len(inputs.periods) < 3:
-        periods = " and ".join(str(one.period) for one in inputs.periods)
-        words.append(
-            f"of the periods, only {periods} fit: a peak that moves with the period is seen at fewer than three"
+def windows_note(observations: Observations) -> str:
+    """Which layers cannot see as far back as they would have to; "" where all can."""
+    windows: dict[int, int] = {}
+    for one in observations.repeated:
+        windows |= one.windows
+    by_size: dict[int, list[str]] = {}
+    for layer, window in windows.items():
+        by_size.setdefault(window, []).append(str(layer))
+    return joined(
+        *(
+            f"layer{'s' * (len(layers) > 1)} {listed(layers)} attend{'s' * (len(layers) == 1)} to the last {size}"
+            " tokens only"
+            for size, layers in sorted(by_size.items())
         )
-    if alone := [str(one.period) for one in inputs.periods if not one.others]:
-        words.append(f"at period {', '.join(alone)} no other period's offset can be read: its control is the one only")
-    return "; ".join(filter(None, words))
+    )
 
 
-def offset_measures(sides: Sides, inputs: Inputs) -> dict[str, Measure]:
-    """Mean attention of every head by offset, at each period: `attention_by_offset_50`, …
-
-    Over the queries of the second and later runs. An induction head's peak moves with the period.
-    """
-    found = {}
-    for one, repeated, control in zip(inputs.periods, sides.repeated, sides.control, strict=True):
-        samples, offsets = repeated.heads["offsets"], kept_offsets(one.period)
-        even = np.broadcast_to(even_attention(one)["offsets"], (1, *samples.shape[1:]))
-        nulls = {NO_REPEATS: control.heads["offsets"].mean(axis=0)[None], EVEN: even}
-        axes, coords = (*HEADS, "offset"), {"offset": offsets}
-        found[f"attention_by_offset_{one.period}"] = _per_sequence(
-            samples, "probability", axes, coords, nulls, inputs.note, higher_is_better=None
-        )
-    return task_measures(found, inputs.seed)
+def controls_note(periods: Sequence[PeriodInputs]) -> str:
+    """Which controls of the excess are missing because few periods fit; "" where none is."""
+    few = alone = ""
+    if len(periods) < 3:
+        were = "was" if len(periods) == 1 else "were"
+        few = f"{len(periods)} of 3 periods {were} used ({listed(str(inputs.period) for inputs in periods)})"
+    if without := [str(inputs.period) for inputs in periods if not inputs.other_offsets]:
+        alone = f"at period {listed(without)} the only control is the sequence without repeats"
+    return joined(few, alone)
 
 
-def _fixed_offset(sides: Sides, inputs: Inputs) -> PerTask:
-    """The largest attention that a head pays at one offset when nothing repeats, at the longest period."""
-    samples, places = _largest_offset(sides.control[0], inputs.periods[0].period)
-    even = even_attention(inputs.periods[0])["offsets"][places]
-    return _per_sequence(samples, "probability", nulls={EVEN: even[None]}, higher_is_better=None)
+def _fixed_offset_score(observations: Observations, comparison: Comparison) -> PerTask:
+    """The largest attention that a head pays to one offset when nothing repeats, at the longest period."""
+    samples, places = _largest_offset(observations.control[0], comparison.periods[0].period)
+    even = even_attention(comparison.periods[0])["by_offset"][places]
+    return replace(per_sequence(samples, "probability", nulls={EVEN: even[None]}), higher_is_better=None)
 
 
-def _largest_offset(control: Seen, period: int) -> tuple[Samples, Int[np.ndarray, "layer head"]]:
+def _largest_offset(control: PeriodObservations, period: int) -> tuple[Samples, Int[np.ndarray, "layer head"]]:
     """Attention at the offset, from 2 on, that gets most of it without repeats, and its place among the kept ones."""
+    by_offset = control.heads["by_offset"]
     far = np.array([place for place, offset in enumerate(kept_offsets(period)) if offset >= 2])
-    places = far[control.heads["offsets"][..., far].mean(axis=0).argmax(axis=-1)]
-    return np.take_along_axis(control.heads["offsets"], places[None, ..., None], axis=-1)[..., 0], places
+    places = far[by_offset[..., far].mean(axis=0).argmax(axis=-1)]
+    return np.take_along_axis(by_offset, places[None, ..., None], axis=-1)[..., 0], places
 
 
-def _significance(sides: Sides, inputs: Inputs) -> dict[str, Measure]:
-    excess = np.concatenate([excess_over_controls(sides, period) for period in range(len(inputs.periods))])
-    flips = flips_needed(excess[0].size, inputs.level)
-    p = sign_flip_p(excess, flips, inputs.seed)
-    words = f"of an excess above 0: sign flips of each sequence's difference, {flips:,} of them, one-sided"
-    period = inputs.periods[0].period
-    _, places = _largest_offset(sides.control[0], period)
+def _significance(observations: Observations, comparison: Comparison) -> dict[str, Measure]:
+    excess = pooled(excess_over_controls, observations)
+    flips = flips_needed(excess[0].size, comparison.level)
+    p = sign_flip_p(excess, flips, comparison.seed)
+    period = comparison.periods[0].period
+    _, places = _largest_offset(observations.control[0], period)
+    words = f"one-sided, of an excess above 0, from {flips:,} random sign flips of the sequences' differences"
     return {
-        "p_value": _without_interval(p, "probability", len(excess), words, higher_is_better=False),
-        "p_adjusted": _without_interval(
-            adjusted(p), "probability", len(excess), f"false discovery rate over heads; {words}", higher_is_better=False
-        ),
-        "fixed_offset": _without_interval(
+        "p_value": _of_heads(p, "probability", words, len(excess)),
+        "p_adjusted": _of_heads(adjusted(p), "probability", f"false discovery rate over heads; {words}", len(excess)),
+        "fixed_offset": _of_heads(
             np.array(kept_offsets(period))[places],
             "token",
-            len(sides.control[0].heads["offsets"]),
-            f"the offset, 2 to {period}, that gets most attention without repeats",
+            f"the offset from 2 to {period} that gets most attention without repeats",
+            len(observations.control[0].heads["by_offset"]),
         ),
     }
 
 
-def _without_interval(
-    values: np.ndarray, unit: str, n: int, words: str, higher_is_better: bool | None = None
-) -> Measure:
-    nan = np.full(values.shape, np.nan)
-    return Measure(
-        values,
-        unit,
-        (nan, nan),
-        "sequence",
-        n,
-        HEADS,
-        no_nulls="it says what the nulls have to say",
-        higher_is_better=higher_is_better,
-        message=words,
-    )
+def _of_heads(values: np.ndarray, unit: str, words: str, n: int) -> Measure:
+    lower_is_better = None if unit == "token" else False
+    no_nulls = "an offset, not a score" if unit == "token" else "a p value has a null of its own"
+    return without_interval(
+        values, unit, HEADS, message=words, no_nulls=no_nulls, higher_is_better=lower_is_better,
+        replicate="sequence", n=n,
+    )  # fmt: skip
 
 
-def _permuted(inputs: Inputs, samples: Callable[[Sides], np.ndarray]) -> dict[str, np.ndarray]:
-    """The null by that name: means over the sequences, draw by draw."""
-    return {PERMUTED: np.stack([samples(sides).mean(axis=0) for sides in inputs.nulls])} if inputs.nulls else {}
-
-
-def _per_sequence(
+def per_sequence(
     samples: np.ndarray,
     unit: str,
     axes: tuple[str, ...] = HEADS,
-    coords: dict[str, tuple[int, ...]] | None = None,
-    nulls: dict[str, np.ndarray] | None = None,
+    coords: Mapping[str, tuple[int, ...]] | None = None,
+    nulls: Mapping[str, np.ndarray] | None = None,
+    *,
     message: str = "",
-    higher_is_better: bool | None = True,
 ) -> PerTask:
     return PerTask(
         samples,
@@ -218,7 +232,32 @@ def _per_sequence(
         coords or {},
         nulls or {},
         no_nulls="" if nulls else _NO_WEIGHTS,
-        higher_is_better=higher_is_better,
+        higher_is_better=True,
         message=message,
         replicate="sequence",
     )
+
+
+def definition_measures(scores: Arrays, period: int, seed: int) -> dict[str, Measure]:
+    """compatibility_score: the scores of other definitions, where they were asked for, along the axis `definition`."""
+    metrics = {
+        name: PerTask(
+            samples,
+            "as defined",
+            HEADS,
+            no_nulls="its authors gave no null",
+            message=f"period {period}",
+            replicate="sequence",
+        )
+        for name, samples in scores.items()
+    }
+    return {"compatibility_score": along("definition", task_measures(metrics, seed))} if metrics else {}
+
+
+def sample_arrays(observations: Observations) -> dict[str, Samples]:
+    """Scores of every sequence, the periods one after the other, for the report's raw values."""
+    scores: dict[str, ScoreAtPeriod] = dict(ATTENTION)
+    if ATTRIBUTION.key in observations.repeated[0].heads:
+        scores["direct_logit_attribution"] = ATTRIBUTION
+    scores["excess"] = excess_over_controls
+    return {name: pooled(score, observations) for name, score in scores.items()}

@@ -1,7 +1,7 @@
 """The user's own text or tokens: attention to what followed earlier occurrences of the same token, wherever they are.
 
 Natural text repeats itself in ways that position alone predicts, so the control is within the text: what the same
-offsets get from queries that have no match there (see `matching_attention`). No verdict is read off it.
+offsets get from queries that have no match there (see `matching_attention`). No verdict depends on it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ...models.language_model import LanguageModel
 from ...models.subject import AttentionScores, Reduce, Site
 from ..measure import Measure, missing
 from ..statistics.sample_measures import PerTask, task_measures
-from .passes import Passes
-from .score_measures import HEADS
+from .experiment import OWN_TEXT, Experiment
+from .names import HEADS
 from .scores import matching_attention
 from .watchers import PerHead
 
@@ -39,10 +39,9 @@ class Matches(PerHead):
 
     def reduce(self, activation: AttentionScores, layer: int) -> Mapping[str, Float[Tensor, "batch head"]]:
         tokens = self._tokens.to(activation.q.device)
-        found = {name: matching_attention(activation, tokens, after) for name, after in _AFTER.items()}
-        return {f"{name}_score": of.score for name, of in found.items()} | {
-            f"{name}_excess": of.excess for name, of in found.items()
-        }
+        matchings = {name: matching_attention(activation, tokens, after) for name, after in _AFTER.items()}
+        scores = {f"{name}_score": matching.score for name, matching in matchings.items()}
+        return scores | {f"{name}_excess": matching.excess for name, matching in matchings.items()}
 
 
 def read_corpus(subject: LanguageModel, path: str, limit: int | None) -> Corpus:
@@ -52,30 +51,33 @@ def read_corpus(subject: LanguageModel, path: str, limit: int | None) -> Corpus:
     return windows(documents, length, subject.shape.d_vocab, subject.bos, limit, settings={"file": Path(path).name})
 
 
-def text_measures(passes: Passes, corpus: Corpus, seed: int) -> dict[str, Measure]:
+def text_measures(experiment: Experiment, corpus: Corpus) -> dict[str, Measure]:
     """text_matching_score and _excess, text_duplicate_score and _excess, of every head.
 
     Means over documents, or over windows where there is one document only; those without any match are left out.
     """
-    watcher, places = Matches(), []
-    for some in corpus.batches(passes.batch_size):
-        passes.over("own text", some.tokens, [watcher])
-        places.append(some.document)
-    documents = np.concatenate(places)
-    several = len(np.unique(documents)) > 1
-    replicate, groups = ("document", documents) if several else ("window", np.arange(len(documents)))
-    found = {}
+    watcher, documents = Matches(), []
+    for batch in corpus.batches(experiment.passes.batch_size):
+        experiment.passes.send(OWN_TEXT, batch.tokens, [watcher])
+        documents.append(batch.document)
+    groups, replicate = np.concatenate(documents), "document"
+    if len(np.unique(groups)) == 1:
+        groups, replicate = np.arange(len(groups)), "window"
+    measures = {}
     for name, values in watcher.arrays().items():
         samples = _means(values, groups)
-        without = len(np.unique(groups)) - len(samples)
-        words = f"{without} {replicate}s without a token that comes back are left out" if without else ""
-        if len(samples):
-            no_nulls = "the same offsets without a match are in the excess"
-            of_one = PerTask(samples, "probability", HEADS, no_nulls=no_nulls, message=words, replicate=replicate)
-            found |= task_measures({name: of_one}, seed)
-        else:
-            found[name] = missing("probability", "undefined", "no token of the text has an earlier occurrence")
-    return found
+        if not len(samples):
+            measures[name] = missing("probability", "undefined", "no token of the text has an earlier occurrence")
+            continue
+        message = _left_out(len(np.unique(groups)) - len(samples), replicate)
+        no_nulls = "the excess is over the same offsets without a match"
+        metric = PerTask(samples, "probability", HEADS, no_nulls=no_nulls, message=message, replicate=replicate)
+        measures |= task_measures({name: metric}, experiment.seed)
+    return measures
+
+
+def _left_out(n: int, replicate: str) -> str:
+    return f"without {n} {replicate}{'s' * (n > 1)} in which no token comes back" if n else ""
 
 
 def _means(

@@ -18,21 +18,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..measure import Measure
-from .nulls import EVEN, PERMUTED
-from .score_measures import HEADS
+from ..findings import Head, head_name
+from ..measure import Measure, without_interval
+from .names import BY_CONTENT, BY_POSITION, EVEN, HEADS, PERMUTED, Verdict
+from .words import listed
 
-LABELS = (
-    "induction",
-    "anti-induction",
-    "duplicate-token",
-    "previous-token",
-    "current-token",
-    "first-token",
-    "fixed-offset",
-    "none",
-)
-_POSITIONAL = LABELS[3:7]
+_POSITIONAL = ("previous_token_score", "current_token_score", "first_token_score", "fixed_offset_score")
 _FLOOR = 0.99  # quantile of the null over heads and draws
 
 
@@ -84,7 +75,6 @@ class Evidence:
         def values(name: str) -> np.ndarray:
             return measures[name].values if measures[name].status == "ok" else np.full(excess.values.shape, np.nan)
 
-        by_position = ("previous_token_score", "current_token_score", "first_token_score", "fixed_offset_score")
         return cls(
             excess=excess.values,
             excess_by_period=values("excess_by_period"),
@@ -95,7 +85,7 @@ class Evidence:
             attribution_floor=_floor(measures["direct_logit_attribution"], both_sides=True),
             duplicate_by_period=values("duplicate_token_excess_by_period"),
             duplicate_floor=_floor(measures["duplicate_token_excess_by_period"]),
-            positional=np.stack([values(name) - measures[name].nulls[EVEN][0] for name in by_position]),
+            positional=np.stack([values(name) - measures[name].nulls[EVEN][0] for name in _POSITIONAL]),
         )
 
 
@@ -121,16 +111,16 @@ def copying_sign(evidence: Evidence, thresholds: Thresholds) -> Int[np.ndarray, 
 
 
 def labels(evidence: Evidence, thresholds: Thresholds) -> np.ndarray:
-    """One of `LABELS` a head, [layer, head]."""
+    """The verdict of every head, [layer, head]."""
     matches, sign = matching(evidence, thresholds), copying_sign(evidence, thresholds)
     duplicates = (evidence.duplicate_by_period >= thresholds.matching).all(axis=0)
     duplicates &= evidence.duplicate_by_period.mean(axis=0) > evidence.duplicate_floor
     strongest = evidence.positional.argmax(axis=0)
     positional = np.where(
-        evidence.positional.max(axis=0) >= thresholds.positional, np.array(_POSITIONAL)[strongest], "none"
+        evidence.positional.max(axis=0) >= thresholds.positional, np.array(BY_POSITION)[strongest], Verdict.NONE
     )
     content = [matches & (sign > 0), matches & (sign < 0), duplicates]
-    return np.select(content, LABELS[:3], positional)
+    return np.select(content, BY_CONTENT, positional)
 
 
 def near_a_threshold(evidence: Evidence, thresholds: Thresholds) -> Bool[np.ndarray, "layer head"]:
@@ -146,36 +136,29 @@ def near_a_threshold(evidence: Evidence, thresholds: Thresholds) -> Bool[np.ndar
     return near
 
 
-def head_verdicts(measures: Mapping[str, Measure], thresholds: Thresholds) -> dict[str, str]:
-    """{"L1H0": "induction", …}; empty for measures without heads of one checkpoint."""
+def head_verdicts(measures: Mapping[str, Measure], thresholds: Thresholds) -> dict[Head, Verdict]:
+    """The verdict of every (layer, head); empty for measures without heads of one checkpoint."""
     evidence = Evidence.of(measures)
     if evidence is None:
         return {}
-    return {f"L{layer}H{head}": str(label) for (layer, head), label in np.ndenumerate(labels(evidence, thresholds))}
+    found = labels(evidence, thresholds)
+    return {(layer, head): Verdict(str(label)) for (layer, head), label in np.ndenumerate(found)}
+
+
+def heads_called(verdicts: Mapping[Head, str], verdict: Verdict) -> list[Head]:
+    """The heads with one verdict."""
+    return [head for head, own in verdicts.items() if own == verdict]
 
 
 def near_measure(measures: Mapping[str, Measure], thresholds: Thresholds) -> Measure:
-    """1 for heads within the tolerance of a threshold, named in its message."""
+    """near_threshold: 1 for heads within the tolerance of a threshold, which the message names."""
     evidence = Evidence.of(measures)
     assert evidence is not None, "made from the measures of one checkpoint"
     near = near_a_threshold(evidence, thresholds)
-    names = ", ".join(f"L{layer}H{head}" for layer, head in np.argwhere(near))
     moved = f"when a threshold moves by {thresholds.tolerance:g}"
-    words = f"the verdict of {names} changes {moved}" if names else f"no verdict changes {moved}"
-    nan = np.full(near.shape, np.nan)
-    return Measure(
-        near.astype(np.float64),
-        "yes or no",
-        (nan, nan),
-        "none",
-        1,
-        HEADS,
-        no_nulls="read off the others",
-        message=words,
-    )
-
-
-def heads_named(verdicts: Mapping[str, str], label: str) -> list[tuple[int, int]]:
-    """(layer, head) of the heads with one verdict."""
-    found = [name for name, verdict in verdicts.items() if verdict == label]
-    return [(int(layer), int(head)) for layer, head in (name[1:].split("H") for name in found)]
+    if near.any():
+        names = listed(head_name((int(layer), int(head))) for layer, head in np.argwhere(near))
+        words = f"the verdict of {names} changes {moved}"
+    else:
+        words = f"no verdict changes {moved}"
+    return without_interval(near, "yes or no", HEADS, message=words, no_nulls="read off other measures")

@@ -1,4 +1,4 @@
-"""What is kept of the passes over repeated tokens: a few float64 numbers for each sequence and head."""
+"""What is kept of forward passes over repeated tokens: a few float64 numbers for each sequence and head."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ class PerHead(Watcher):
 class HeadAttention(PerHead):
     """Every score of attention on sequences of one period, or on their controls.
 
-    others:   offsets that an induction head would look at if another period were meant
-    offsets:  those of `kept_offsets` to keep the mean attention by offset of; none by default
+    other_offsets:  offsets that an induction head would look at if another period were meant
+    kept:           those of `kept_offsets` to keep the mean attention by offset of; none by default
     """
 
-    def __init__(self, law: RepeatedTokens, others: Sequence[int], offsets: Sequence[int] = ()) -> None:
+    def __init__(self, law: RepeatedTokens, other_offsets: Sequence[int], kept: Sequence[int] = ()) -> None:
         super().__init__()
-        self._law, self._others, self._offsets = law, others, list(offsets)
+        self._law, self._other_offsets, self._kept = law, other_offsets, list(kept)
         self.windows: dict[int, int] = {}
 
     def reduce(self, activation: AttentionScores, layer: int) -> Mapping[str, Float[Tensor, "batch head *more"]]:
@@ -85,14 +85,15 @@ class HeadAttention(PerHead):
             "current": current_token_score(activation),
             "first": first_token_score(activation),
         }
-        if self._others:
-            found["others"] = torch.stack([self._elsewhere(activation, offset) for offset in self._others], dim=-1)
-        if self._offsets:
-            found["offsets"] = attention_by_offset(activation, law.first + period)[..., self._offsets]
+        if self._other_offsets:
+            elsewhere = [self._at_other_offset(activation, offset) for offset in self._other_offsets]
+            found["other_offsets"] = torch.stack(elsewhere, dim=-1)
+        if self._kept:
+            found["by_offset"] = attention_by_offset(activation, law.first + period)[..., self._kept]
         return found
 
-    def _elsewhere(self, scores: AttentionScores, offset: int) -> Float[Tensor, "batch head"]:
-        """Attention at one offset, mean over the queries of later runs that have a key there; BOS is none."""
+    def _at_other_offset(self, scores: AttentionScores, offset: int) -> Float[Tensor, "batch head"]:
+        """Attention at one offset, mean over the queries of later repeats that have a key there; BOS is none."""
         first = self._law.first + max(self._law.period, offset)
         return scores.at_offset(offset)[..., first - offset :].mean(dim=-1, dtype=torch.float64)
 
@@ -120,11 +121,11 @@ def kept_offsets(period: int) -> tuple[int, ...]:
 
 
 class LogitAttribution(PerHead):
-    """What each head's z adds to the logit of the token that the second run repeats, beyond the mean over all tokens.
+    """What each head's z adds to the logit of the repeated token, beyond the mean over all tokens.
 
     The final norm is linear where its division is held fixed, so a head's part is z W_O, centred and scaled as the norm
-    does, divided by the actual state's spread, times W_U. Mean over the S - 1 tokens of the second run that follow from
-    the first. Caps on logits are left out.
+    does, divided by the actual state's spread, times W_U. Mean over the S - 1 tokens of the second repeat that follow
+    from the first. Caps on logits are left out.
     """
 
     site: Site = "z"
@@ -158,12 +159,14 @@ class LogitAttribution(PerHead):
 
     def take(self, tokens: Int[Tensor, "batch pos"], output: Float[Tensor, "batch pos width"]) -> None:
         spread = self._spread.numpy()[:, None]
-        self._batch = {name: [(of_one / spread).mean(axis=-1) for of_one in v] for name, v in self._batch.items()}
+        self._batch = {
+            name: [(unscaled / spread).mean(axis=-1) for unscaled in layers] for name, layers in self._batch.items()
+        }
         super().take(tokens, output)
 
 
 class MeanZ(Watcher):
-    """Each head's mean z over all sequences and positions: what stands in for it when it is taken away."""
+    """Each head's mean z over all sequences and positions: what replaces its z in a mean ablation."""
 
     def __init__(self) -> None:
         self._sums: dict[int, Tensor] = {}
@@ -194,14 +197,14 @@ class NextTokenLoss(Watcher):
     def take(self, tokens: Int[Tensor, "batch pos"], output: Float[Tensor, "batch pos width"]) -> None:
         rows = max(1, _LOGITS // (len(tokens) * self._subject.shape.d_vocab))
         found = [
-            self._of(output[:, first : first + rows], tokens[:, first + 1 : first + 1 + rows])
+            self._losses_and_hits(output[:, first : first + rows], tokens[:, first + 1 : first + 1 + rows])
             for first in range(0, tokens.shape[1] - 1, rows)
         ]
         losses, hits = (np.concatenate(column, axis=1) for column in zip(*found, strict=True))
         self._losses.append(losses)
         self._hits.append(hits)
 
-    def _of(
+    def _losses_and_hits(
         self, states: Float[Tensor, "batch pos d_model"], following: Int[Tensor, "batch next"]
     ) -> tuple[np.ndarray, np.ndarray]:
         following = following.to(states.device)

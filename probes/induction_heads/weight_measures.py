@@ -2,59 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.batch import generator
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable
 from ...models.weights import AttentionWeights
-from ..measure import Measure, missing
+from ..measure import Measure, missing, without_interval
+from .access import Access
+from .experiment import Experiment
+from .names import HEADS, PERMUTED_OV
 from .nulls import permuted
-from .passes import Abilities
-from .score_measures import HEADS
-from .weights import (
-    folded_output,
-    ov_copying_score,
-    ov_top1_share,
-    vocabulary_product,
-)
+from .weights import folded_output, ov_copying_score, ov_top1_share, vocabulary_product
+from .words import joined
 
-PERMUTED_OV = "W_V and W_O permuted"
-_SAMPLE = 256  # tokens whose own logit is looked at, where the vocabulary is larger than _WHOLE
+_SAMPLE = 256  # tokens whose own logit is read, where the vocabulary is larger than _WHOLE
 _WHOLE = 1024
 _DRAWS = 20
-_NO_INTERVAL = "a function of the weights: there is nothing to resample"
+OF_WEIGHTS = "a function of the weights, without an interval"
+"""Said of every measure that resamples nothing."""
 
 
 @dataclass(frozen=True)
 class Folded:
     """Attention weights as they read and write plain states: norms folded in, means taken out where norms do so.
 
-    width:  dimensions that a state has: d_model, or one less without its mean
-    words:  what is left out, for the measures' messages
+    width:     dimensions that a state has: d_model, or one less without its mean
+    left_out:  what the folding leaves out, for the measures' messages
     """
 
     weights: AttentionWeights
     width: int
-    words: str = ""
+    left_out: str = ""
 
     @classmethod
-    def of(cls, subject: LanguageModel, able: Abilities) -> Folded | NotApplicable:
-        if isinstance(able.weights, NotApplicable):
-            return able.weights
+    def of(cls, subject: LanguageModel, access: Access) -> Folded | NotApplicable:
+        if isinstance(access.weights, NotApplicable):
+            return access.weights
         folded, d_model = subject.weights(folded=True), subject.shape.d_model
         if isinstance(folded, NotApplicable):
-            return cls(able.weights, d_model, f"no norm is folded in: {folded.reason}")
-        words = ""
-        if isinstance(able.directions, NotApplicable) and not isinstance(able.W_U, NotApplicable):
-            words = f"{able.directions.reason}: that norm is left out"
-        return cls(_centred(folded), d_model - 1, words) if _centres(subject) else cls(folded, d_model, words)
+            return cls(access.weights, d_model, f"no norm is folded in: {folded.reason}")
+        left_out = ""
+        if isinstance(access.direct_path, NotApplicable) and not isinstance(access.W_U, NotApplicable):
+            left_out = f"{access.direct_path.reason}; that norm is left out"
+        return cls(_centred(folded), d_model - 1, left_out) if _centres(subject) else cls(folded, d_model, left_out)
 
     def layers(self) -> Iterator[tuple[Float[Tensor, "head d_model d_head"], Float[Tensor, "head d_head d_model"]]]:
         """W_V, one a query head, and W_O, layer by layer."""
@@ -75,72 +71,61 @@ def _centred(weights: AttentionWeights) -> AttentionWeights:
     return replace(weights, **{n: W - W.mean(dim=-1 if n == "W_O" else -2, keepdim=True) for n, W in sides.items()})
 
 
-def copying_measures(
-    subject: LanguageModel, able: Abilities, folded: Folded | NotApplicable, seed: int
-) -> dict[str, Measure]:
+def copying_measures(experiment: Experiment, folded: Folded | NotApplicable) -> dict[str, Measure]:
     """ov_copying_score and ov_top1_share of every head."""
-    for part in (folded, able.W_U):
-        if isinstance(part, NotApplicable):
+    W_U = experiment.access.W_U
+    for needed in (folded, W_U):
+        if isinstance(needed, NotApplicable):
             names = ("ov_copying_score", "ov_top1_share")
-            return {name: missing("score", "not applicable", part.reason) for name in names}
+            return {name: missing("score", "not applicable", needed.reason) for name in names}
     assert isinstance(folded, Folded)
-    assert isinstance(able.W_U, Tensor)
-    weights, words, W_U = folded.weights, folded.words, able.W_U
-    W_E, norm = subject.embedding(), subject.final_norm
-    product = vocabulary_product(W_U, W_E)
-    tokens = _some_tokens(len(W_E), seed).to(W_E.device)
-    embedded = W_E[tokens]
-    heads = weights.W_Q.shape[0] * weights.W_Q.shape[1]
-    draws, rng = max(4, min(_DRAWS, 128 // heads)), generator(seed, "permuted OV weights")
-    scores, shares, nulls = [], [], []
+    assert isinstance(W_U, Tensor)
+    return {
+        "ov_copying_score": _copying_score(experiment, folded, W_U),
+        "ov_top1_share": _top1_share(experiment, folded, W_U),
+    }
+
+
+def _copying_score(experiment: Experiment, folded: Folded, W_U: Float[Tensor, "d_model d_vocab"]) -> Measure:
+    product = vocabulary_product(W_U, experiment.subject.embedding())
+    norm, rng = experiment.subject.final_norm, generator(experiment.seed, "permuted OV weights")
+    n_layers, n_heads = experiment.heads
+    draws = max(4, min(_DRAWS, 128 // (n_layers * n_heads)))
+    scores, nulls = [], []
     for W_V, W_O in folded.layers():
-        written = folded_output(W_O, norm)
-        scores.append(ov_copying_score(W_V, written, product))
-        shares.append(ov_top1_share(embedded, tokens, W_V, written, W_U))
+        scores.append(ov_copying_score(W_V, folded_output(W_O, norm), product))
         shuffled = (
             (permuted(W_V[None], rng)[0], folded_output(permuted(W_O[None], rng)[0], norm)) for _ in range(draws)
         )
         nulls.append(torch.stack([ov_copying_score(*one, product) for one in shuffled]))
-    of_null = {PERMUTED_OV: torch.stack(nulls, dim=1).cpu().numpy()}
-    sample = "" if len(tokens) == len(W_E) else f"of {len(tokens)} tokens drawn with the seed"
-    chance = f"by chance it is {1 / len(W_E):.2g}"
-    return {
-        "ov_copying_score": of_weights(torch.stack(scores), "score", of_null, "", words, True),
-        "ov_top1_share": of_weights(torch.stack(shares), "probability", {}, chance, joined(sample, words), True),
-    }
-
-
-def _some_tokens(d_vocab: int, seed: int) -> Int[Tensor, " token"]:
-    if d_vocab <= _WHOLE:
-        return torch.arange(d_vocab)
-    return torch.randperm(d_vocab, generator=generator(seed, "tokens of the top-1 share"))[:_SAMPLE].sort().values
-
-
-def of_weights(
-    values: Float64[Tensor, "*axes"],
-    unit: str,
-    nulls: Mapping[str, np.ndarray],
-    no_nulls: str,
-    words: str,
-    higher_is_better: bool | None = None,
-    axes: tuple[str, ...] = HEADS,
-) -> Measure:
-    """A measure that is a function of the weights alone."""
-    array = values.cpu().numpy()
-    nan = np.full(array.shape, np.nan)
-    return Measure(
-        array,
-        unit,
-        (nan, nan),
-        "none",
-        1,
-        axes,
-        nulls=nulls,
-        no_nulls="" if nulls else no_nulls,
-        higher_is_better=higher_is_better,
-        message=joined(words, _NO_INTERVAL),
+    return without_interval(
+        torch.stack(scores).cpu().numpy(),
+        "score",
+        HEADS,
+        message=joined(folded.left_out, OF_WEIGHTS),
+        nulls={PERMUTED_OV: torch.stack(nulls, dim=1).cpu().numpy()},
+        higher_is_better=True,
     )
 
 
-def joined(*words: str) -> str:
-    return "; ".join(filter(None, words))
+def _top1_share(experiment: Experiment, folded: Folded, W_U: Float[Tensor, "d_model d_vocab"]) -> Measure:
+    W_E, norm = experiment.subject.embedding(), experiment.subject.final_norm
+    tokens = _some_tokens(len(W_E), experiment.seed).to(W_E.device)
+    embedded = W_E[tokens]
+    shares = [ov_top1_share(embedded, tokens, W_V, folded_output(W_O, norm), W_U) for W_V, W_O in folded.layers()]
+    sample = "" if len(tokens) == len(W_E) else f"over {len(tokens)} tokens drawn with the seed"
+    return without_interval(
+        torch.stack(shares).cpu().numpy(),
+        "probability",
+        HEADS,
+        message=joined(sample, folded.left_out, OF_WEIGHTS),
+        no_nulls=f"chance is {1 / len(W_E):.2g}",
+        higher_is_better=True,
+    )
+
+
+def _some_tokens(d_vocab: int, seed: int) -> Int[Tensor, " token"]:
+    """All tokens; of a large vocabulary a sample, drawn with the seed."""
+    if d_vocab <= _WHOLE:
+        return torch.arange(d_vocab)
+    return torch.randperm(d_vocab, generator=generator(seed, "tokens of the top-1 share"))[:_SAMPLE].sort().values

@@ -1,4 +1,4 @@
-"""Marks for heads show exactly their tables: maps, symbols of verdicts, and curves over steps."""
+"""Marks for heads show exactly their tables: maps, symbols of marked heads, and curves over steps."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from mesascope.probes.drawing import head_marks
+from mesascope.probes.drawing.marks import GREEN, VERMILION, Look
+from mesascope.probes.findings import head_name
 from mesascope.probes.measure import Measure, missing
 
-VERDICTS = {f"L{layer}H{head}": "none" for layer in range(3) for head in range(12)} | {
-    "L2H11": "induction",
-    "L2H1": "induction",
-    "L0H3": "previous-token",
-    "L1H0": "a verdict of tomorrow",
-}
+LOUD, QUIET = Look("loud", VERMILION, "o", "-"), Look("quiet", GREEN, "<", "-.")
+MARKED = {(2, 1): LOUD, (2, 11): LOUD, (0, 3): QUIET}
 
 
 def measured(rng: np.random.Generator, axes: tuple[str, ...], shape: tuple[int, ...], **coords: Any) -> Measure:
@@ -30,18 +28,21 @@ def panel() -> Any:
     return Figure((3, 2)).add_subplot()
 
 
-def test_heads_are_called_verdict_by_verdict() -> None:
-    assert head_marks.called(VERDICTS) == [(2, 1), (2, 11), (0, 3)]
-    assert head_marks.called(VERDICTS, "previous-token") == [(0, 3)]
-    assert head_marks.called({}) == []
-    labels = [key.get_label() for key in head_marks.verdict_keys(VERDICTS)]
-    assert labels == ["induction (2 heads)", "previous token (1 head)"]
+def test_each_mark_has_one_key_and_counts_its_heads() -> None:
+    assert [key.get_label() for key in head_marks.mark_keys(MARKED)] == ["loud (2 heads)", "quiet (1 head)"]
+    assert [key.get_linestyle() for key in head_marks.mark_keys(MARKED, lines=True)] == ["-", "-."]
+    assert head_marks.mark_keys({}) == []
 
 
-def test_a_map_shows_its_table_and_marks_the_called(panel: Any, rng: np.random.Generator) -> None:
+def test_a_head_is_named_and_looks_like_its_mark() -> None:
+    assert head_marks.named((2, 11), MARKED) == Look("L2H11", VERMILION, "o", "-")
+    assert head_marks.named((1, 4), MARKED).color == head_marks.OTHER.color
+
+
+def test_a_map_shows_its_table_and_marks_the_marked(panel: Any, rng: np.random.Generator) -> None:
     measure = measured(rng, ("layer", "head"), (3, 12))
     measure.values[0, 5] = np.nan
-    table = head_marks.head_map(measure, panel, "score", VERDICTS)
+    table = head_marks.head_map(measure, panel, "score", MARKED)
     (image,) = panel.images
     estimates = table[table["kind"] == "estimate"]
     np.testing.assert_array_equal(np.asarray(image.get_array()).ravel(), estimates["value"])
@@ -49,10 +50,9 @@ def test_a_map_shows_its_table_and_marks_the_called(panel: Any, rng: np.random.G
     assert image.get_clim() == (0, np.nanmax(measure.values))
     points = [(int(line.get_ydata()[0]), int(line.get_xdata()[0])) for line in panel.lines]
     assert points == [(2, 1), (2, 11), (0, 3)]  # layers are rows
-    marked = table[table["kind"] == "verdict"]
-    assert dict(zip(marked["series"], marked["message"], strict=True)) == {
-        head_marks.name((layer, head)): VERDICTS[f"L{layer}H{head}"] for layer, head in points
-    }
+    marked = table[table["kind"] == "mark"]
+    expected = {head_name(head): look.label for head, look in MARKED.items()}
+    assert dict(zip(marked["series"], marked["message"], strict=True)) == expected
 
 
 def test_diverging_maps_are_centred(panel: Any, rng: np.random.Generator) -> None:
@@ -71,8 +71,7 @@ def test_a_map_without_numbers_says_why(panel: Any) -> None:
 def test_offsets_are_labelled_by_their_coordinates(panel: Any, rng: np.random.Generator) -> None:
     offsets = (*range(64), *range(137, 201))
     measure = measured(rng, ("layer", "head", "offset"), (3, 12, 128), offset=offsets)
-    heads = head_marks.called(VERDICTS)
-    table = head_marks.offset_map(measure, panel, "S = 200", heads, VERDICTS)
+    table = head_marks.offset_map(measure, panel, "S = 200", MARKED)
     np.testing.assert_array_equal(np.asarray(panel.images[0].get_array()).ravel(), table["value"])
     assert table["at"].tolist() == [*offsets] * 3
     row = table[(table["series"] == "L2H11") & (table["at"] == 199)]
@@ -82,11 +81,11 @@ def test_offsets_are_labelled_by_their_coordinates(panel: Any, rng: np.random.Ge
     assert [label.get_text() for label in panel.get_yticklabels()] == ["L2H1", "L2H11", "L0H3"]
 
 
-def test_along_training_the_called_have_curves_and_the_others_a_range(panel: Any, rng: np.random.Generator) -> None:
+def test_along_training_the_marked_have_curves_and_the_others_a_range(panel: Any, rng: np.random.Generator) -> None:
     steps = (0, 10, 100, 1000)
     measure = measured(rng, ("step", "layer", "head"), (4, 3, 12), step=steps)
     measure.values[0] = np.nan  # nothing was defined before training
-    table = head_marks.head_curves(measure, panel, "score", VERDICTS)
+    table = head_marks.head_curves(measure, panel, "score", MARKED)
     curve = table[table["series"] == "L0H3"]
     assert curve["at"].tolist() == list(steps)
     np.testing.assert_array_equal(curve["value"], measure.values[:, 0, 3])

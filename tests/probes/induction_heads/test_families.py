@@ -74,14 +74,14 @@ def test_every_causal_family_is_measured_and_untrained_heads_are_not_called(fami
     measures, heads = findings.measures, probe.heads(findings.measures)
     assert list(heads) == [f"L{layer}H{head}" for layer in range(2) for head in range(4)]
     assert not BY_CONTENT & set(heads.values())
-    for name in ("prefix_matching_score", "excess", "ov_copying_score", "k_composition", "ablation_zero"):
+    for name in ("prefix_matching_score", "excess", "ov_copying_score", "composition", "ablation"):
         assert measures[name].status == "ok", name
     claim = probe.claim(measures, (subject.source,))
     assert "heads" in claim.found
     direct = measures["direct_logit_attribution"]
     if family == "gemma2":  # what its heads write is normalised before it is added
         assert direct.status == "not applicable"
-        assert "normalised before it enters the stream" in direct.message
+        assert "normalises the output of attention before it enters" in direct.message
         assert "that norm is left out" in measures["ov_copying_score"].message
     else:
         assert direct.status == "ok"
@@ -93,18 +93,18 @@ def test_half_precision_says_nearly_the_same() -> None:
     half = from_module(widened("llama", 0).module.to(torch.bfloat16))
     one, other = (probe.measure(subject, 0, 16).measures for subject in (single, half))
     assert probe.heads(one) == probe.heads(other)
-    for name in ("prefix_matching_score", "ov_copying_score", "k_composition", "loss_second_repeat"):
+    for name in ("prefix_matching_score", "ov_copying_score", "composition", "loss_second_repeat"):
         assert np.allclose(one[name].values, other[name].values, atol=0.1, equal_nan=True), name
 
 
 def test_layers_that_cannot_see_as_far_say_so() -> None:
     found = InductionHeads(periods=28, n_sequences=11, ablate="nothing").measure(widened("gemma2", 0), 0, 16).measures
-    words = "layer 0 sees the last 24 tokens only, hence nothing further back"
+    words = "layer 0 attends to the last 24 tokens only"
     assert words in found["prefix_matching_score"].message
     assert (found["prefix_matching_score"].values[0] == 0).all()
     assert (found["prefix_matching_score"].values[1] > 0).all()
     short = InductionHeads(periods=8, n_sequences=11, ablate="nothing").measure(widened("gemma2", 0), 0, 16).measures
-    assert "see the last" not in short["prefix_matching_score"].message
+    assert "to the last" not in short["prefix_matching_score"].message
 
 
 def test_widened_attention_looks_somewhere() -> None:

@@ -1,4 +1,4 @@
-"""Which sequences a model is shown: periods that fit, controls that share their first run, refusals that say why."""
+"""Which sequences a model is shown: periods that fit, controls that share their first repeat, refusals that say why."""
 
 from __future__ import annotations
 
@@ -38,11 +38,16 @@ def test_asked_for_periods_come_longest_first_and_once_each() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_what_would() -> None:
-    with pytest.raises(TaskError, match=r"2 runs and BOS take 101 tokens, the model reads at most 64;.* fits is 31"):
+    with pytest.raises(
+        TaskError, match=r"period 50 does not fit: 2 repeats and BOS take 101 tokens, .* at most 64;.* fits is 31"
+    ):
         period_laws(shape(n_ctx=64), 0, (50,), 2)
-    with pytest.raises(TaskError, match="the vocabulary has 19 tokens"):
+    with pytest.raises(TaskError, match="expected at most 19 each, the size of the vocabulary without BOS"):
         period_laws(shape(d_vocab=20), 0, (20,), 2)
-    with pytest.raises(TaskError, match="a context of 4 tokens: 2 runs of two different tokens and BOS take 5"):
+    with pytest.raises(
+        TaskError,
+        match="this model reads 4 tokens: too few for a repeat; expected at least 5, 2 repeats of two different",
+    ):
         period_laws(shape(n_ctx=4), 0, None, 2)
 
 
@@ -60,17 +65,17 @@ def test_sequences_and_their_controls() -> None:
 def test_offsets_of_the_other_periods() -> None:
     inputs = period_inputs(period_laws(shape(), 0, (50, 37, 25), 2), 1, seed=0)
     # at period 25 a query 49 back is read by one position only, and 37 - 1 = 36 by 14 of 25
-    assert [one.others for one in inputs] == [(36, 24), (49, 24), (36,)]
+    assert [one.other_offsets for one in inputs] == [(36, 24), (49, 24), (36,)]
     three = period_inputs(period_laws(shape(), 0, (14, 7), 3), 1, seed=0)
-    assert [one.others for one in three] == [(6,), ()]  # 13 back is two periods of 7: what matching finds
+    assert [one.other_offsets for one in three] == [(6,), ()]  # 13 back is two periods of 7: what matching finds
 
 
 def test_recipes_say_how_to_make_them_again() -> None:
     laws = period_laws(shape(), 0, (10, 6), 2)
     inputs = period_inputs(laws, 3, seed=1)
-    found = input_recipes(inputs, 3, seed=1)
+    found = input_recipes(inputs, seed=1)
     assert found["evaluation"].n == found["control"].n == 6
     assert found["evaluation"].settings["periods"] == [10, 6]
-    assert found == input_recipes(period_inputs(laws, 3, seed=1), 3, seed=1)
-    other = input_recipes(period_inputs(laws, 3, seed=2), 3, seed=2)
+    assert found == input_recipes(period_inputs(laws, 3, seed=1), seed=1)
+    other = input_recipes(period_inputs(laws, 3, seed=2), seed=2)
     assert other["evaluation"].sha256 != found["evaluation"].sha256 != found["control"].sha256

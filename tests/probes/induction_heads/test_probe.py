@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 from mesascope.models import AttentionOnlyModel, AttentionOnlyTransformer, load
-from mesascope.models.constructed.induction import (
-    induction_circuit,
-    near_misses,
-)
+from mesascope.models.constructed.induction import induction_circuit, near_misses
 from mesascope.models.language_model import LanguageModel
 from mesascope.probes import Findings
-from mesascope.probes.induction_heads.nulls import PERMUTED
-from mesascope.probes.induction_heads.passes import Sides
+from mesascope.probes.induction_heads.access import Access
+from mesascope.probes.induction_heads.experiment import Experiment, Passes
+from mesascope.probes.induction_heads.inputs import period_inputs, period_laws
+from mesascope.probes.induction_heads.names import NO_REPEATS, PERMUTED, RANDOM_HEADS, ROTATED
+from mesascope.probes.induction_heads.observations import observe
 from mesascope.probes.induction_heads.probe import InductionHeads
+from mesascope.probes.induction_heads.score_measures import Comparison, head_measures
 
 SHARED = Path(os.environ.get("MESASCOPE_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 LEGACY = SHARED / "attention-only-induction"
@@ -47,7 +48,7 @@ def of_shipped(name: str) -> Findings:
 @pytest.fixture
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the null does not matter, one draw is enough."""
-    monkeypatch.setattr("mesascope.probes.induction_heads.probe.NULL_DRAWS", (1, 1))
+    monkeypatch.setattr("mesascope.probes.induction_heads.observations.NULL_DRAWS", (1, 1))
 
 
 # -- found -------------------------------------------------------------------------------------------------------------
@@ -66,17 +67,17 @@ def test_a_planted_circuit_is_found_exactly() -> None:
     for name in ("loss_first_repeat", "in_context_learning_score"):
         assert measures[name].estimate == pytest.approx(everything, abs=1e-4)
     assert measures["loss_second_repeat"].estimate == pytest.approx(0, abs=1e-4)
-    assert np.abs(measures["group_ablation_zero"].values - everything).max() < 1e-4
-    assert np.abs(measures["in_context_learning_without_mean"].values).max() < 1e-4
+    assert np.abs(measures["group_ablation"].sel(replacement="zero").values - everything).max() < 1e-4
+    assert np.abs(measures["in_context_learning_without"].sel(replacement="mean").values).max() < 1e-4
     assert measures["near_threshold"].values.sum() == 0
 
 
 def test_the_peak_moves_with_the_period() -> None:
     for period in (11, 8, 5):
-        by_offset = of_circuit().measures[f"attention_by_offset_{period}"]
+        by_offset = of_circuit().measures["attention_by_offset"].sel(period=period)
         assert by_offset.axes == ("layer", "head", "offset")
-        assert by_offset.labels("offset")[by_offset.values[1, 0].argmax()] == period - 1
-        assert by_offset.nulls["no repeats"][0, 1, 0].max() < 1e-6
+        assert by_offset.labels("offset")[np.nanargmax(by_offset.values[1, 0])] == period - 1
+        assert np.nanmax(by_offset.nulls[NO_REPEATS][0, 1, 0]) < 1e-6
 
 
 def test_significance_is_as_small_as_the_flips_allow() -> None:
@@ -102,26 +103,26 @@ def test_shipped_two_layers_do_induction_together() -> None:
     assert previous
     assert {name[1] for name in induction} == {"1"}
     assert {name[1] for name in previous} == {"0"}
-    k, null = measures["k_composition"].values, measures["k_composition"].nulls["random rotation"]
+    composition = measures["composition"].sel(read_by="keys")
+    k, null = composition.values, composition.nulls[ROTATED]
     for first in previous:
         for second in induction:
             place = (0, int(first[-1]), 1, int(second[-1]))
             assert k[place] > 1.5 * null[(slice(None), *place)].max()
     learned = measures["in_context_learning_score"].estimate
     assert learned > 3
-    for kind in ("zero", "mean"):
-        assert np.abs(measures[f"in_context_learning_without_{kind}"].values).max() < 0.1 * learned
-        assert measures[f"group_ablation_{kind}"].interval[0].min() > 0.8 * learned
-    random = measures["group_ablation_zero"].nulls["random heads of the same layers"][:, 0]
-    assert measures["group_ablation_zero"].values[0] > random.max() + 1
+    assert np.abs(measures["in_context_learning_without"].values).max() < 0.1 * learned
+    assert measures["group_ablation"].interval[0].min() > 0.8 * learned
+    rise = measures["group_ablation"].sel(replacement="zero", group="induction")
+    assert rise.estimate > rise.nulls[RANDOM_HEADS].max() + 1
 
 
 def test_shipped_single_layer_copies_and_has_no_induction_head() -> None:
     measures = of_shipped("induction-1layer").measures
     assert not {"induction", "anti-induction"} & set(PROBE.heads(measures).values())
     assert (measures["ov_copying_score"].values > 0.9).sum() >= 2
-    assert measures["k_composition"].status == "not applicable"
-    assert measures["group_ablation_zero"].status == "not applicable"
+    assert measures["composition"].status == "not applicable"
+    assert measures["group_ablation"].status == "not applicable"
     words = PROBE.claim(measures, (load("induction-1layer").source,))
     assert words.found.startswith("None of the 4 heads is an induction head.")
 
@@ -234,20 +235,12 @@ def test_relabelled_heads_take_their_verdicts_along() -> None:
 
 
 def test_the_order_of_the_sequences_changes_no_verdict() -> None:
-    from mesascope.probes.induction_heads.inputs import period_inputs, period_laws
-    from mesascope.probes.induction_heads.passes import Abilities, Passes, Seen, observe
-    from mesascope.probes.induction_heads.score_measures import Inputs, head_measures
-
     subject = load("induction-2layer")
     periods = period_inputs(period_laws(subject.shape, subject.bos, (12, 8), 2), 8, seed=0)
-    sides, _, _ = observe(Passes(subject, 16), periods, Abilities.of(subject))
-
-    def turned(seen: Seen) -> Seen:
-        return Seen(*({name: array[::-1] for name, array in part.items()} for part in (seen.heads, seen.tokens)))
-
-    backwards = Sides(*(tuple(map(turned, side)) for side in (sides.repeated, sides.control)))
-    inputs = Inputs(periods, [], 0.05, seed=0)
-    one, other = head_measures(sides, inputs), head_measures(backwards, inputs)
+    observations = observe(Experiment(Passes(subject, 16), Access.to(subject), periods, seed=0))
+    comparison = Comparison(periods, [], 0.05, seed=0)
+    one = head_measures(observations, comparison)
+    other = head_measures(observations.subset(slice(None, None, -1)), comparison)
     for name in set(one) - {"p_value", "p_adjusted"}:
         assert np.allclose(one[name].values, other[name].values), name
     assert np.array_equal(one["p_adjusted"].values <= 0.05, other["p_adjusted"].values <= 0.05)

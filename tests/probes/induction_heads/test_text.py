@@ -15,7 +15,7 @@ from mesascope.probes.induction_heads.probe import InductionHeads
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mesascope.probes.induction_heads.probe.NULL_DRAWS", (1, 1))
+    monkeypatch.setattr("mesascope.probes.induction_heads.observations.NULL_DRAWS", (1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_matches_wherever_they_are(circuit: AttentionOnlyModel, tmp_path: Path) 
     assert found.recipes["text"].n == 3
     assert found.measures["forward_passes"].values[-1] == 3
     claim = InductionHeads(tokens=path).claim(found.measures, (circuit.source,))
-    assert any("single tokens" in limit for limit in claim.limits)
+    assert any("matches are single tokens" in limit for limit in claim.limits)
 
 
 def test_documents_weigh_the_same_however_long(circuit: AttentionOnlyModel, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_one_document_is_resampled_by_windows_and_says_what_is_left_out(
     np.save(path, np.array([1, 2, 3, 1, 2, 4, 5, 6, 7, 8, *range(1, 11)]))
     found = measure(circuit, tokens=str(path)).measures["text_matching_score"]
     assert (found.replicate, found.n) == ("window", 1)
-    assert "1 windows without a token that comes back are left out" in found.message
+    assert "without 1 window in which no token comes back" in found.message
 
 
 def test_a_text_without_repeats_is_undefined(circuit: AttentionOnlyModel, tmp_path: Path) -> None:

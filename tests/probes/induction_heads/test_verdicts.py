@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from mesascope.probes import Measure
-from mesascope.probes.induction_heads.nulls import EVEN, PERMUTED
+from mesascope.probes.induction_heads.names import BY_POSITION, EVEN, PERMUTED, Verdict
 from mesascope.probes.induction_heads.verdicts import (
-    LABELS,
     Evidence,
     Thresholds,
     copying_sign,
     head_verdicts,
-    heads_named,
+    heads_called,
     labels,
     near_a_threshold,
     near_measure,
@@ -24,7 +23,6 @@ from mesascope.probes.measure import missing
 
 T = Thresholds()
 ONE = (1, 1)
-POSITIONS = ["previous-token", "current-token", "first-token", "fixed-offset"]
 
 
 def evidence(**changed: Any) -> Evidence:
@@ -72,12 +70,12 @@ def test_copying_by_weights_and_where_that_is_unclear_by_effect() -> None:
     assert copying_sign(evidence(copying=-0.2), T)[0, 0] == -1
 
 
-@pytest.mark.parametrize("name", POSITIONS)
+@pytest.mark.parametrize("name", BY_POSITION)
 def test_positions(name: str) -> None:
     none: dict[str, Any] = {"excess": 0.0, "excess_by_period": [0, 0, 0], "p_adjusted": 1.0}
     scores = [0.1, 0.1, 0.1, 0.1]
     assert label(**none, positional=scores) == "none"
-    scores[POSITIONS.index(name)] = 0.31
+    scores[BY_POSITION.index(name)] = 0.31
     assert label(**none, positional=scores) == name
     assert label(positional=scores) == "induction"  # what it rests on does not take its name
     assert label(**none, positional=scores, duplicate_by_period=[0.4, 0.5, 0.6]) == "duplicate-token"
@@ -135,14 +133,14 @@ def measures(n_layers: int = 2, n_heads: int = 3, **values: float) -> dict[str, 
 
 def test_verdicts_are_read_off_measures() -> None:
     found = measures(excess=0.8, excess_by_period=0.8, p_adjusted=0.01, ov_copying_score=0.9)
-    assert head_verdicts(found, T) == {f"L{layer}H{head}": "induction" for layer in range(2) for head in range(3)}
+    assert head_verdicts(found, T) == dict.fromkeys(np.ndindex(2, 3), Verdict.INDUCTION)
     found["ov_copying_score"] = missing("score", "not applicable", "no unembedding")
     found["direct_logit_attribution"] = missing("logit", "not applicable", "no unembedding")
     assert set(head_verdicts(found, T).values()) == {"none"}
     # positions count beyond what even attention gives: 0.1 here
     assert set(head_verdicts(measures(previous_token_score=0.39), T).values()) == {"none"}
     assert set(head_verdicts(measures(previous_token_score=0.41), T).values()) == {"previous-token"}
-    assert set(head_verdicts(found, replace(T, positional=0.0)).values()) <= set(LABELS)
+    assert set(head_verdicts(found, replace(T, positional=0.0)).values()) <= set(Verdict)
 
 
 def test_measures_of_several_checkpoints_have_no_verdicts() -> None:
@@ -161,7 +159,7 @@ def test_near_heads_are_named_in_words() -> None:
     assert near.values.sum() == near.values[1, 2] == 1
 
 
-def test_heads_by_name() -> None:
-    verdicts = {"L0H0": "none", "L10H11": "induction", "L2H3": "induction"}
-    assert heads_named(verdicts, "induction") == [(10, 11), (2, 3)]
-    assert heads_named({}, "induction") == []
+def test_heads_of_a_verdict() -> None:
+    verdicts = {(0, 0): Verdict.NONE, (10, 11): Verdict.INDUCTION, (2, 3): Verdict.INDUCTION}
+    assert heads_called(verdicts, Verdict.INDUCTION) == [(10, 11), (2, 3)]
+    assert heads_called({}, Verdict.INDUCTION) == []

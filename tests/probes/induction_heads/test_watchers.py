@@ -9,7 +9,6 @@ import pytest
 import torch
 from mesascope.data import RepeatedTokens
 from mesascope.models import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer, Source
-from mesascope.probes.induction_heads.passes import Abilities
 from mesascope.probes.induction_heads.scores import attention_by_offset, prefix_matching_score
 from mesascope.probes.induction_heads.watchers import (
     HeadAttention,
@@ -60,7 +59,7 @@ def test_direct_effects_are_the_norm_s_linear_part_of_each_head(model: Make, tok
     found = watcher.arrays()["attribution"]
     keep = {"z": lambda z, _: z, "final": lambda state, _: state}
     trace = subject.run(tokens, keep)
-    queries = range(LAW.first + 5, LAW.first + 9)  # the second run's tokens but its last, which predict the next
+    queries = range(LAW.first + 5, LAW.first + 9)  # of the second repeat but its last token, which predict the next
     for layer in range(2):
         for head in range(3):
             write = trace.values["z"][layer][:, head] @ weights.W_O[layer, head]
@@ -98,20 +97,20 @@ def test_scores_are_the_formulas_sequence_by_sequence(model: Make, tokens: Tenso
     for layer, pattern in enumerate(patterns):
         assert np.allclose(found["matching"][:, layer], prefix_matching_score(pattern, 5))
         by_offset = attention_by_offset(pattern, 6)
-        assert np.allclose(found["offsets"][:, layer], by_offset[..., :6])
+        assert np.allclose(found["by_offset"][:, layer], by_offset[..., :6])
         for place, offset in enumerate((2, 1)):
             slow = [pattern[:, :, i, i - offset] for i in range(6, 11)]
-            assert np.allclose(found["others"][:, layer, :, place], torch.stack(slow).mean(dim=0))
+            assert np.allclose(found["other_offsets"][:, layer, :, place], torch.stack(slow).mean(dim=0))
     assert found["matching"].dtype == np.float64
 
 
 def test_another_period_s_offset_is_read_where_a_key_is(model: Make, tokens: Tensor) -> None:
-    """Keys before the first run are none: at offset 7 the first query is 8, not 7 with BOS as its key."""
+    """Keys before the first repeat are none: at offset 7 the first query is 8, not 7 with BOS as its key."""
     watcher = HeadAttention(LAW, (7,))
     watched(model(), tokens, watcher)
     pattern = model().run(tokens, {"pattern": lambda pattern, _: pattern}).values["pattern"][0]
     slow = (pattern[:, :, 8, 1] + pattern[:, :, 9, 2] + pattern[:, :, 10, 3]) / 3
-    assert np.allclose(watcher.arrays()["others"][:, 0, :, 0], slow)
+    assert np.allclose(watcher.arrays()["other_offsets"][:, 0, :, 0], slow)
 
 
 def test_losses_and_hits_are_those_of_the_logits(model: Make, tokens: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,9 +136,3 @@ def test_long_periods_keep_the_lowest_and_the_highest_offsets() -> None:
     assert kept_offsets(3) == (0, 1, 2, 3)
     assert kept_offsets(127) == tuple(range(128))
     assert kept_offsets(1000) == (*range(64), *range(937, 1001))
-
-
-def test_abilities_of_a_model_with_everything(model: Make) -> None:
-    able = Abilities.of(model())
-    assert able.no_logits is None
-    assert isinstance(able.directions, tuple)

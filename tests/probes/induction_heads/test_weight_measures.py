@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mesascope.data import RepeatedTokens
 from mesascope.models import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer, Source, from_bridge
 from mesascope.models.constructed.induction import induction_circuit, near_misses
 from mesascope.probes import Measure
 from mesascope.probes.induction_heads import weight_measures as under_test
-from mesascope.probes.induction_heads.composition import ROTATED, composition_measures
-from mesascope.probes.induction_heads.passes import Abilities
+from mesascope.probes.induction_heads.access import Access
+from mesascope.probes.induction_heads.composition import composition_measures
+from mesascope.probes.induction_heads.experiment import Experiment, Passes
+from mesascope.probes.induction_heads.inputs import period_inputs
+from mesascope.probes.induction_heads.names import KEYS, PERMUTED_OV, QUERIES, READ_BY, ROTATED, VALUES
 
 # third parties' own: TransformerLens and what it imports
 pytestmark = pytest.mark.filterwarnings(
@@ -23,9 +27,10 @@ Make = Callable[..., AttentionOnlyModel]
 
 
 def measured(subject: Any) -> dict[str, Measure]:
-    able = Abilities.of(subject)
-    folded = under_test.Folded.of(subject, able)
-    return under_test.copying_measures(subject, able, folded, seed=0) | composition_measures(folded, (3,), seed=0)
+    periods = period_inputs((RepeatedTokens(4, subject.shape.d_vocab),), 1, seed=0)  # keys 3 tokens back
+    experiment = Experiment(Passes(subject, 1), Access.to(subject), periods, seed=0)
+    folded = under_test.Folded.of(subject, experiment.access)
+    return under_test.copying_measures(experiment, folded) | composition_measures(experiment, folded)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +62,9 @@ def test_numbers_are_those_of_transformer_lens_after_folding(norm: str | None) -
     found = measured(from_bridge(bridge))
     if norm is not None:
         bridge.enable_compatibility_mode()
-    for kind in "QKV":
-        theirs = bridge.all_composition_scores(kind).scores.detach().numpy()
-        mine = found[f"{kind.lower()}_composition"].values
+    for letter, read_by in zip("QKV", READ_BY, strict=True):
+        theirs = bridge.all_composition_scores(letter).scores.detach().numpy()
+        mine = found["composition"].sel(read_by=read_by).values
         assert np.nanmax(np.abs(mine - theirs)) < 1e-6
         assert np.array_equal(np.isnan(mine), theirs == 0)  # they say 0 where no head is earlier
     for layer, head in np.ndindex(3, 3):
@@ -77,10 +82,11 @@ def test_the_planted_circuit_composes_and_copies() -> None:
     assert np.isnan(copying[0, 0])  # what it moves is for the next layer: the unembedding does not read it
     assert copying[1, 0] == pytest.approx(1.0, abs=1e-9)
     assert found["ov_top1_share"].values[1, 0] == pytest.approx(1.0)
-    k, null = found["k_composition"], found["k_composition"].nulls[ROTATED]
-    assert k.values[0, 0, 1, 0] > null[:, 0, 0, 1, 0].max()
-    for kind in ("q", "v"):
-        assert found[f"{kind}_composition"].values[0, 0, 1, 0] == pytest.approx(0, abs=1e-9)
+    composition = found["composition"]
+    k = composition.sel(read_by=KEYS)
+    assert k.values[0, 0, 1, 0] > k.nulls[ROTATED][:, 0, 0, 1, 0].max()
+    for read_by in (QUERIES, VALUES):
+        assert composition.sel(read_by=read_by).values[0, 0, 1, 0] == pytest.approx(0, abs=1e-9)
     anti = measured(near_misses(5, d_vocab=14, n_ctx=30))["ov_copying_score"].values
     assert anti[1, 2] == pytest.approx(-1.0, abs=1e-9)
 
@@ -96,7 +102,7 @@ def test_scales_folded_by_hand_change_nothing(make: Make) -> None:
         parameters[name] = torch.ones_like(parameters[name])
     folded = AttentionOnlyModel(AttentionOnlyTransformer(subject.config, parameters), subject.source)
     before, after = measured(subject), measured(folded)
-    for name in ("ov_copying_score", "ov_top1_share", "q_composition", "k_composition", "v_composition"):
+    for name in ("ov_copying_score", "ov_top1_share", "composition"):
         assert np.allclose(before[name].values, after[name].values, equal_nan=True), name
 
 
@@ -108,20 +114,19 @@ def test_relabelled_heads_take_their_numbers_along(make: Make) -> None:
     turned = AttentionOnlyModel(AttentionOnlyTransformer(subject.config, parameters), subject.source)
     before, after = measured(subject), measured(turned)
     assert np.allclose(before["ov_copying_score"].values, after["ov_copying_score"].values[:, ::-1])
-    for kind in "qkv":
-        values = after[f"{kind}_composition"].values[:, ::-1, :, ::-1]
-        assert np.allclose(before[f"{kind}_composition"].values, values, equal_nan=True)
+    turned_back = after["composition"].values[:, :, ::-1, :, ::-1]
+    assert np.allclose(before["composition"].values, turned_back, equal_nan=True)
 
 
 def test_large_vocabularies_are_sampled_and_say_so(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "_WHOLE", 10)
     monkeypatch.setattr(under_test, "_SAMPLE", 5)
     found = measured(make())["ov_top1_share"]
-    assert "of 5 tokens drawn with the seed" in found.message
+    assert "over 5 tokens drawn with the seed" in found.message
     assert set(np.unique((found.values * 5).round(9))) <= set(range(6))
 
 
 def test_permuted_weights_copy_nothing(make: Make) -> None:
-    null = measured(make())["ov_copying_score"].nulls[under_test.PERMUTED_OV]
+    null = measured(make())["ov_copying_score"].nulls[PERMUTED_OV]
     assert null.shape == (20, 3, 2)
     assert abs(null.mean()) < 0.15

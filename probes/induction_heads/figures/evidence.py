@@ -1,0 +1,81 @@
+"""The evidence for heads with a verdict: the scores behind it, and how many tokens back they attend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ...drawing import head_marks, marks
+from ...drawing.head_marks import MOST_ROWS
+from .looks import SCORES, marked_heads, write_how_many
+from .maps import SCORES as OF_VERDICTS
+
+if TYPE_CHECKING:
+    from ...drawing.head_marks import Marked
+    from ...drawing.page import Page
+    from ...findings import Findings
+    from ...measure import Measure
+
+
+def _first(marked: Marked) -> Marked:
+    """As many marked heads as have room, one a row."""
+    return dict(islice(marked.items(), MOST_ROWS))
+
+
+def evidence_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
+    """Scores behind the verdict of each head that has one. Bars: 95 % intervals. Grey: the same scores for even
+    attention, for sequences without repeats, and for heads with permuted weights.
+    """
+    measures, marked = marks.last_step(findings.measures), marked_heads(findings)
+    found = {name: measures[name] for name in OF_VERDICTS if marks.has_number(measures.get(name))}
+    if not found or not marked:
+        return None
+    shown = _first(marked)
+    axes = page.grid(1, len(found), 1.3 + 0.19 * len(shown), sharey=True)
+    tables, nulls = [], marks.null_names(found.values())
+    for (name, measure), ax in zip(found.items(), axes, strict=True):
+        rows = [(head_marks.named(head, marked), measure.at(layer=head[0], head=head[1])) for head in shown]
+        tables.append(marks.rows(rows, ax, SCORES[name], nulls))
+        marks.reference(ax, x=0)
+        ax.set(title=SCORES[name], xlabel=marks.unit_label(measure))
+    write_how_many(page, len(shown), len(marked), "heads with a verdict")
+    page.legend([*head_marks.mark_keys(marked), *marks.keys(found.values())])
+    return marks.together(tables)
+
+
+def offsets_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
+    """Mean attention of each head with a verdict by how many tokens back it goes, for each period S, from the second
+    repeat on. An induction head attends S - 1 tokens back at every S, a duplicate-token head S tokens back.
+    """
+    measure, marked = marks.last_step(findings.measures).get("attention_by_offset"), marked_heads(findings)
+    if measure is None or not marks.has_number(measure) or not marked:
+        return None
+    shown, periods = _first(marked), measure.labels("period")
+    axes = page.grid(1, len(periods), 1.3 + 0.14 * len(shown), sharey=True)
+    tables = []
+    for period, ax in zip(periods, axes, strict=True):
+        title = f"$S$ = {period}"
+        tables.append(head_marks.offset_map(_own_offsets(measure.sel(period=period)), ax, title, shown))
+        ax.set_title(title)
+    head_marks.color_bar(axes, measure.unit)
+    write_how_many(page, len(shown), len(marked), "heads with a verdict")
+    page.legend(head_marks.mark_keys(marked))
+    return marks.together(tables)
+
+
+def _own_offsets(measure: Measure) -> Measure:
+    """Attention at one period without the offsets that belong to other periods only, where it is NaN."""
+    own = np.asarray(np.isfinite(measure.values).any(axis=(0, 1)))
+    low, high = measure.interval
+    labels = tuple(label for label, held in zip(measure.labels("offset"), own, strict=True) if held)
+    return replace(
+        measure,
+        values=measure.values[..., own],
+        interval=(low[..., own], high[..., own]),
+        coords={"offset": labels},
+        nulls={name: samples[..., own] for name, samples in measure.nulls.items()},
+    )

@@ -1,0 +1,43 @@
+"""The loss of every token of a sequence that repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ...drawing import marks
+from ...drawing.marks import VERMILION, Look
+
+if TYPE_CHECKING:
+    from ...drawing.page import Page
+    from ...findings import Findings
+
+_REPEATED = Look("repeated", VERMILION, marker="")
+
+
+def loss_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
+    """Loss of every token of sequences that repeat. Dotted: first token of a repeat. Band: 95 % interval. Grey: the
+    same first repeat, followed by tokens that repeat nothing.
+    """
+    measure = marks.last_step(findings.measures).get("loss_by_position")
+    if measure is None or not marks.has_number(measure):
+        return None
+    (ax,) = page.grid(1, 1, 2.2, page.style.column)
+    tables = [marks.null_bands(measure, ax, "loss", _REPEATED.label)]
+    tables.append(marks.curve(measure, _REPEATED, ax, "loss"))
+    for start in _first_tokens(findings, len(measure.values)):
+        marks.reference(ax, start)
+    ax.set(xlabel="position of the token", ylabel=f"loss ({measure.unit})")
+    page.legend(
+        [marks.line_key(_REPEATED), marks.band_key(marks.evidence([measure]), VERMILION), *marks.null_keys([measure])]
+    )
+    return marks.together(tables)
+
+
+def _first_tokens(findings: Findings, tokens: int) -> Sequence[int]:
+    """Where repeats begin, at the longest period."""
+    settings = findings.recipes["evaluation"].settings
+    first, period = int(settings["bos"] is not None), max(settings["periods"])
+    return range(first, tokens, period)

@@ -1,0 +1,171 @@
+"""What is seen of every sequence: on repeats, on their controls, and on both with permuted weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from ...data.batch import generator
+from ...models.subject import AttentionScores, NotApplicable
+from ..streaming import Watcher
+from .experiment import CONTROLS, PERMUTED_WEIGHTS, REPEATED, Experiment
+from .inputs import PeriodInputs
+from .nulls import PermutedAttention
+from .watchers import HeadAttention, LogitAttribution, MeanZ, NextTokenLoss, OtherDefinitions, kept_offsets
+
+Arrays = Mapping[str, np.ndarray]
+NULL_DRAWS = (4, 12)
+"""Draws of permuted weights: at least, and at most, however few heads there are to pool over."""
+
+
+@dataclass(frozen=True)
+class PeriodObservations:
+    """Scores of heads and losses of tokens, on every sequence of one period or on its controls.
+
+    heads:    [sequence, layer, head, …] by name, see `HeadAttention` and `LogitAttribution`
+    tokens:   [sequence, pos - 1] by name, see `NextTokenLoss`; of the longest period, where there are logits
+    windows:  layers that attend to the last so many tokens only, where these are fewer than the sequence has
+    """
+
+    heads: Arrays
+    tokens: Arrays
+    windows: Mapping[int, int]
+
+    def subset(self, sequences: slice) -> PeriodObservations:
+        heads, tokens = (
+            {name: array[sequences] for name, array in arrays.items()} for arrays in (self.heads, self.tokens)
+        )
+        return PeriodObservations(heads, tokens, self.windows)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What was seen on sequences that repeat and on their controls, one entry a period, the longest first."""
+
+    repeated: tuple[PeriodObservations, ...]
+    control: tuple[PeriodObservations, ...]
+
+    def subset(self, sequences: slice) -> Observations:
+        """Of some of the sequences of each period."""
+        repeated, control = (tuple(one.subset(sequences) for one in side) for side in (self.repeated, self.control))
+        return Observations(repeated, control)
+
+
+@dataclass(frozen=True)
+class ModelObservations(Observations):
+    """What was seen of the model itself.
+
+    mean_z:             of each head, over the controls: what replaces it in a mean ablation
+    other_definitions:  [sequence, layer, head] by definition, at the longest period; empty unless asked for
+    """
+
+    mean_z: Float64[Tensor, "layer head d_head"]
+    other_definitions: Arrays
+
+
+def observe(experiment: Experiment, other_definitions: bool = False) -> ModelObservations:
+    """Send every sequence and every control through the model once."""
+    mean_z, others = MeanZ(), OtherDefinitions(experiment.periods[0].period)
+    repeated, control = [], []
+    for place, inputs in enumerate(experiment.periods):
+        also = [others] if other_definitions and place == 0 else []
+        repeated.append(_observe_period(experiment, inputs, "repeated", also))
+        control.append(_observe_period(experiment, inputs, "control", [mean_z]))
+    return ModelObservations(tuple(repeated), tuple(control), mean_z.mean(), others.arrays())
+
+
+def _observe_period(
+    experiment: Experiment, inputs: PeriodInputs, side: Literal["repeated", "control"], also: Sequence[Watcher]
+) -> PeriodObservations:
+    watchers = PeriodWatchers.of_model(experiment, inputs)
+    purpose = REPEATED if side == "repeated" else CONTROLS
+    experiment.passes.send(purpose, getattr(inputs, side), [*watchers.all, *also])
+    return watchers.observations()
+
+
+def observe_nulls(experiment: Experiment, progress: Callable[[float], None]) -> list[Observations]:
+    """The same sequences and controls with W_Q and W_K permuted, draw by draw; none without weights to permute.
+
+    There are more draws where there are few heads to pool over.
+
+    progress:  told which fraction of the draws is finished
+    """
+    if isinstance(experiment.access.weights, NotApplicable):
+        return []
+    (fewest, most), (n_layers, n_heads) = NULL_DRAWS, experiment.heads
+    draws = max(fewest, min(most, 64 // (n_layers * n_heads)))
+    found = []
+    for draw in range(draws):
+        progress(draw / draws)
+        found.append(_observe_null(experiment, draw))
+    return found
+
+
+def _observe_null(experiment: Experiment, draw: int) -> Observations:
+    assert not isinstance(experiment.access.weights, NotApplicable)
+    rng = generator(experiment.seed, "permuted weights", draw)
+    null = PermutedAttention(experiment.subject, experiment.access.weights, rng)
+    repeated, control = [], []
+    for inputs in experiment.periods:
+        for tokens, side in ((inputs.repeated, repeated), (inputs.control, control)):
+            watchers = PeriodWatchers.of_null(experiment, inputs, repeats=side is repeated)
+            experiment.passes.send(PERMUTED_WEIGHTS, tokens, [null, *watchers.all], null.edit)
+            side.append(watchers.observations())
+    return Observations(tuple(repeated), tuple(control))
+
+
+@dataclass(frozen=True)
+class PeriodWatchers:
+    """All who watch the passes over one period's sequences, or over its controls."""
+
+    attention: HeadAttention
+    loss: NextTokenLoss | None
+    attribution: LogitAttribution | None
+
+    @classmethod
+    def of_model(cls, experiment: Experiment, inputs: PeriodInputs) -> PeriodWatchers:
+        """Everything, and losses at the longest period."""
+        attention = HeadAttention(inputs.law, inputs.other_offsets, kept_offsets(inputs.period))
+        longest = inputs is experiment.periods[0]
+        return cls(attention, _loss(experiment) if longest else None, _attribution(experiment, inputs))
+
+    @classmethod
+    def of_null(cls, experiment: Experiment, inputs: PeriodInputs, repeats: bool) -> PeriodWatchers:
+        """What nulls are made of: attention, and on repeats what depends on the logits."""
+        attention = HeadAttention(inputs.law, inputs.other_offsets)
+        longest = inputs is experiment.periods[0]
+        loss = _loss(experiment) if repeats and longest else None
+        return cls(attention, loss, _attribution(experiment, inputs) if repeats else None)
+
+    @property
+    def all(self) -> list[Watcher]:
+        return [watcher for watcher in (self.attention, self.loss, self.attribution) if watcher is not None]
+
+    def observations(self) -> PeriodObservations:
+        heads = self.attention.arrays() | (self.attribution.arrays() if self.attribution else {})
+        return PeriodObservations(heads, self.loss.arrays() if self.loss else {}, self.attention.windows)
+
+
+def _loss(experiment: Experiment) -> NextTokenLoss | None:
+    return NextTokenLoss(experiment.subject) if experiment.access.no_logits is None else None
+
+
+def _attribution(experiment: Experiment, inputs: PeriodInputs) -> LogitAttribution | None:
+    direct_path = experiment.access.direct_path
+    if isinstance(direct_path, NotApplicable):
+        return None
+    return LogitAttribution(experiment.subject.final_norm, inputs.law, *direct_path)
+
+
+def even_attention(inputs: PeriodInputs) -> Mapping[str, Float64[np.ndarray, "*offset"]]:
+    """What attention spread evenly over everything seen would score, named as by `HeadAttention`."""
+    nothing = torch.zeros(1, 1, inputs.law.length, 1)
+    watcher = HeadAttention(inputs.law, (), kept_offsets(inputs.period))
+    scores = watcher.reduce(AttentionScores.of(nothing, nothing), 0)
+    return {name: values[0, 0].double().numpy() for name, values in scores.items()}
