@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-_BLOCK = 128  # queries at a time: their scores are small beside q and k, and large enough for the matrix product
+_BLOCK = 128  # queries at a time: their scores are small compared with q and k, and large enough for the matrix product
 _NUMBERS = 2**23  # scores at a time, in all sequences and heads: 32 MiB in float32
 _KERNEL = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
 _KERNEL_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

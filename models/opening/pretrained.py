@@ -74,8 +74,8 @@ def open_directory(
         empty = _empty(kind, config)
         match = _match(empty, stored)
         own = _common_dtype(match)
-        with ThreadPoolExecutor(max_workers=1) as beside:  # hashing releases the GIL
-            digest = beside.submit(weights_sha256, identifying(empty, match.tensors))
+        with ThreadPoolExecutor(max_workers=1) as pool:  # hashing releases the GIL
+            digest = pool.submit(weights_sha256, identifying(empty, match.tensors))
             _refuse_non_finite(match.tensors)
             module = _fill(kind, config, match, own)
             tokenizer = open_tokenizer(folder)
