@@ -30,12 +30,12 @@ from linear_attention_scaling import PeakMemory
 from mesascope.data.corpus import windows
 from mesascope.models import from_module
 from mesascope.probes.streaming import Watcher, stream
-from mesascope.probes.token_norms.accumulator import Notes
-from mesascope.probes.token_norms.attention_measures import AttentionNorms
-from mesascope.probes.token_norms.inner_measures import InnerSteps
-from mesascope.probes.token_norms.length_measures import SiteLengths
-from mesascope.probes.token_norms.outlier_measures import Outliers, pilot
-from mesascope.probes.token_norms.text import Reading
+from mesascope.probes.token_norms.accumulator import ModelPass
+from mesascope.probes.token_norms.attention_watcher import AttentionWatcher
+from mesascope.probes.token_norms.inner_watcher import InnerWatcher
+from mesascope.probes.token_norms.length_watcher import LengthWatcher
+from mesascope.probes.token_norms.outlier_watcher import OutlierWatcher, pilots
+from mesascope.probes.token_norms.text import Text
 
 VOCABULARY = 50_257
 LIMITS = {"norms": 1.3, "attention": 1.6}  # of the plain pass
@@ -54,29 +54,28 @@ class Case:
         rng = np.random.default_rng(0)
         documents = [rng.integers(0, VOCABULARY, length) for _ in range(batch * batches)]
         corpus = windows(documents, length, VOCABULARY)
-        self.batch, self.reading = batch, Reading(corpus, np.zeros(VOCABULARY))
-        self.pilots = pilot(self.subject, next(iter(corpus.batches(batch))).tokens)
+        self.batch, self.text = batch, Text(corpus, np.zeros(VOCABULARY))
+        self.pilots = pilots(self.subject, next(iter(corpus.batches(batch))).tokens)
 
-    def watchers(self, name: str, notes: Notes) -> list[Watcher]:
-        norms = lambda: [SiteLengths(self.subject, notes), Outliers(notes, self.pilots, 768)]  # noqa: E731
-        attention = lambda: [AttentionNorms(self.subject, notes)]  # noqa: E731
-        kinds: dict[str, Callable[[], list[Any]]] = {
-            "norms": norms,
-            "attention": attention,
-            "both": lambda: [*norms(), *attention()],
-            "inner": lambda: [InnerSteps(self.subject, notes, 10**9, 0)],
-        }
-        return kinds[name]()
+    def watchers(self, name: str, model_pass: ModelPass) -> list[Watcher]:
+        if name == "inner":
+            return [InnerWatcher(model_pass, 10**9)]
+        found: list[Watcher] = []
+        if name in ("norms", "both"):
+            found += [LengthWatcher(model_pass), OutlierWatcher(model_pass, self.pilots)]
+        if name in ("attention", "both"):
+            found.append(AttentionWatcher(model_pass))
+        return found
 
     def read(self, name: str) -> Any:
         if name == "plain":
-            for some in self.reading.corpus.batches(self.batch):
+            for some in self.text.corpus.batches(self.batch):
                 self.subject.logits(some.tokens)
             return None
-        notes = Notes(self.reading, COLUMNS, 0)
-        watchers = self.watchers(name, notes)
-        stream(self.subject, notes.batches(self.batch), watchers)
-        return notes, watchers  # kept alive: what is left belongs to them
+        model_pass = ModelPass(self.subject, self.text, 0, COLUMNS)
+        watchers = self.watchers(name, model_pass)
+        stream(self.subject, model_pass.noted.batches(self.batch), watchers)
+        return model_pass, watchers  # kept alive: what is left belongs to them
 
 
 def seconds(run: Callable[[], Any]) -> float:

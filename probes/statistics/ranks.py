@@ -31,18 +31,18 @@ def spearman(
 
 
 def partial(
-    of: Float[np.ndarray, "*sample"],
+    x_y: Float[np.ndarray, "*sample"],
     with_control: tuple[Float[np.ndarray, "*sample"], Float[np.ndarray, "*sample"]],
 ) -> Float[np.ndarray, "*sample"]:
-    """Correlation of x and y given one control z, from r(x, y), r(x, z) and r(y, z).
+    """Correlation of x and y given one control z, from r(x, y), and r(x, z) and r(y, z).
 
     With several controls it is applied once for each, to correlations that are partial in those before. NaN where the
     control leaves nothing of x or y.
     """
-    x, y = with_control
-    left = (1 - x**2) * (1 - y**2)
+    x_z, y_z = with_control
+    left = (1 - x_z**2) * (1 - y_z**2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(left > 1e-12, (of - x * y) / np.sqrt(np.maximum(left, 0)), np.nan)
+        return np.where(left > 1e-12, (x_y - x_z * y_z) / np.sqrt(np.maximum(left, 0)), np.nan)
 
 
 def partial_given(
@@ -50,17 +50,19 @@ def partial_given(
 ) -> Float[np.ndarray, "*sample"]:
     """Partial correlation of two variables given others, from the correlations of all.
 
-    Given variables that are x or y themselves, or constant, control for nothing and are left out.
+    Given variables that are x or y themselves, or constant in every sample, control for nothing and are left out.
     """
-    own = correlations.diagonal(axis1=-2, axis2=-1)
-    constant = set(np.flatnonzero(np.isnan(own).all(axis=tuple(range(own.ndim - 1)))))
-    given = tuple(z for z in given if z not in (x, y) and z not in constant)
-    if not given:
+    controls = tuple(z for z in given if z not in (x, y) and not np.isnan(correlations[..., z, z]).all())
+    return _partial_given(correlations, x, y, controls)
+
+
+def _partial_given(correlations: np.ndarray, x: int, y: int, controls: tuple[int, ...]) -> np.ndarray:
+    """By recursion: given the last control, from correlations that are partial in the others."""
+    if not controls:
         return correlations[..., x, y]
-    *others, z = given
-    pairs = ((x, y), (x, z), (y, z))
-    of, x_z, y_z = (partial_given(correlations, a, b, tuple(others)) for a, b in pairs)
-    return partial(of, (x_z, y_z))
+    *others, z = controls
+    x_y, x_z, y_z = (_partial_given(correlations, a, b, tuple(others)) for a, b in ((x, y), (x, z), (y, z)))
+    return partial(x_y, (x_z, y_z))
 
 
 def document_moments(
@@ -79,8 +81,8 @@ def document_moments(
     for first, last in pairwise(ends):
         a, b = x[order[first:last]], y[order[first:last]]
         products = (a.T @ b, b.T @ b)
-        parts = (np.array([len(a)]), a.sum(axis=0), b.sum(axis=0), (a**2).sum(axis=0), *map(np.ravel, products))
-        moments.append(np.concatenate(parts))
+        sums = (np.array([len(a)]), a.sum(axis=0), b.sum(axis=0), (a**2).sum(axis=0), *map(np.ravel, products))
+        moments.append(np.concatenate(sums))
     return np.stack(moments).astype(np.float64)
 
 

@@ -1,166 +1,179 @@
-"""What is noted down while text streams by: sums over pieces of the corpus, and a sample of tokens.
+"""What one model's pass over a text leaves: sums over pieces of the text, and a sample of its tokens.
 
-Neither grows with the corpus. Means are exact, from sums; percentiles and ranks need the tokens themselves: of all of
-them where they fit into `VALUES` numbers, else of a sample drawn before the first pass, without replacement.
+Neither grows with the text. Means are exact, from sums; percentiles and ranks are those of the sample.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from ...data.corpus import Windows
+from ...data.recipe import named_seed
+from ...models.language_model import LanguageModel
 from ..statistics.bootstrap import bootstrap_means
-from .text import Reading
-
-VALUES = 2**22
-"""Numbers of a sample: 32 MiB in float64."""
-PLACES = ("first", "later")
-"""Position 0, which stands apart in every norm, and the positions after it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Tokens, those at position 0 first, in the order in which they were read.
-
-    whole:  whether these are all tokens of the corpus
-    """
-
-    position: Int[np.ndarray, " token"]
-    token: Int[np.ndarray, " token"]
-    unit: Int[np.ndarray, " token"]
-    columns: dict[tuple[str, int], Float[np.ndarray, " token"]]
-    of: int
-
-    @property
-    def whole(self) -> bool:
-        return len(self.token) == self.of
-
-    def column(self, name: str) -> Float[np.ndarray, "token layer"]:
-        """One quantity in all its layers."""
-        layers = sorted(layer for at, layer in self.columns if at == name)
-        return np.stack([self.columns[name, layer] for layer in layers], axis=1)
-
-    def at(self, place: str) -> Int[np.ndarray, " row"]:
-        """Rows of the tokens at a place: "first", "later" or "all"."""
-        if place == "all":
-            return np.arange(len(self.position))
-        return np.flatnonzero((self.position > 0) == (place == "later"))
+from .sample import TokenDraw
+from .text import Text
 
 
 @dataclass(frozen=True, eq=False)
 class Means:
-    """Means over tokens, and over the tokens of resampled pieces, each [layer, place, *rest]; NaN where none was noted.
+    """Means over tokens or windows along named axes: of the whole text, and of each resample of its pieces.
 
-    n:  pieces with anything in them
+    values:    NaN where nothing was noted
+    n_pieces:  pieces of the text with anything in them
     """
 
     values: Float[np.ndarray, "*axes"]
     resampled: Float[np.ndarray, "resample *axes"]
-    n: int
+    axes: tuple[str, ...]
+    n_pieces: int
 
-    def apply(self, change: Callable[[np.ndarray], np.ndarray]) -> Means:
-        """The same change of the means and of each resample's, which it is given along a leading axis."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return Means(np.asarray(change(self.values[None])[0]), change(self.resampled), self.n)
+    def at(self, **places: int | slice) -> Means:
+        """At one place, or at several, along some of the axes."""
+        cell = tuple(places.get(axis, slice(None)) for axis in self.axes)
+        left = tuple(axis for axis in self.axes if not isinstance(places.get(axis), int))
+        return Means(np.asarray(self.values[cell]), self.resampled[:, *cell], left, self.n_pieces)
+
+    def ordered(self, axes: tuple[str, ...]) -> Means:
+        """The same with the axes in another order."""
+        order = [self.axes.index(axis) for axis in axes]
+        turned = self.resampled.transpose(0, *(1 + place for place in order))
+        return Means(np.asarray(self.values.transpose(order)), turned, axes, self.n_pieces)
+
+    def averaged(self) -> Means:
+        """The mean over all axes."""
+        return combined(_mean_over_all, self, axes=())
 
 
-class Notes:
-    """Noted by whoever watches a pass, about the windows that it is at."""
+def _mean_over_all(samples: Float[np.ndarray, "sample *axes"]) -> Float[np.ndarray, " sample"]:
+    return samples.reshape(len(samples), -1).mean(axis=1)
 
-    def __init__(self, reading: Reading, columns: int, seed: int) -> None:
-        self.reading, self.seed = reading, seed
-        self._sums: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
-        self._sizes = [some.tokens.shape for some in reading.corpus.batches(2**31)]  # one batch a length
-        self._of = np.array([(n, n * (length - 1)) for n, length in self._sizes]).sum(axis=0)
-        most = VALUES // max(columns, 1)
-        rng = np.random.default_rng(seed)
-        shares = (max(most // 8, 1), most)  # sequences are few, their tokens many
-        self._chosen = [_choose(int(n), share, rng) for n, share in zip(self._of, shares, strict=True)]
-        n_rows = sum(map(len, self._chosen))
-        position, token, unit = np.zeros((3, n_rows), dtype=np.int64)
-        self.sample = Sample(position, token, unit, {}, int(self._of.sum()))
-        self._seen = np.zeros(2, dtype=np.int64)
+
+def combined(function: Callable[..., np.ndarray], *means: Means, axes: tuple[str, ...] | None = None) -> Means:
+    """The same function of the means and of each resample's, which it is given along a leading axis.
+
+    axes:  of what the function returns; by default those of the first
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole = function(*(of.values[None] for of in means))[0]
+        resampled = function(*(of.resampled for of in means))
+    return Means(np.asarray(whole), resampled, means[0].axes if axes is None else axes, means[0].n_pieces)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Of one quantity in one layer, by piece of the text; what is counted are tokens at each place, or windows."""
+
+    axes: tuple[str, ...]
+    total: Float[np.ndarray, "piece *axes"]
+    count: Float[np.ndarray, "piece *place"]
+
+
+class Accumulator:
+    """Gathers what watchers note about the windows that a pass is at.
+
+    n_columns:  quantities of every token that will be noted, all layers counted
+    """
+
+    def __init__(self, text: Text, n_columns: int, seed: int) -> None:
+        self.text, self.seed = text, seed
+        self._sums: dict[tuple[str, int], _Sums] = {}
+        self._draw = TokenDraw(text, n_columns, seed)
+        self.sample = self._draw.empty_sample()
 
     def batches(self, batch_size: int) -> Iterator[Int[Tensor, "batch pos"]]:
-        """The corpus' windows. What is noted between one batch and the next is noted about the first of them."""
-        for some in self.reading.corpus.batches(batch_size):
+        """The text's windows. What is noted between one batch and the next is noted about the first of them."""
+        for some in self.text.corpus.batches(batch_size):
             self._begin(some)
             yield some.tokens
 
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest window."""
-        return max(length for _, length in self._sizes)
-
-    def n_batches(self, batch_size: int) -> int:
-        return sum(math.ceil(n / batch_size) for n, _ in self._sizes)
-
     def _begin(self, some: Windows) -> None:
-        self.windows, self.units = some, self.reading.units(some)
-        rows, columns, self._rows = self._sampled(*some.tokens.shape)
-        self._at = rows, columns
-        self.sample.position[self._rows] = columns
-        self.sample.token[self._rows] = some.tokens.numpy()[rows, columns]
-        self.sample.unit[self._rows] = self.units[rows]
+        self.windows, self.pieces = some, self.text.pieces(some)
+        self._sampled = window, position, row = self._draw.of_next_batch(*some.tokens.shape)
+        self.sample.position[row] = position
+        self.sample.token[row] = some.tokens.numpy()[window, position]
+        self.sample.piece[row] = self.pieces[window]
 
-    def _sampled(self, batch: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Which tokens of the batch are in the sample: (window, position), and their rows there."""
-        found = []
-        for place, (width, chosen) in enumerate(zip((1, length - 1), self._chosen, strict=True)):
-            begin = self._seen[place]
-            low, high = np.searchsorted(chosen, (begin, begin + batch * width))
-            local = chosen[low:high] - begin
-            rows = np.arange(low, high) + place * len(self._chosen[0])
-            found.append((local // width, place + local % width, rows))
-            self._seen[place] += batch * width
-        window, position, row = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return window, position, row
-
-    def token(self, name: str, x: Shaped[Tensor | np.ndarray, "batch pos"], layer: int = 0) -> None:
-        """Note a quantity of every token of these windows in the sample."""
+    def add_tokens(self, name: str, x: Shaped[Tensor | np.ndarray, "batch pos"], layer: int = 0) -> None:
+        """Note a quantity of every token that is in the sample."""
         column = self.sample.columns.setdefault((name, layer), np.full(len(self.sample.token), np.nan))
-        column[self._rows] = _numpy(x[self._at])
+        column[self._sampled.row] = _numpy(x[self._sampled.window, self._sampled.position])
 
-    def mean(
-        self, name: str, x: Shaped[Tensor | np.ndarray, "batch pos *rest"], layer: int = 0, later: bool = False
+    def add_mean(
+        self, name: str, x: Shaped[Tensor | np.ndarray, "batch pos *rest"], layer: int = 0, *axes: str
     ) -> None:
-        """Note a quantity whose mean over tokens is asked for; `later`: x begins after position 0."""
-        values, cut = _numpy(x), 0 if later else 1
-        sums = np.stack([values[:, :cut].sum(axis=1), values[:, cut:].sum(axis=1)], axis=1)
-        self._add(name, layer, sums, np.tile([cut, values.shape[1] - cut], (len(values), 1)))
+        """Note a quantity whose means over tokens are asked for: of those at position 0, and of those after it.
 
-    def each(self, name: str, x: Shaped[Tensor | np.ndarray, "batch *rest"], layer: int = 0) -> None:
-        """Note a quantity of every window; it stands at the first place."""
-        self.mean(name, x[:, None], layer)
+        axes:  names of its axes after batch and pos
+        """
+        values = _numpy(x)
+        sums = np.stack([values[:, :1].sum(axis=1), values[:, 1:].sum(axis=1)], axis=1)
+        counts = np.tile([1, values.shape[1] - 1], (len(values), 1))
+        self._add(name, layer, ("position", *axes), (sums, counts))
 
-    def _add(self, name: str, layer: int, sums: np.ndarray, counts: np.ndarray) -> None:
+    def add_later_mean(
+        self, name: str, x: Shaped[Tensor | np.ndarray, "batch later *rest"], layer: int = 0, *axes: str
+    ) -> None:
+        """The same of a quantity that only tokens after position 0 have; x begins at position 1."""
+        values = _numpy(x)
+        later = values.sum(axis=1)
+        sums, counts = np.stack([np.zeros_like(later), later], axis=1), np.tile([0, values.shape[1]], (len(values), 1))
+        self._add(name, layer, ("position", *axes), (sums, counts))
+
+    def add_window_mean(
+        self, name: str, x: Shaped[Tensor | np.ndarray, "batch *rest"], layer: int = 0, *axes: str
+    ) -> None:
+        """Note a quantity of every window, whose mean over windows is asked for."""
+        values = _numpy(x)
+        self._add(name, layer, axes, (values, np.ones(len(values))))
+
+    def _add(self, name: str, layer: int, axes: tuple[str, ...], of_windows: tuple[np.ndarray, np.ndarray]) -> None:
         if (name, layer) not in self._sums:
-            shape = (self.reading.n_units, *sums.shape[1:])
-            self._sums[name, layer] = np.zeros(shape), np.zeros((self.reading.n_units, 2))
-        for held, new in zip(self._sums[name, layer], (sums, counts), strict=True):
-            np.add.at(held, self.units, new)
+            empty = (np.zeros((self.text.n_pieces, *noted.shape[1:])) for noted in of_windows)
+            self._sums[name, layer] = _Sums(axes, *empty)
+        held = self._sums[name, layer]
+        for into, noted in zip((held.total, held.count), of_windows, strict=True):
+            np.add.at(into, self.pieces, noted)
+
+    def has(self, name: str) -> bool:
+        return (name, 0) in self._sums
 
     def means(self, name: str) -> Means:
-        """Ratios of sums, in each resample of the pieces."""
-        layers = sorted(layer for at, layer in self._sums if at == name)
-        sums, counts = (np.stack([self._sums[name, layer][part] for layer in layers], axis=1) for part in (0, 1))
-        used = counts.any(axis=(1, 2))
-        counts = counts.reshape(*counts.shape, *[1] * (sums.ndim - counts.ndim))
-        drawn = (bootstrap_means(part[used], self.seed) for part in (sums, counts))
+        """Means of a quantity along (layer, position, …), or of windows along (layer, …): ratios of sums, in each
+        resample of the pieces.
+        """
+        layers = [self._sums[name, layer] for layer in sorted(layer for of, layer in self._sums if of == name)]
+        totals, counts = (np.stack(parts, axis=1) for parts in ([s.total for s in layers], [s.count for s in layers]))
+        used = counts.reshape(len(counts), -1).any(axis=1)
+        counts = counts.reshape(*counts.shape, *[1] * (totals.ndim - counts.ndim))
         with np.errstate(invalid="ignore", divide="ignore"):
-            values = sums.sum(axis=0) / counts.sum(axis=0)
-            top, bottom = drawn
-            return Means(np.asarray(values), top / bottom, int(used.sum()))
+            values = totals.sum(axis=0) / counts.sum(axis=0)
+            resampled = bootstrap_means(totals[used], self.seed) / bootstrap_means(counts[used], self.seed)
+        return Means(np.asarray(values), resampled, ("layer", *layers[0].axes), int(used.sum()))
 
 
-def _choose(n: int, most: int, rng: np.random.Generator) -> Int[np.ndarray, " chosen"]:
-    return np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False, shuffle=False))
+@dataclass(frozen=True, eq=False)
+class ModelPass:
+    """One model, the text that it reads, and what its watchers note as it does: what every measure is made from.
+
+    n_columns:  see `Accumulator`
+    seed:       of the run; whoever draws at random derives a seed of its own from it
+    """
+
+    subject: LanguageModel
+    text: Text
+    seed: int
+    n_columns: int
+    noted: Accumulator = field(init=False)
+
+    def __post_init__(self) -> None:
+        noted = Accumulator(self.text, self.n_columns, named_seed(self.seed, "token norms"))
+        object.__setattr__(self, "noted", noted)
 
 
 def _numpy(x: Tensor | np.ndarray) -> Float[np.ndarray, "*axes"]:

@@ -47,10 +47,10 @@ def weighted_lengths(
     scores: AttentionScores, write: Float64[Tensor, "batch head pos"]
 ) -> Float64[Tensor, "batch head pos"]:
     """sum_j ‖alpha[i, j] f(x_j)‖ of every query i: attention is a factor, so each is alpha[i, j] ‖f(x_j)‖."""
-    parts = [
+    by_block = [
         einsum(block.double(), write[..., : block.shape[-1]], "b h i j, b h j -> b h i") for _, block in scores.blocks()
     ]
-    return torch.cat(parts, dim=-1)
+    return torch.cat(by_block, dim=-1)
 
 
 def own_write(
@@ -114,7 +114,7 @@ def head_summed_lengths(
     """
     batch, n = scores.q.shape[0], scores.q.shape[2]
     maps = torch.zeros(batch, n, n, dtype=torch.float64, device=v.device)
-    products = [_products(one, W_O) for one in v]
+    products = [_products_of_writes(sequence, W_O) for sequence in v]
     for first, block in scores.blocks():
         for sequence, alpha in enumerate(block.double()):
             keys = alpha.shape[-1]
@@ -123,7 +123,7 @@ def head_summed_lengths(
     return maps
 
 
-def _products(
+def _products_of_writes(
     v: Float[Tensor, "kv_head pos d_head"], W_O: Float[Tensor, "head d_head d_model"]
 ) -> Float64[Tensor, "pos head head"]:
     grouped = rearrange(W_O.double(), "(kv g) d m -> kv g d m", kv=len(v))

@@ -1,172 +1,86 @@
-"""Attention by the length of what it moves, and how much of each token a block mixes in: streamed."""
+"""Attention by the length of what it moves, and how much of each token a block mixes in, as measures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
 
-from ...models.hugging_face.attention_output import AttentionOutput, attention_output
 from ...models.language_model import LanguageModel
-from ...models.subject import AttentionScores, NotApplicable, Reduce, Site
+from ...models.subject import NotApplicable
 from ...models.weights import Factors
-from ..measure import Measure, missing
-from ..streaming import Watcher
-from .accumulator import PLACES, Notes
-from .attention import (
-    RATIOS,
-    head_summed_lengths,
-    mixing_ratios,
-    own_write,
-    summed_writes,
-    weighted_lengths,
-    write_factors,
-    write_lengths,
-)
-from .means import built, without_interval
+from ..measure import Measure, missing, without_interval
+from .accumulator import Means, ModelPass, combined
+from .attention import RATIOS
+from .attention_watcher import no_attention_output
+from .quantity import NO_UNTRAINED, WEIGHTS_ALONE, Quantity, mean_measure
+from .sample import PLACES
 
-UNITS = {
-    "write_norm": "norm",
-    "write_norm_variation": "standard deviation / mean",
-    "weighted_write_norm": "norm",
-    "ov_norm": "Frobenius norm",
-    "attention_to_first": "probability",
-    "weighted_attention_to_first": "share of norm",
-    "mixing_ratio": "ratio",
+HEADS = ("layer", "head")
+BY_POSITION = {"position": PLACES}
+QUANTITIES = {
+    "write_norm": Quantity("norm", (*HEADS, "position"), BY_POSITION),
+    "write_norm_variation": Quantity("standard deviation / mean", HEADS, {}, "over tokens after position 0"),
+    "weighted_write_norm": Quantity("norm", (*HEADS, "position"), BY_POSITION, "summed over keys, for each query"),
+    "attention_to_first": Quantity("probability", HEADS, {}, "mean over queries after position 0"),
+    "weighted_attention_to_first": Quantity("share of norm", HEADS, {}, "mean over queries after position 0"),
+    "mixing_ratio": Quantity("ratio", ("layer", "ratio", "position"), {"ratio": RATIOS, **BY_POSITION}),
 }
+OV_UNIT = "Frobenius norm"
+NO_NORM_AFTER = "no norm follows attention"
+FIRST_MIXES_NOTHING = "the query is the first of causal attention, which mixes nothing in"
 
 
-class AttentionNorms(Watcher):
-    """Notes ‖f(x)‖ of every head, what of attention goes to the first token, and mixing ratios.
-
-    maps:  of so many windows, all of one length, the head-summed ‖sum alpha f(x)‖ of every pair of tokens is kept
-    """
-
-    def __init__(self, subject: LanguageModel, notes: Notes, maps: int = 0) -> None:
-        self.subject, self.notes, self.maps = subject, notes, maps
-        self.causal = subject.shape.causal
-        found = attention_output(subject, 0)
-        self.reason = found.reason if isinstance(found, NotApplicable) else None
-        self.kept: list[np.ndarray] = []
-        self._factors: dict[int, Tensor] = {}
-
-    def watch(self, tokens: Int[Tensor, "batch pos"]) -> Mapping[Site, Reduce]:
-        if self.reason is not None:
-            return {}
-        alike = not self.kept or self.kept[0].shape[-1] == tokens.shape[1]
-        self._wanted = max(0, min(len(tokens), self.maps - sum(map(len, self.kept)))) if alike else 0
-        self._maps: list[Tensor] = []
-        return {"resid_pre": self._stream, "v": self._values, "attention": self._scores, "z": self._heads}
-
-    def take(self, tokens: Int[Tensor, "batch pos"], output: Float[Tensor, "batch pos width"]) -> None:
-        if self.reason is None and self._maps:
-            self.kept.append(torch.stack(self._maps, dim=1).float().cpu().numpy())
-
-    def _stream(self, x: Tensor, layer: int) -> None:
-        self._x = x
-
-    def _values(self, v: Tensor, layer: int) -> None:
-        self._v = v
-
-    def _output(self, layer: int) -> AttentionOutput:
-        found = attention_output(self.subject, layer)
-        assert not isinstance(found, NotApplicable)  # asked at the beginning
-        return found
-
-    def _scores(self, scores: AttentionScores, layer: int) -> None:
-        notes, v, output = self.notes, self._v, self._output(layer)
-        if layer not in self._factors:
-            self._factors[layer] = write_factors(output.W_O)
-        write = write_lengths(v, self._factors[layer])
-        by_token = write.transpose(1, 2)
-        notes.mean("write_norm", torch.stack([by_token, by_token.square()], dim=-1), layer)
-        notes.token("write_norm", by_token.mean(dim=-1), layer)
-        to_first, weighted = scores.to_key(0).double(), weighted_lengths(scores, write)
-        notes.mean("weighted_write_norm", weighted.transpose(1, 2), layer)
-        share = to_first * write[..., :1] / weighted
-        both = torch.stack([to_first, share], dim=-1).transpose(1, 2)
-        notes.mean("to_first", both[:, 1:], layer, later=True)
-        self._own_attention = scores.at_offset(0)
-        self._own = own_write(v, self._own_attention, output.W_O)
-        if self._wanted:
-            parts = {name: getattr(scores, name)[: self._wanted] for name in ("q", "k", "log_normaliser")}
-            self._maps.append(head_summed_lengths(replace(scores, **parts), v[: self._wanted], output.W_O))
-
-    def _heads(self, z: Tensor, layer: int) -> None:
-        output = self._output(layer)
-        writes, own, bias = summed_writes(z, output.W_O), self._own, output.b_O
-        if output.own_norm is not None:  # as the parts arrive in the stream
-            whole = writes if bias is None else writes + bias
-            writes, own = (output.own_norm.linear(part, whole) for part in (writes, own))
-        ratios = mixing_ratios(self._x, writes, own, self._own_attention, output.norm, bias)
-        self.notes.token("mixing_ratio", ratios[..., RATIOS.index("AttnRes-N")], layer)
-        if self.causal:  # the first token has nothing to mix in
-            self.notes.mean("mixing_ratio", ratios[:, 1:], layer, later=True)
-        else:
-            self.notes.mean("mixing_ratio", ratios, layer)
-        del self._x, self._v, self._own, self._own_attention  # nothing of one layer is held while the next one runs
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Maps [window, layer, query, key], where they were asked for."""
-        return {"head_summed_norms": np.concatenate(self.kept)} if self.kept else {}
-
-    def measures(self) -> dict[str, Measure]:
-        if self.reason is not None:
-            return {name: missing(unit, "not applicable", self.reason) for name, unit in UNITS.items()}
-        notes, reading = self.notes, self.notes.reading
-        means = {name: notes.means(name) for name in ("write_norm", "weighted_write_norm", "to_first", "mixing_ratio")}
-
-        def measure(name: str, of: str, change: Any, axes: tuple[str, ...], *more: Any) -> Measure:
-            return built(means[of].apply(change), reading, UNITS[name], axes, *more)
-
-        heads, places = ("layer", "head"), {"position": PLACES}
-        words = "no norm follows attention" + ("; the first token of causal attention mixes nothing in" * self.causal)
-        return {
-            "write_norm": measure(
-                "write_norm", "write_norm", lambda x: x[..., 0].swapaxes(2, 3), (*heads, "position"), places
-            ),
-            "write_norm_variation": measure(
-                "write_norm_variation", "write_norm", _variation, heads, {}, "over tokens after position 0"
-            ),
-            "weighted_write_norm": measure(
-                "weighted_write_norm", "weighted_write_norm", lambda x: x.swapaxes(2, 3), (*heads, "position"), places,
-                "of each query, summed over keys",
-            ),
-            "ov_norm": self._ov_norm(),
-            "attention_to_first": measure(
-                "attention_to_first", "to_first", lambda x: x[:, :, 1, :, 0], heads, {}, "of later queries"
-            ),
-            "weighted_attention_to_first": measure(
-                "weighted_attention_to_first", "to_first", lambda x: x[:, :, 1, :, 1], heads, {}, "of later queries"
-            ),
-            "mixing_ratio": measure(
-                "mixing_ratio", "mixing_ratio", lambda x: x.swapaxes(2, 3), ("layer", "ratio", "position"),
-                {"ratio": RATIOS, **places}, "", words,
-            ),
-        }  # fmt: skip
-
-    def _ov_norm(self) -> Measure:
-        """‖W_V W_O‖ of every head, which grows with depth where the stream does (Heimersheim & Turner 2023)."""
-        weights = self.subject.weights()
-        assert not isinstance(weights, NotApplicable)  # its W_O was there
-        layers, heads = weights.W_O.shape[:2]
-        norms = [[_frobenius(weights.ov(layer, head)) for head in range(heads)] for layer in range(layers)]
-        return without_interval(np.array(norms), UNITS["ov_norm"], ("layer", "head"))
+def attention_measures(model_pass: ModelPass) -> dict[str, Measure]:
+    """‖f(x)‖ of heads, attention to the first token by weight and by length, and mixing ratios."""
+    if reason := no_attention_output(model_pass):
+        units = {name: quantity.unit for name, quantity in QUANTITIES.items()} | {"ov_norm": OV_UNIT}
+        return {name: missing(unit, "not applicable", reason) for name, unit in units.items()}
+    found = {
+        name: mean_measure(QUANTITIES[name], means, model_pass.text)
+        for name, means in _means_by_quantity(model_pass).items()
+    }
+    return {**found, "mixing_ratio": _mixing_ratio(model_pass), "ov_norm": ov_norm(model_pass.subject)}
 
 
-def _frobenius(product: Factors) -> float:
+def _means_by_quantity(model_pass: ModelPass) -> dict[str, Means]:
+    noted, later = model_pass.noted, PLACES.index("later")
+    write = noted.means("write_norm")
+    norm, square = (write.at(power=power, position=later) for power in (0, 1))
+    return {
+        "write_norm": write.at(power=0),
+        "write_norm_variation": combined(variation, norm, square),
+        "weighted_write_norm": noted.means("weighted_write_norm"),
+        "attention_to_first": noted.means("attention_to_first").at(position=later),
+        "weighted_attention_to_first": noted.means("weighted_attention_to_first").at(position=later),
+    }
+
+
+def variation(mean: Float[np.ndarray, "*axes"], mean_square: Float[np.ndarray, "*axes"]) -> Float[np.ndarray, "*axes"]:
+    """Coefficient of variation: standard deviation over mean."""
+    return np.sqrt(np.maximum(mean_square - mean**2, 0)) / mean
+
+
+def _mixing_ratio(model_pass: ModelPass) -> Measure:
+    """NaN at AttnResLn-N where no norm follows attention, and at the first token where attention is causal."""
+    means, quantity = model_pass.noted.means("mixing_ratio"), QUANTITIES["mixing_ratio"]
+    under_norm = means.at(ratio=RATIOS.index("AttnResLn-N"), position=PLACES.index("later"))
+    reasons = [NO_NORM_AFTER] * bool(np.isnan(under_norm.values).all())
+    reasons += [FIRST_MIXES_NOTHING] * model_pass.subject.shape.causal
+    return mean_measure(replace(quantity, why_missing=", or ".join(reasons)), means, model_pass.text)
+
+
+def ov_norm(subject: LanguageModel) -> Measure:
+    """‖W_V W_O‖ of every head, which grows with depth where the stream does (Heimersheim & Turner 2023)."""
+    weights = subject.weights()
+    assert not isinstance(weights, NotApplicable)  # its W_O was there
+    layers, heads = weights.W_O.shape[:2]
+    norms = np.array([[frobenius(weights.ov(layer, head)) for head in range(heads)] for layer in range(layers)])
+    return without_interval(norms, OV_UNIT, HEADS, message=WEIGHTS_ALONE, no_nulls=NO_UNTRAINED)
+
+
+def frobenius(product: Factors) -> float:
     """Of left @ right, from two small Gram matrices."""
     left, right = product.left.double(), product.right.double()
     return float(((left.mT @ left) * (right @ right.mT)).sum().sqrt())
-
-
-def _variation(x: np.ndarray) -> np.ndarray:
-    """Coefficient of variation, from means [sample, layer, place, head, 2] of norms and of their squares."""
-    mean, square = x[:, :, 1, :, 0], x[:, :, 1, :, 1]
-    return np.sqrt(np.maximum(square - mean**2, 0)) / mean

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...models.subject import Source
 from ..measure import Claim, Measure
 from .inner_measures import FORCED
+from .massive_dimensions import massive_dimensions, named_dimensions
+from .measuring import UNTRAINED
 
-TITLE = "token-norm statistics in the inner-optimization view (after Wu & Varshney 2024)"
 CITATIONS = (
     "X. Wu, L. R. Varshney. A meta-learning perspective on transformers for causal language modeling. Findings of ACL"
     " 2024. arXiv:2310.05884.",
@@ -27,159 +28,207 @@ CITATIONS = (
 )
 
 
-CORRELATION = "rank correlation of the last layer's norm"
+MOST_DIMENSIONS = 5
+"""Massive dimensions that the card names."""
 
 
-class Number(NamedTuple):
-    """One cell of a measure, what it is called, and what untrained models have there."""
+@dataclass(frozen=True)
+class Headline:
+    """A number that a reader looks for first: which measure at which labels (`layer=-1`: the last), and its name."""
+
+    words: str
+    measure: str
+    places: Mapping[str, int]
+    labels: Mapping[str, str]
+
+
+def _last_layer(words: str, measure: str, **labels: str) -> Headline:
+    """Of the last layer, position 0 left out."""
+    return Headline(words, measure, {"layer": -1}, {"position": "later", **labels})
+
+
+GROWTH = Headline("growth", "norm_growth", {}, {})
+SINK = Headline("attention sinks", "sink_metric", {}, {})
+HEADLINES = (
+    GROWTH,
+    *(
+        _last_layer(f"norm–{key.replace('_', ' ')} correlation", "stream_spearman", covariate=key)
+        for key in ("log_frequency", "surprisal", "entropy")
+    ),
+    _last_layer("step cosine", "step_cosine"),
+    _last_layer("mixing ratio", "mixing_ratio", ratio="AttnRes-N"),
+    SINK,
+    _last_layer("anisotropy", "anisotropy", dimensions="all dimensions"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """The number of a headline with its interval, and what untrained models have there."""
 
     words: str
     value: float
     low: float
     high: float
-    nulls: np.ndarray
+    untrained: np.ndarray
 
-    def __str__(self) -> str:
-        interval = "" if np.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"
-        return f"{self.words} {self.value:.3g}{interval}"
+    @property
+    def has_interval(self) -> bool:
+        return not np.isnan(self.low)
 
     @property
     def differs(self) -> bool | None:
         """Whether every untrained model lies outside the interval; None where that cannot be said."""
-        if np.isnan(self.low) or not len(self.nulls):
+        if not self.has_interval or not len(self.untrained):
             return None
-        return bool(((self.nulls < self.low) | (self.nulls > self.high)).all())
+        return bool(((self.untrained < self.low) | (self.untrained > self.high)).all())
 
 
-def number(measures: Mapping[str, Measure], name: str, words: str, **at: Any) -> Number | None:
-    """The cell at these labels, one for each axis (`layer=-1`: the last); None where there is none."""
-    measure = measures.get(name)
-    if measure is None or measure.status != "ok" or not all(_has(measure, axis, at[axis]) for axis in at):
+def number(measures: Mapping[str, Measure], headline: Headline) -> Number | None:
+    """None where the measures have no such number."""
+    measure = measures.get(headline.measure)
+    axes = {*headline.places, *headline.labels}
+    if measure is None or measure.status != "ok" or axes != set(measure.axes):
         return None
-    place = tuple(_index(measure, axis, at[axis]) for axis in measure.axes)
-    value, low, high = (float(part[place]) for part in (measure.values, *measure.interval))
-    nulls = measure.nulls.get("untrained", np.zeros((0, *measure.values.shape)))[:, *place]
-    return None if np.isnan(value) else Number(words, value, low, high, nulls[np.isfinite(nulls)])
-
-
-def _has(measure: Measure, axis: str, label: Any) -> bool:
-    return axis in measure.axes and (isinstance(label, int) or label in measure.labels(axis))
-
-
-def _index(measure: Measure, axis: str, label: Any) -> int:
-    labels = measure.labels(axis)
-    return label % len(labels) if isinstance(label, int) else labels.index(label)
+    if any(label not in measure.labels(axis) for axis, label in headline.labels.items()):
+        return None
+    found = measure.at(**headline.places).sel(**headline.labels)
+    if not found.has_number:
+        return None
+    low, high = (float(bound) for bound in found.interval)
+    return Number(headline.words, found.estimate, low, high, found.nulls.get(UNTRAINED, np.zeros(0)))
 
 
 def norm_claim(
-    measures: Mapping[str, Measure], sources: tuple[Source, ...], parts: tuple[str, ...], given: bool
+    measures: Mapping[str, Measure], sources: tuple[Source, ...], parts: tuple[str, ...], own_text: bool
 ) -> Claim:
     """Sentences from numbers: of one checkpoint, or of several seeds at the same step.
 
-    parts:  what was measured beside norms; given: whether the text was the user's
+    parts:     what was measured beside norms
+    own_text:  whether the text was the user's
     """
-    numbers = list(_headlines(measures))
+    found = [one for headline in HEADLINES if (one := number(measures, headline)) is not None]
     return Claim(
-        found=_found(measures, numbers),
-        rival=_rival(numbers),
+        found=_found(measures, parts),
+        rival=_beside_untrained(found),
         evidence=_evidence(measures, sources),
-        limits=(*_limits(measures, parts), *dict.fromkeys(note for source in sources for note in source.notes)),
-        methods=_methods(parts, given),
+        limits=(
+            *_like_untrained(found),
+            *_limits(measures, parts),
+            *dict.fromkeys(note for source in sources for note in source.notes),
+        ),
+        methods=_methods(parts, own_text),
         citations=CITATIONS,
     )
 
 
-def _headlines(measures: Mapping[str, Measure]) -> Iterator[Number]:
-    """The numbers that a reader looks for first, as far as they exist."""
-    later: dict[str, Any] = {"position": "later"}
-    asked: list[tuple[str, str, dict[str, Any]]] = [
-        ("norm_growth", "growth of the norm per layer", {}),
-        *(
-            ("spearman_resid", f"{CORRELATION} with {key.replace('_', ' ')}", {"layer": -1, "covariate": key, **later})
-            for key in ("log_frequency", "surprisal", "entropy")
-        ),
-        ("step_cosine", "step cosine of the last layer", {"layer": -1, **later}),
-        ("mixing_ratio", "mixing ratio (AttnRes-N) of the last layer", {"layer": -1, "ratio": "AttnRes-N", **later}),
-        ("sink_metric", "sink metric (%)", {}),
-        ("anisotropy", "anisotropy of the last layer", {"layer": -1, "dimensions": "all dimensions", **later}),
-    ]
-    for name, words, at in asked:
-        if (found := number(measures, name, words, **at)) is not None:
-            yield found
-
-
-def _found(measures: Mapping[str, Measure], numbers: list[Number]) -> str:
-    listed = "; ".join(str(one) for one in numbers)
-    return f"{TITLE[0].upper()}{TITLE[1:]}: {listed}; {_massive(measures)}."
-
-
-def _massive(measures: Mapping[str, Measure]) -> str:
-    dimensions = measures.get("massive_dimension")
-    if dimensions is None:
-        return "massive activations were not looked for"
-    if dimensions.status != "ok":
-        return "no massive activation"
-    found = dict.fromkeys(int(index) for index in dimensions.values[np.isfinite(dimensions.values)])
-    return f"massive activations in dimension{'s' * (len(found) > 1)} {', '.join(map(str, found))}"
-
-
-def _rival(numbers: list[Number]) -> str:
-    """What differs from untrained models of the same shape, and what does not."""
-    if not any(len(one.nulls) for one in numbers):
-        return "No untrained model stands beside it."
-    n = max(len(one.nulls) for one in numbers)
-    sentences = [f"Null: {n} untrained model{'s' * (n > 1)} of the same shape on the same text."]
-    for verdict, words in ((True, "Different from all of them"), (False, "Not told apart from them")):
-        named = [f"{one.words} ({_range(one.nulls)})" for one in numbers if one.differs is verdict]
-        if named:
-            sentences.append(f"{words}: {'; '.join(named)}.")
+def _found(measures: Mapping[str, Measure], parts: tuple[str, ...]) -> str:
+    sentences = [_growth(number(measures, GROWTH))]
+    if "outliers" in parts:
+        sentences += _outliers(number(measures, SINK), _massive_dimensions(measures))
     return " ".join(sentences)
 
 
-def _range(nulls: np.ndarray) -> str:
-    low, high = f"{nulls.min():.3g}", f"{nulls.max():.3g}"
-    return f"untrained {low}" if low == high else f"untrained {low} to {high}"
+def _growth(growth: Number | None) -> str:
+    if growth is None:
+        return "How token norms grow with depth is undefined."
+    factor = f"× {growth.value:.3g} per layer"
+    if not growth.has_interval:
+        return f"Token norms change {factor} (no interval)."
+    interval = f"{factor} (95 % CI {growth.low:.3g} to {growth.high:.3g})"
+    if growth.low > 1:
+        return f"Token norms grow {interval}."
+    if growth.high < 1:
+        return f"Token norms shrink {interval}."
+    return f"Token norms neither grow nor shrink clearly: {interval}."
+
+
+def _outliers(sink: Number | None, massive: list[int] | None) -> list[str]:
+    """Only what is there, unless there is nothing."""
+    if sink is not None and sink.value == 0 and massive == []:
+        return ["No attention sinks, no massive activations."]
+    sentences = []
+    if sink is not None and sink.value > 0:
+        interval = f" (95 % CI {sink.low:.3g} to {sink.high:.3g})" if sink.has_interval else ""
+        sentences.append(f"Attention sinks: {sink.value:.3g} %{interval}.")
+    if massive:
+        sentences.append(f"Massive activations: {named_dimensions(massive, MOST_DIMENSIONS)}.")
+    return sentences
+
+
+def _massive_dimensions(measures: Mapping[str, Measure]) -> list[int] | None:
+    """None where nobody knows."""
+    measure = measures.get("massive_dimension")
+    return None if measure is None or measure.status == "not applicable" else massive_dimensions(measure)
+
+
+def _beside_untrained(numbers: Sequence[Number]) -> str:
+    """How many of the headlines differ from untrained models of the same shape, and how these grow."""
+    beside = [one for one in numbers if len(one.untrained)]
+    if not beside:
+        return "No untrained model was measured beside it."
+    n = max(len(one.untrained) for one in beside)
+    compared = [one for one in beside if one.differs is not None]
+    sentences = [_untrained_growth(one.untrained) for one in beside if one.words == GROWTH.words]
+    if compared:
+        models = f"all {n} of them" if n > 1 else "it"
+        sentences.append(
+            f"{sum(bool(one.differs) for one in compared)} of {len(compared)} statistics differ from {models}."
+        )
+    return " ".join(sentences)
+
+
+def _untrained_growth(untrained: np.ndarray) -> str:
+    if len(untrained) == 1:
+        return f"Growth in 1 untrained model: × {untrained[0]:.3g}."
+    low, high = untrained.min(), untrained.max()
+    return f"Growth in untrained models: × {low:.3g} to {high:.3g} (minimum to maximum of {len(untrained)})."
 
 
 def _evidence(measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> str:
     growth = measures["norm_growth"]
-    if growth.replicate == "seed":
-        return f"95 % intervals: t-interval over {growth.n} seeds. {len(sources)} checkpoints."
-    checkpoints = f" {len(sources)} checkpoints." if len(sources) > 1 else ""
-    plural = "s" * (growth.n != 1)
-    resampled = f"95 % intervals: bootstrap over {growth.n:,} {growth.replicate}{plural}."
-    return f"{resampled} Growth: {growth.message}.{checkpoints}"
+    checkpoints = f", {len(sources)} checkpoints" if len(sources) > 1 else ""
+    if growth.n < 2:
+        return f"One {growth.replicate}: no intervals{checkpoints}."
+    plural = f"{growth.n:,} {growth.replicate}s{checkpoints}"
+    return f"t-interval over {plural}." if growth.points is not None else f"Bootstrap over {plural}."
+
+
+def _like_untrained(numbers: Sequence[Number]) -> list[str]:
+    same = [one.words for one in numbers if one.differs is False]
+    return [f"Not told apart from untrained models: {', '.join(same)}."] if same else []
 
 
 def _limits(measures: Mapping[str, Measure], parts: tuple[str, ...]) -> list[str]:
     limits = [
-        "No theorem is claimed: the statement of Wu & Varshney (2024) is neither tested nor reproduced; these are"
-        " measurements beside it.",
-        "A rank correlation of norms with predictions says nothing about cause, and its sign is not stable along"
-        " training.",
+        "These measurements neither test nor reproduce the theorem of Wu & Varshney (2024).",
+        "A correlation of norms with predictions is no cause, and its sign may change along training.",
     ]
     if "step_cosine" in measures and measures["step_cosine"].status == "ok":
         limits.insert(0, f"{FORCED[0].upper()}{FORCED[1:]}.")
     if "outliers" in parts:
-        limits.append("The criterion of massive activations is absolute: another scale of the same function moves it.")
+        limits.append("Massive activations have an absolute threshold: rescaling a model can create or remove them.")
     return limits
 
 
-def _methods(parts: tuple[str, ...], given: bool) -> str:
-    text = "the user's text" if given else "held-out text of a probabilistic grammar"
+def _methods(parts: tuple[str, ...], own_text: bool) -> str:
+    text = "text of our own" if own_text else "held-out text of a probabilistic grammar"
     said = [
-        f"We read {text} in windows, position 0 apart, and measured Euclidean norms of representations at every site in"
-        " float64; growth is the slope of the log mean norm over layers; correlations are Spearman's, plain and partial"
-        " given position and log frequency."
+        f"We read {text} in windows, with position 0 apart. We measured Euclidean norms of representations at every"
+        " site, in float64. Growth is the exponential of the slope of the log mean norm over layers (Heimersheim &"
+        " Turner 2023). Correlations are Spearman's, also given position and log frequency."
     ]
     if "inner" in parts:
         said.append(
-            "The inner loss of a layer is that of reading the stream out there, with the final norm's statistics"
-            " recomputed; the step cosine is that of a block's write and minus the gradient of the inner loss, beside"
-            " writes of other tokens of the same layer and shuffled targets."
+            "The inner loss of a layer is that of reading out the residual stream there, with the final norm's"
+            " statistics recomputed. The step cosine is the cosine of a block's write and minus the gradient of the"
+            " inner loss. Its controls are writes of other tokens and shuffled targets."
         )
     if "attention" in parts:
-        said.append("Mixing ratios follow Kobayashi et al. (2021), without the norm where it precedes attention.")
+        said.append("Mixing ratios follow Kobayashi et al. (2021), without the norm where none follows attention.")
     if "outliers" in parts:
-        said.append("Massive activations, attention sinks and anisotropy follow the works cited.")
-    return " ".join((*said, "95 % intervals resample whole documents."))
+        said.append(
+            "Massive activations follow Sun et al. (2024), attention sinks Gu et al. (2024), rogue dimensions Timkey &"
+            " van Schijndel (2021)."
+        )
+    return " ".join((*said, "Intervals of 95 % resample whole documents, or blocks of a single one."))

@@ -48,12 +48,13 @@ class InnerStep(NamedTuple):
 
 def foresight(logits: Float[Tensor, "token vocab"], targets: Int[Tensor, " token"]) -> Foresight:
     """Surprisal and entropy of next-token predictions, in float64, a chunk of tokens at a time."""
-    parts = [_foresight(logits[some].double(), targets[some]) for some in _chunks(len(logits), logits.shape[1], CACHED)]
-    surprisal, entropy = (torch.cat(part) for part in zip(*parts, strict=True))
+    chunks = _chunks(len(logits), logits.shape[1], CACHED)
+    found = [_foresight_of_chunk(logits[some].double(), targets[some]) for some in chunks]
+    surprisal, entropy = (torch.cat(values) for values in zip(*found, strict=True))
     return Foresight(surprisal, entropy)
 
 
-def _foresight(logits: Float64[Tensor, "token vocab"], targets: Int[Tensor, " token"]) -> Foresight:
+def _foresight_of_chunk(logits: Float64[Tensor, "token vocab"], targets: Int[Tensor, " token"]) -> Foresight:
     above = logits - logits.amax(dim=-1, keepdim=True)
     weights = above.exp()
     total = weights.sum(dim=-1)
@@ -86,16 +87,16 @@ def inner_step(
         log_p = logits.detach().double().log_softmax(dim=-1)
         losses.append(-log_p.gather(-1, targets[some, None])[:, 0])
         p = log_p.exp_()
-        pushes.append(_pull(logits, at, p, targets[some], again=True))
-        shuffled.append(_pull(logits, at, p, others[some], again=False))
+        pushes.append(_push_towards(targets[some], logits, at, p, keep_graph=True))
+        shuffled.append(_push_towards(others[some], logits, at, p, keep_graph=False))
     return InnerStep(torch.cat(losses), torch.cat(pushes), torch.cat(shuffled))
 
 
-def _pull(logits: Tensor, at: Tensor, p: Tensor, targets: Tensor, again: bool) -> Tensor:
+def _push_towards(targets: Tensor, logits: Tensor, at: Tensor, p: Tensor, keep_graph: bool) -> Tensor:
     """(one-hot of the target - p) back through the read-out: minus the gradient of the loss."""
     slope = -p
     slope[torch.arange(len(targets), device=targets.device), targets] += 1
-    return torch.autograd.grad(logits, at, slope.to(logits.dtype), retain_graph=again)[0]
+    return torch.autograd.grad(logits, at, slope.to(logits.dtype), retain_graph=keep_graph)[0]
 
 
 def cosine(a: Float[Tensor, "*batch d_model"], b: Float[Tensor, "*batch d_model"]) -> Float64[Tensor, "*batch"]:

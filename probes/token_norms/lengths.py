@@ -7,13 +7,14 @@ nothing about the others.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
+import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 PERCENTILES = (5, 50, 95)
+ROWS = 2**13
+"""Rows of a vocabulary in float64 at a time."""
 
 
 def lengths(x: Float[Tensor, "*batch d_model"]) -> Float64[Tensor, "*batch"]:
@@ -24,28 +25,56 @@ def lengths(x: Float[Tensor, "*batch d_model"]) -> Float64[Tensor, "*batch"]:
     return x.double().square().sum(dim=-1).sqrt()
 
 
-class Growth(NamedTuple):
-    """factor: from one layer to the next, 1 where norms neither grow nor shrink; r2: of the fit to the log norm."""
-
-    factor: Float[np.ndarray, "*sample"]
-    r2: Float[np.ndarray, "*sample"]
+def row_lengths(matrix: Float[Tensor, "row d_model"]) -> Float64[Tensor, " row"]:
+    """`lengths`, some rows at a time: a vocabulary in float64 may be larger than the model."""
+    return torch.cat([lengths(rows) for rows in matrix.split(ROWS)])
 
 
-def growth(means: Float[np.ndarray, "*sample layer"]) -> Growth:
-    """Least squares of log(mean norm) on the layer, over the layers given; at least two, and norms above 0.
+def whitened_lengths(
+    embedding: Float[Tensor, "d_vocab d_model"],
+    unembedding: Float[Tensor, "d_vocab d_model"],
+    weights: Float[Tensor, " d_vocab"],
+) -> Float64[Tensor, " d_vocab"]:
+    """((e_w - mean) G (e_w - mean))^½ of embeddings e_w, with G the covariance of unembedding rows; tokens weighted.
 
-    r2 is 1 with two layers, and NaN where the norm is the same in all.
+    Its square is about twice the information that w gives about its neighbours (Oyama et al. 2023, arXiv 2212.09663).
     """
+    share = (weights / weights.sum()).double()[:, None].split(ROWS)
+    e, u = embedding.split(ROWS), unembedding.split(ROWS)
+    middle_e, middle_u = (
+        torch.stack([(p * x.double()).sum(dim=0) for p, x in zip(share, rows, strict=True)]).sum(dim=0)
+        for rows in (e, u)
+    )
+    covariance = torch.zeros(len(middle_u), len(middle_u), dtype=torch.float64, device=u[0].device)
+    for p, x in zip(share, u, strict=True):
+        centred = x.double() - middle_u
+        covariance += centred.mT @ (p * centred)
+    squares = [(((x.double() - middle_e) @ covariance) * (x.double() - middle_e)).sum(dim=-1) for x in e]
+    return torch.cat(squares).clamp_min(0).sqrt()
+
+
+def growth_factor(means: Float[np.ndarray, "*sample layer"]) -> Float[np.ndarray, "*sample"]:
+    """From one layer to the next, by least squares of log(mean norm) on the layer; 1 where norms stay as they are.
+
+    At least two layers, and norms above 0.
+    """
+    x, y = _line(means)
+    return np.asarray(np.exp((y @ x) / (x @ x)))
+
+
+def growth_r2(means: Float[np.ndarray, "*sample layer"]) -> Float[np.ndarray, "*sample"]:
+    """R² of the fit of `growth_factor`: 1 with two layers, and NaN where the norm is the same in all."""
+    x, y = _line(means)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(((y @ x) / (x @ x)) ** 2 * (x @ x) / (y**2).sum(axis=-1))
+
+
+def _line(means: Float[np.ndarray, "*sample layer"]) -> tuple[np.ndarray, np.ndarray]:
+    """Layers and log norms, each with mean 0."""
     if (layers := means.shape[-1]) < 2:
         raise ValueError(f"growth over {layers} layers: expected at least 2")
-    x = np.arange(layers) - (layers - 1) / 2
     y = np.log(means.astype(np.float64))
-    y = y - y.mean(axis=-1, keepdims=True)
-    slope = (y @ x) / (x @ x)
-    total = (y**2).sum(axis=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        r2 = slope**2 * (x @ x) / total
-    return Growth(np.asarray(np.exp(slope)), np.asarray(r2))
+    return np.arange(layers) - (layers - 1) / 2, y - y.mean(axis=-1, keepdims=True)
 
 
 def percentiles(values: Float[np.ndarray, " token"]) -> Float[np.ndarray, " percentile"]:

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
-from scipy import stats
 from torch import Tensor
 
 from ...models.subject import AttentionScores
@@ -42,10 +41,10 @@ def extremes(state: Float[Tensor, "batch pos d_model"]) -> Extremes:
     """Of an even number of entries the median is the lower of the two in the middle. At least two tokens."""
     size = state.abs()
     size = size.float() if size.dtype.itemsize < 4 else size
-    parts = size[:, :1], size[:, 1:]
+    places = size[:, :1], size[:, 1:]
     return Extremes(
-        torch.stack([_top(part.flatten(1)) for part in parts]).double(),
-        torch.stack([part.amax(dim=1) for part in parts]).double(),
+        torch.stack([_top(of_place.flatten(1)) for of_place in places]).double(),
+        torch.stack([of_place.amax(dim=1) for of_place in places]).double(),
         size.flatten(1).median(dim=1).values.double(),
     )
 
@@ -107,18 +106,3 @@ def anisotropy(
 def rogue(values: Float[np.ndarray, "*layer d_model"]) -> Int[np.ndarray, "*layer rank"]:
     """The dimensions with the largest |values|, the largest first, the lower index first among equals."""
     return np.argsort(-np.abs(values), axis=-1, kind="stable")[..., :TOP]
-
-
-def jackknife_interval(
-    estimate: Float[np.ndarray, "*axes"], left_out: Float[np.ndarray, "group *axes"]
-) -> tuple[Float[np.ndarray, "*axes"], Float[np.ndarray, "*axes"]]:
-    """95 % interval from estimates with one group of documents left out each; NaN with fewer than two groups.
-
-    For what needs sums as wide as the stream, of which few can be kept.
-    """
-    n = len(left_out)
-    if n < 2:
-        return np.full(estimate.shape, np.nan), np.full(estimate.shape, np.nan)
-    spread = np.sqrt((n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
-    half = stats.t.ppf(0.975, n - 1) * spread
-    return np.asarray(estimate - half), np.asarray(estimate + half)

@@ -1,9 +1,9 @@
-"""What a language model is given to read, and in which pieces it is resampled."""
+"""What a language model is given to read, and the pieces of it that intervals resample."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -23,9 +23,19 @@ LONGEST = 512
 """Tokens of a window where nobody asks for another length, and the model reads as many."""
 TOKENS = 16_384
 """Tokens of the grammar's text, or a few more, where nobody asks for another number."""
-UNITS, BLOCKS = 500, 50
+PIECES, BLOCKS = 500, 50
 """So many pieces are resampled at most: memory does not grow with the corpus."""
-_IDS = "give token ids with --tokens FILE (.npy, .npz, .jsonl)"
+FEW_DOCUMENTS = 10
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """What a user asks to have read: the settings of the probe with these names."""
+
+    text: str | None = None
+    tokens: str | None = None
+    limit: int | None = None
+    context: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +47,8 @@ class Truth:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """A corpus, with what is known of its tokens.
+class Text:
+    """A corpus, and what is known of its tokens.
 
     log_frequency:  log of how often each token occurs in all the text given; -inf where it does not
     truth:          where the text is a grammar's, in the subject's own tokens
@@ -55,38 +65,50 @@ class Reading:
 
     @property
     def n_replicates(self) -> int:
-        return len(self.corpus.documents) if self.replicate == "document" else self.n_units
+        return len(self.corpus.documents) if self.replicate == "document" else self.n_pieces
 
     @cached_property
-    def n_units(self) -> int:
-        """Pieces that sums are kept of."""
+    def n_pieces(self) -> int:
+        """Pieces that sums are kept of: documents, groups of consecutive ones, or blocks of a single one."""
         if self.replicate == "document":
-            return min(len(self.corpus.documents), UNITS)
-        return min(self._windows_of(self.corpus.documents[0]), BLOCKS)
+            return min(len(self.corpus.documents), PIECES)
+        return min(self._n_windows(self.corpus.documents[0]), BLOCKS)
 
-    def _windows_of(self, document: Document) -> int:
-        return math.ceil(len(document) / self.own)
+    @cached_property
+    def window_shapes(self) -> tuple[tuple[int, int], ...]:
+        """How many windows there are of each length, and the length."""
+        return tuple((len(some.document), some.tokens.shape[1]) for some in self.corpus.batches(2**31))
 
     @property
-    def own(self) -> int:
-        """Tokens of a document in one window, BOS aside."""
+    def longest_window(self) -> int:
+        return max(length for _, length in self.window_shapes)
+
+    def n_batches(self, batch_size: int) -> int:
+        return sum(math.ceil(n / batch_size) for n, _ in self.window_shapes)
+
+    @property
+    def document_tokens(self) -> int:
+        """Tokens of a document in one window, BOS not counted."""
         return self.corpus.length - (self.corpus.bos is not None)
 
+    def _n_windows(self, document: Document) -> int:
+        return math.ceil(len(document) / self.document_tokens)
+
     @property
-    def message(self) -> str:
-        """What an interval must say."""
+    def interval_note(self) -> str:
+        """What a reader of an interval must know about its resamples."""
         n = self.n_replicates
         if self.replicate == "block":
-            return f"a single document: intervals resample {n} blocks of consecutive windows"
-        if n > self.n_units:
-            return f"{n:,} documents in {self.n_units} groups of consecutive ones"
-        return "few documents: intervals are rough" if n < 10 else ""
+            return f"the text is one document: intervals resample {n} blocks of consecutive windows"
+        if n > self.n_pieces:
+            return f"intervals resample {n:,} documents in {self.n_pieces} groups of consecutive ones"
+        return f"intervals are rough: they resample only {n} documents" if n < FEW_DOCUMENTS else ""
 
-    def units(self, some: Windows) -> Int[np.ndarray, " window"]:
+    def pieces(self, some: Windows) -> Int[np.ndarray, " window"]:
         """Which piece each window belongs to."""
         if self.replicate == "document":
-            return some.document * self.n_units // len(self.corpus.documents)
-        return some.start // self.own * self.n_units // self._windows_of(self.corpus.documents[0])
+            return some.document * self.n_pieces // len(self.corpus.documents)
+        return some.start // self.document_tokens * self.n_pieces // self._n_windows(self.corpus.documents[0])
 
     def true_entropy(self, some: Windows) -> Float[np.ndarray, "window pos"] | None:
         """Entropy of what follows each token, by the grammar; NaN for a document's last token, which none follows."""
@@ -97,38 +119,37 @@ class Reading:
         rows = zip((self.truth.entropy[document] for document in some.document), after_first, strict=True)
         return np.stack([row[first : first + n] for row, first in rows])
 
-    def first(self, tokens: int) -> Reading:
+    def shortened(self, tokens: int) -> Text:
         """The first documents, so many tokens of them."""
-        corpus, d_vocab = self.corpus, len(self.log_frequency)
-        of = (corpus.recipe.family, corpus.recipe.settings)
-        return replace(self, corpus=windows(corpus.documents, corpus.length, d_vocab, corpus.bos, tokens, *of))
+        corpus, recipe = self.corpus, self.corpus.recipe
+        shape = (corpus.length, len(self.log_frequency), corpus.bos)
+        return replace(self, corpus=windows(corpus.documents, *shape, tokens, recipe.family, recipe.settings))
 
 
-def read(
-    subject: LanguageModel,
-    text: str | None = None,
-    tokens: str | None = None,
-    limit: int | None = None,
-    context: int | None = None,
-    seed: int = 0,
-) -> Reading:
+def read_text(subject: LanguageModel, settings: TextSettings, seed: int = 0) -> Text:
     """The user's text or tokens; without either, text of the grammar that nothing was trained on.
 
     Raises TaskError for files and lengths that do not fit the subject.
     """
-    length = _length(subject, context)
-    if text is None and tokens is None:
-        return _of_grammar(subject, limit, length, seed)
-    path = text if text is not None else tokens
-    documents = read_documents(str(path), None if subject.tokenizer is None else subject.encode)
-    return _reading(subject, documents, length, limit, "text" if text is not None else "tokens", {})
+    length = _window_length(subject, settings.context)
+    if settings.text is None and settings.tokens is None:
+        return _grammar_text(subject, settings.limit, length, seed)
+    family = "text" if settings.text is not None else "tokens"
+    path = str(settings.text or settings.tokens)
+    documents = tuple(read_documents(path, None if subject.tokenizer is None else subject.encode))
+    corpus = windows(documents, length, subject.shape.d_vocab, subject.bos, settings.limit, family, {})
+    return _with_frequencies(corpus, documents, subject)
 
 
-def refusal(subject: LanguageModel, text: str | None, tokens: str | None) -> NotApplicable | None:
-    """Why nothing can be read, where that is known before trying."""
-    if tokens is not None or subject.tokenizer is not None or (text is None and recorded_grammar(subject)):
+def unreadable(subject: LanguageModel, settings: TextSettings) -> NotApplicable | None:
+    """Why the subject can read nothing, where that is known before trying, and what to try."""
+    needs_no_tokenizer = settings.text is None and recorded_grammar(subject) is not None
+    if settings.tokens is not None or subject.tokenizer is not None or needs_no_tokenizer:
         return None
-    return NotApplicable(f"{subject.source.name} came without a tokenizer, so text cannot go in; {_IDS}")
+    return NotApplicable(
+        f"{subject.source.name} has no tokenizer, so mesascope cannot turn text into its tokens. token-norms would"
+        " apply with --tokens FILE (token ids: .npy, .npz or .jsonl)"
+    )
 
 
 def recorded_grammar(subject: LanguageModel) -> Grammar | None:
@@ -140,41 +161,40 @@ def recorded_grammar(subject: LanguageModel) -> Grammar | None:
     return grammar if grammar.d_vocab == subject.shape.d_vocab else None
 
 
-def _length(subject: LanguageModel, context: int | None) -> int:
+def _window_length(subject: LanguageModel, context: int | None) -> int:
     longest = subject.shape.n_ctx
     if context is not None and longest is not None and context > longest:
-        raise TaskError(f"context = {context}: {subject.source.name} reads at most {longest} tokens")
+        raise TaskError(f"context = {context}: {subject.source.name} reads at most {longest} tokens; give fewer")
     return context or min(longest or LONGEST, LONGEST)
 
 
-def _of_grammar(subject: LanguageModel, limit: int | None, length: int, seed: int) -> Reading:
+def _grammar_text(subject: LanguageModel, limit: int | None, length: int, seed: int) -> Text:
     """Documents drawn with a seed of their own: none of a training's."""
-    grammar = recorded_grammar(subject) or Grammar()
-    n = math.ceil((limit or TOKENS) / (grammar.length - 1))
-    own = named_seed(seed, "token norms")
-    found = grammar.documents(n, own)
-    settings = {**asdict(grammar), "documents_seed": own}
-    if recorded_grammar(subject) is None:
-        documents = [np.array(subject.encode(grammar.text(ids)), dtype=np.int64) for ids in found.tokens]
-        return _reading(subject, documents, length, limit or TOKENS, "grammar as text", settings)
-    documents = [ids.numpy() for ids in found.tokens[:, 1:]]
-    entropy = torch.nn.functional.pad(found.entropy, (0, 1), value=torch.nan).numpy()
-    with np.errstate(divide="ignore"):
-        truth = Truth(np.log(grammar.frequencies().numpy()), tuple(entropy))
-    return _reading(subject, documents, length, limit, "grammar", settings, truth)
+    own_grammar = recorded_grammar(subject)
+    grammar = own_grammar or Grammar()
+    documents_seed = named_seed(seed, "token norms")
+    drawn = grammar.documents(math.ceil((limit or TOKENS) / (grammar.length - 1)), documents_seed)
+    settings = {**asdict(grammar), "documents_seed": documents_seed}
+    if own_grammar is None:
+        documents = tuple(np.array(subject.encode(grammar.text(ids)), dtype=np.int64) for ids in drawn.tokens)
+        family, limit, truth = "grammar as text", limit or TOKENS, None
+    else:
+        documents = tuple(ids.numpy() for ids in drawn.tokens[:, 1:])
+        family, truth = "grammar", _truth(grammar, drawn.entropy)
+    corpus = windows(documents, length, subject.shape.d_vocab, subject.bos, limit, family, settings)
+    return _with_frequencies(corpus, documents, subject, truth)
 
 
-def _reading(
-    subject: LanguageModel,
-    documents: Sequence[Document],
-    length: int,
-    limit: int | None,
-    family: str,
-    settings: Mapping[str, Any],
-    truth: Truth | None = None,
-) -> Reading:
-    d_vocab = subject.shape.d_vocab
-    corpus = windows(documents, length, d_vocab, subject.bos, limit, family, settings)
-    counts = np.bincount(np.concatenate(documents), minlength=d_vocab).astype(np.float64)
+def _truth(grammar: Grammar, entropy: Float[torch.Tensor, "document pos"]) -> Truth:
+    after_each = torch.nn.functional.pad(entropy, (0, 1), value=torch.nan).numpy()
     with np.errstate(divide="ignore"):
-        return Reading(corpus, np.log(counts), truth)
+        return Truth(np.log(grammar.frequencies().numpy()), tuple(after_each))
+
+
+def _with_frequencies(
+    corpus: Corpus, documents: tuple[Document, ...], subject: LanguageModel, truth: Truth | None = None
+) -> Text:
+    """A corpus, and how often each token occurs in all documents, also those beyond the limit."""
+    counts = np.bincount(np.concatenate(documents), minlength=subject.shape.d_vocab).astype(np.float64)
+    with np.errstate(divide="ignore"):
+        return Text(corpus, np.log(counts), truth)

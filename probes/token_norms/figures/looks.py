@@ -26,7 +26,7 @@ COVARIATES = {
     "true_log_frequency": Look("true log frequency", ORANGE, "s", ":"),
     "true_entropy": Look("true entropy", BLUE, "v", ":"),
 }
-"""What norms are correlated with, as the probe calls it."""
+"""What norms are correlated with, as the probe names it."""
 ESTIMATED = {key: look for key, look in COVARIATES.items() if not key.startswith("true")}
 """Those that any text has; the others are known of a grammar only."""
 RATIOS = {
@@ -53,39 +53,41 @@ MATRICES = {
     "W_E whitened": Look("rows of $W_E$, whitened", PURPLE, "p", "-."),
 }
 
-
-Place = tuple[str, Mapping[str, Any]]
+Selection = tuple[str, Mapping[str, Any]]
 """A measure by name, and the labels to look at along some of its axes."""
 
 
-def series(measures: Mapping[str, Measure], wanted: Mapping[Look, Place]) -> dict[Look, Measure]:
+def selected(measures: Mapping[str, Measure], wanted: Mapping[Look, Selection]) -> dict[Look, Measure]:
     """Of these measures at these labels, those that exist and have a number."""
     found = {
-        look: measures[name].sel(**at)
-        for look, (name, at) in wanted.items()
-        if name in measures and set(at) <= set(measures[name].axes) and _labelled(measures[name], at)
+        look: measures[name].sel(**labels)
+        for look, (name, labels) in wanted.items()
+        if name in measures and _has_labels(measures[name], labels)
     }
     return {look: measure for look, measure in found.items() if marks.has_number(measure)}
 
 
-def _labelled(measure: Measure, at: Mapping[str, Any]) -> bool:
-    return all(label in measure.labels(axis) for axis, label in at.items())
+def _has_labels(measure: Measure, labels: Mapping[str, Any]) -> bool:
+    return all(axis in measure.axes and label in measure.labels(axis) for axis, label in labels.items())
 
 
-def by_place(name: str, **at: Any) -> dict[Look, Place]:
+def first_and_later(name: str, **labels: Any) -> dict[Look, Selection]:
     """A measure after position 0 and at it."""
-    return {LATER: (name, {"position": "later", **at}), FIRST: (name, {"position": "first", **at})}
+    return {LATER: (name, {"position": "later", **labels}), FIRST: (name, {"position": "first", **labels})}
 
 
-def by_layer(measures: Mapping[str, Measure], name: str, **at: Any) -> dict[Look, Measure]:
+def by_layer(measures: Mapping[str, Measure], name: str, **labels: Any) -> dict[Look, Measure]:
     """A measure in its first, its middle and its last layer."""
     if name not in measures or "layer" not in measures[name].axes:
         return {}
     layers = measures[name].labels("layer")
-    places = {layers[0]: LAYERS[0], layers[len(layers) // 2]: LAYERS[1], layers[-1]: LAYERS[2]}
-    return series(measures, {look: (name, {"layer": layer, **at}) for layer, look in places.items()})
+    shown = {layers[0]: LAYERS[0], layers[len(layers) // 2]: LAYERS[1], layers[-1]: LAYERS[2]}
+    return selected(measures, {look: (name, {"layer": layer, **labels}) for layer, look in shown.items()})
 
 
-def by_covariate(measures: Mapping[str, Measure], name: str, looks: Mapping[str, Look]) -> dict[Look, Measure]:
+def by_covariate(
+    measures: Mapping[str, Measure], name: str, looks: Mapping[str, Look], **labels: Any
+) -> dict[Look, Measure]:
     """A rank correlation with each of these covariates, position 0 left out."""
-    return series(measures, {look: (name, {"covariate": key, "position": "later"}) for key, look in looks.items()})
+    wanted = {look: (name, {"covariate": key, "position": "later", **labels}) for key, look in looks.items()}
+    return selected(measures, wanted)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ...drawing import head_marks, marks, panels
-from .looks import ESTIMATED, FIRST, LATER, MATRICES, by_covariate, by_layer, by_place, series
+from .looks import ESTIMATED, FIRST, LATER, MATRICES, by_covariate, by_layer, first_and_later, selected
 
 if TYPE_CHECKING:
     from ...drawing.page import Page
@@ -20,24 +20,25 @@ HEADS = {"attention_to_first": "attention to position 0", "value_drain": "value 
 
 
 def norms_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
-    """Over training: the norm of the residual stream and its growth; loss, and the inner problem, position 0 left out
-    (positive step cosine follows from falling loss; it is no evidence of an inner optimizer); rank correlations of the
-    last norm and of embedding rows. Bands: 95 % intervals; grey: untrained models.
+    """Over training: norm of the residual stream and its growth per layer; loss of the model; loss and step cosine of
+    reading the stream out early, position 0 left out (a falling loss forces a positive step cosine: it is no evidence
+    of an inner optimizer); rank correlations of the last layer's norm, and of embedding rows with frequency. Bands:
+    95 % intervals; grey: untrained models.
     """
     measures = _over_steps(findings)
     later = {"position": "later"}
     logarithmic = {
-        "norm after position 0": by_layer(measures, "norm_resid", statistic="mean", **later),
-        "norm at position 0": by_layer(measures, "norm_resid", statistic="mean", position="first"),
+        "norm after position 0": by_layer(measures, "stream_norm", statistic="mean", **later),
+        "norm at position 0": by_layer(measures, "stream_norm", statistic="mean", position="first"),
     }
     found = logarithmic | {
-        "growth of the norm": series(measures, {LATER: ("norm_growth", {})}),
-        "loss": series(measures, by_place("next_token_loss")),
+        "growth of the norm": selected(measures, {LATER: ("norm_growth", {})}),
+        "loss": selected(measures, first_and_later("next_token_loss")),
         "inner loss": by_layer(measures, "inner_loss", **later),
         "step cosine": by_layer(measures, "step_cosine", **later),
-        "Spearman with the norm": by_covariate(_last_layer(measures), "spearman_resid", ESTIMATED),
-        "partial Spearman": by_covariate(_last_layer(measures), "partial_spearman_resid", ESTIMATED),
-        "Spearman with frequency": series(
+        "Spearman with the norm": by_covariate(_last_layer(measures), "stream_spearman", ESTIMATED),
+        "partial Spearman": by_covariate(_last_layer(measures), "partial_stream_spearman", ESTIMATED),
+        "Spearman with frequency": selected(
             measures, {look: ("spearman_rows_frequency", {"matrix": key}) for key, look in MATRICES.items()}
         ),
     }
@@ -45,18 +46,19 @@ def norms_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
 
 
 def attention_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
-    """Over training: mixing ratios, the sink metric and attention to position 0, the value's and the state's norm there
-    relative to the others', the largest |entry| of a state over the median one, anisotropy, and the share of its
-    largest dimension. Bands: 95 % intervals; grey: untrained models.
+    """Over training: mixing ratio; attention sinks (percentage of heads and windows) and mean attention to position 0;
+    norm of the state and of the value at position 0 over the mean norm after it; largest |entry| of a state over the
+    median one; anisotropy (mean cosine of two tokens' states), and the share of its largest dimension. Bands: 95 %
+    intervals; grey: untrained models.
     """
     measures = _over_steps(findings)
     ratio = "largest / median |entry|"
     found = {
         "mixing ratio (AttnRes-N)": by_layer(measures, "mixing_ratio", ratio="AttnRes-N", position="later"),
-        "sink metric": series(measures, {FIRST: ("sink_metric", {})}),
-        "mean attention to position 0": series(measures, {FIRST: ("bos_attention_mean", {})}),
+        "attention sinks": selected(measures, {FIRST: ("sink_metric", {})}),
+        "mean attention to position 0": selected(measures, {FIRST: ("bos_attention_mean", {})}),
         "state norm at position 0": by_layer(measures, "state_peak"),
-        ratio: series(_last_layer(measures), by_place("massive_ratio")),
+        ratio: selected(_last_layer(measures), first_and_later("massive_ratio")),
         "anisotropy": by_layer(measures, "anisotropy", dimensions="all dimensions", position="later"),
         "its largest dimension": by_layer(measures, "rogue_share", rank=0),
     }

@@ -30,7 +30,10 @@ class Case:
 
     def __init__(self, kv: int, causal: bool) -> None:
         rng = torch.Generator().manual_seed(kv)
-        rand = lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)  # noqa: E731
+
+        def rand(*shape: int) -> torch.Tensor:
+            return torch.randn(*shape, generator=rng, dtype=torch.float64)
+
         self.scores = AttentionScores.of(rand(B, H, T, DH), rand(B, kv, T, DH), causal=causal)
         self.v, self.W_O, self.stream, self.bias = rand(B, kv, T, DH), rand(H, DH, D), rand(B, T, D), rand(D)
         self.alpha = self.scores.pattern().numpy()

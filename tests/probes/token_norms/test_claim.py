@@ -1,202 +1,202 @@
-"""The claim card of token-norms: numbers with their intervals, what differs from untrained models, and no theorem."""
+"""The claim card of token-norms: each sentence where it belongs and only there, and no theorem."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import transformers
-from mesascope import analyses
-from mesascope.data.errors import UsageError
-from mesascope.models import AttentionOnlyModel, RegressionConfig, from_module, from_transformer
+from mesascope.models import Source
 from mesascope.models.constructed.norms import planted_norms
-from mesascope.models.own.regression_transformer import RegressionTransformer
-from mesascope.probes.measure import Claim, Measure
-from mesascope.probes.token_norms.claim import TITLE, number
+from mesascope.probes.measure import Claim, Measure, missing
+from mesascope.probes.token_norms.claim import GROWTH, HEADLINES, Headline, norm_claim, number
 from mesascope.probes.token_norms.inner_measures import FORCED
+from mesascope.probes.token_norms.massive_dimensions import massive_dimensions, named_dimensions
 from mesascope.probes.token_norms.probe import TokenNorms
 
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("claim") / "tokens.npy"
-    np.save(path, np.random.default_rng(0).integers(1, 50, (12, 40)))
-    return str(path)
+Planted = Callable[..., dict[str, Measure]]
+ALL = ("inner", "attention", "outliers")
 
 
-def claim_of(model: AttentionOnlyModel, probe: TokenNorms) -> tuple[Claim, dict[str, Measure]]:
-    measures = dict(probe.measure(model, 0, 8).measures)
-    return probe.claim(measures, (model.source,)), measures
+def measure(value: float, low: float, high: float, untrained: tuple[float, ...] = (), n: int = 12) -> Measure:
+    nulls = {"untrained": np.array(untrained)} if untrained else {}
+    why = "" if untrained else "none"
+    return Measure(np.array(value), "1", (np.array(low), np.array(high)), "document", n, nulls=nulls, no_nulls=why)
 
 
-def test_the_card(text: str) -> None:
-    claim, measures = claim_of(planted_norms(sink=True, massive=4_000.0), TokenNorms(tokens=text, untrained=2))
-    assert claim.found.lower().startswith(TITLE.lower())
-    growth = measures["norm_growth"]
-    assert f"growth of the norm per layer {growth.estimate:.3g} [{growth.interval[0]:.3g}, " in claim.found
-    assert "massive activations in dimension 5" in claim.found
-    assert "sink metric (%) 100" in claim.found
-    assert "2 untrained models" in claim.rival
-    different, alike = claim.rival.split("Not told apart")
-    assert "sink metric" in different.split("Different from all")[1]
-    assert "sink metric" not in alike
-    assert "12 documents" in claim.evidence
-    assert claim.limits[0].lower() == f"{FORCED}."
-    assert FORCED == "positive step cosine follows from falling loss; it is no evidence of an inner optimizer"
-    assert "No theorem is claimed" in claim.limits[1]
-    assert FORCED in measures["step_cosine"].message
-    assert "reproduce" not in " ".join((claim.found, claim.rival, claim.methods))
-    assert any("2310.05884" in one for one in claim.citations)
+def card(growth: Measure, parts: tuple[str, ...] = (), **measures: Measure) -> Claim:
+    return norm_claim({"norm_growth": growth, **measures}, (Source("tiny", layout="in-memory"),), parts, own_text=True)
 
 
-def test_what_was_not_measured_is_not_spoken_of(text: str) -> None:
-    claim, measures = claim_of(planted_norms(), TokenNorms(tokens=text, untrained=0, parts="none"))
-    assert claim.rival == "No untrained model stands beside it."
-    assert "step cosine" not in " ".join((claim.found, *claim.limits))
-    assert "massive activations were not looked for" in claim.found
-    assert not any(name.startswith(("step_", "sink_", "mixing_")) for name in measures)
-    assert measures["norm_growth"].no_nulls
+GROWN = measure(1.5, 1.4, 1.6)
+NO_INTERVAL = measure(1.5, np.nan, np.nan)
 
 
 @pytest.mark.parametrize(
-    ("parts", "names"), [("inner", {"step_cosine"}), ("attention+outliers", {"mixing_ratio", "sink_metric"})]
-)
-def test_parts(parts: str, names: set[str], text: str) -> None:
-    measures = TokenNorms(tokens=text, untrained=0, parts=parts).measure(planted_norms(), 0, 8).measures
-    assert names == {"step_cosine", "mixing_ratio", "sink_metric"} & set(measures)
-
-
-def test_a_single_short_document(text: str, tmp_path: Path) -> None:
-    """One window: there is nothing to resample, and every measure says so."""
-    np.save(tmp_path / "short.npy", np.arange(1, 8))
-    claim, measures = claim_of(planted_norms(), TokenNorms(tokens=str(tmp_path / "short.npy"), untrained=1))
-    assert "a single block has no interval" in measures["norm_resid"].message
-    assert np.isnan(measures["norm_resid"].interval[0]).all()
-    assert np.isfinite(measures["norm_resid"].values).all()
-    assert "[" not in claim.found
-
-
-def test_a_number_beside_nulls() -> None:
-    labels = {"position": ("first", "later")}
-    nulls = {"untrained": np.array([[0.0, 1.0], [5.0, 1.5]])}
-    measure = Measure(
-        np.array([2.0, 3.0]),
-        "norm",
-        (np.array([1.0, 2.0]), np.array([4.0, 4.0])),
-        "document",
-        5,
-        ("position",),
-        labels,
-        nulls,
-    )
-    first, later = (number({"x": measure}, "x", "x", position=place) for place in labels["position"])
-    assert (str(first), first.differs) == ("x 2 [1, 4]", True)
-    assert (str(later), later.differs) == ("x 3 [2, 4]", True)
-    inside = Measure(
-        measure.values,
-        "norm",
-        measure.interval,
-        "document",
-        5,
-        ("position",),
-        labels,
-        {"untrained": np.array([[0.0, 2.5]])},
-    )
-    assert number({"x": inside}, "x", "x", position="later").differs is False
-    assert number({}, "x", "x") is None
-    assert number({"x": measure}, "x", "x", layer=-1) is None
-
-
-def test_a_report_and_a_family_of_steps(text: str, tmp_path: Path) -> None:
-    """A report is saved, and over two checkpoints every statistic has an axis "step"."""
-    from dataclasses import replace
-
-    probe, subjects = TokenNorms(tokens=text, untrained=1), []
-    for step in (0, 100):
-        model = planted_norms(massive=4_000.0 * (step > 0), seed=step)
-        model.source = replace(model.source, step=step, revision=f"step{step}")
-        subjects.append(model)
-    members, whole = analyses.run_family(subjects, probe, batch_size=4)
-    record = json.loads((members[0].save(tmp_path, figures="none") / "report.json").read_text())
-    assert record["measures"]["step_cosine"]["axes"] == ["layer", "position"]
-    assert whole.measures["norm_resid"].axes == ("step", "layer", "position", "statistic")
-    assert whole.measures["massive_windows"].values[:, 1, 0].tolist() == [0, 1]
-    assert whole.measures["step_cosine"].axes[0] == "step"
-    assert "massive activations in dimension 5" in whole.claim.found
-
-
-def test_bert_has_norms_and_mixing_under_the_norm_but_predicts_no_next_token(text: str) -> None:
-    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = transformers.BertConfig(**sizes, intermediate_size=24, max_position_embeddings=32)
-        module = transformers.BertForMaskedLM(config).double()
-        for parameter in module.parameters():  # fresh norms give every state the same length
-            parameter.data.add_(0.2 * torch.randn_like(parameter))
-        subject = from_module(module, name="bert")
-    measures = TokenNorms(tokens=text, untrained=1).measure(subject, 0, 4).measures
-    for name in ("next_token_loss", "inner_loss", "step_cosine", "radial_push"):
-        assert measures[name].status == "not applicable"
-        assert "bidirectional" in measures[name].message
-    ratios = measures["mixing_ratio"].values
-    assert np.isfinite(ratios).all()
-    assert 0 < ratios.min() < ratios.max() < 1
-    assert not np.allclose(ratios[:, 3], ratios[:, 4])
-    assert measures["norm_resid"].values.shape == (3, 2, 5)
-    assert measures["spearman_resid"].labels("covariate") == ("position", "log_frequency")
-    assert "all queries" in measures["sink_importance"].message
-
-
-def test_a_model_without_a_head_has_norms_and_no_inner_problem(text: str) -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = transformers.GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=2, n_positions=32)
-        subject = from_module(transformers.GPT2Model(config), name="headless")
-    measures = TokenNorms(tokens=text, untrained=1).measure(subject, 0, 8).measures
-    for name in ("inner_loss", "next_token_loss", "norm_unembedding_rows"):
-        assert measures[name].status == "not applicable"
-        assert "no head" in measures[name].message
-    assert measures["norm_resid"].nulls["untrained"].shape == (1, 3, 2, 5)
-    assert measures["spearman_rows_frequency"].labels("matrix") == ("W_E",)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
+    ("growth", "sentence"),
     [
-        ({"text": "a", "tokens": "b"}, "give one of them"),
-        ({"parts": "iner+outliers"}, "did you mean inner"),
-        ({"limit": 1}, "limit = 1"),
-        ({"context": 1}, "context = 1"),
-        ({"untrained": -1}, "untrained = -1"),
-        ({"maps": 2, "parts": "inner"}, "need the part 'attention'"),
+        (GROWN, "Token norms grow × 1.5 per layer (95 % CI 1.4 to 1.6)."),
+        (measure(0.8, 0.7, 0.9), "Token norms shrink × 0.8 per layer (95 % CI 0.7 to 0.9)."),
+        (
+            measure(1.1, 0.9, 1.2),
+            "Token norms neither grow nor shrink clearly: × 1.1 per layer (95 % CI 0.9 to 1.2).",
+        ),
+        (NO_INTERVAL, "Token norms change × 1.5 per layer (no interval)."),
+        (missing("1", "undefined", "no norm"), "How token norms grow with depth is undefined."),
     ],
 )
-def test_settings_that_make_no_sense(settings: dict, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        TokenNorms(**settings)
+def test_growth(growth: Measure, sentence: str) -> None:
+    assert card(growth).found == sentence
 
 
-def test_what_it_applies_to(text: str) -> None:
-    config = RegressionConfig(d_in=2, d_head=3)
-    regressor = from_transformer(RegressionTransformer(config, {n: torch.zeros(s) for n, s in config.shapes.items()}))
-    assert "no tokens" in TokenNorms().applies(regressor).reason
-    assert TokenNorms().memory(regressor) is None
-    model = planted_norms()
-    assert "tokenizer" in TokenNorms().applies(model).reason
-    assert TokenNorms(tokens=text).applies(model) is None
-    assert TokenNorms(tokens=text).memory(model) > TokenNorms(tokens=text, untrained=0).memory(model)
+def dimensions(*found: float) -> Measure:
+    values, nothing = np.array([found]), np.full((1, len(found)), np.nan)
+    return Measure(values, "dimension", (nothing, nothing), "none", 1, ("layer", "rank"), no_nulls="-", message="-")
 
 
-def test_a_files_content_is_part_of_the_run(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "one.txt").write_text("Anna sleeps.")
-    same = [TokenNorms(text=str(tmp_path / name)).fingerprint() for name in ("a", "b")]
-    assert same[0] == same[1] != {}
-    (tmp_path / "b" / "two.txt").write_text("Ben waits.")
-    assert TokenNorms(text=str(tmp_path / "b")).fingerprint() != same[0]
-    assert TokenNorms(tokens=str(tmp_path / "a" / "one.txt")).fingerprint().keys() == {"tokens_sha256"}
-    assert TokenNorms().fingerprint() == {}
+NO_SINK, SINK = measure(0.0, 0.0, 0.0), measure(17.0, 14.0, 20.0)
+NO_DIMENSION = missing("dimension", "undefined", "none")
+
+
+@pytest.mark.parametrize(
+    ("sink", "massive", "sentences"),
+    [
+        (NO_SINK, NO_DIMENSION, " No attention sinks, no massive activations."),
+        (SINK, NO_DIMENSION, " Attention sinks: 17 % (95 % CI 14 to 20)."),
+        (measure(17.0, np.nan, np.nan), NO_DIMENSION, " Attention sinks: 17 %."),
+        (NO_SINK, dimensions(5, np.nan), " Massive activations: dimension 5."),
+        (SINK, dimensions(7, 5), " Attention sinks: 17 % (95 % CI 14 to 20). Massive activations: dimensions 5, 7."),
+        (NO_SINK, missing("dimension", "not applicable", "seeds differ"), ""),
+        (missing("%", "not applicable", "-"), NO_DIMENSION, ""),
+    ],
+)
+def test_what_stands_out(sink: Measure, massive: Measure, sentences: str) -> None:
+    measures = {"sink_metric": sink, "massive_dimension": massive}
+    begin = "Token norms grow × 1.5 per layer (95 % CI 1.4 to 1.6)."
+    assert card(GROWN, ("outliers",), **measures).found == begin + sentences
+    assert card(GROWN, (), **measures).found == begin  # not measured, not spoken of
+
+
+@pytest.mark.parametrize(
+    ("untrained", "sentence"),
+    [
+        ((), "No untrained model was measured beside it."),
+        ((1.2,), "Growth in 1 untrained model: × 1.2. 1 of 1 statistics differ from it."),
+        (
+            (1.1, 1.2, 1.0),
+            "Growth in untrained models: × 1 to 1.2 (minimum to maximum of 3). 1 of 1 statistics differ from all 3 of"
+            " them.",
+        ),
+        (
+            (1.1, 1.5),
+            "Growth in untrained models: × 1.1 to 1.5 (minimum to maximum of 2). 0 of 1 statistics differ from all 2 of"
+            " them.",
+        ),
+    ],
+)
+def test_beside_untrained_models(untrained: tuple[float, ...], sentence: str) -> None:
+    claim = card(measure(1.5, 1.4, 1.6, untrained))
+    assert claim.rival == sentence
+    same = [limit for limit in claim.limits if "Not told apart" in limit]
+    assert same == ["Not told apart from untrained models: growth."] * (1.5 in untrained)
+
+
+def test_without_an_interval_nothing_is_compared() -> None:
+    claim = card(measure(1.5, np.nan, np.nan, (1.0, 1.1), n=1))
+    assert claim.rival == "Growth in untrained models: × 1 to 1.1 (minimum to maximum of 2)."
+    assert not any("Not told apart" in limit for limit in claim.limits)
+    assert claim.evidence == "One document: no intervals."
+
+
+def test_what_was_resampled() -> None:
+    assert card(GROWN).evidence == "Bootstrap over 12 documents."
+    sources = tuple(Source("tiny", layout="in-memory", revision=f"seed{seed}") for seed in range(3))
+    of_seeds = replace(GROWN, replicate="seed", n=3, points=np.array([1.4, 1.5, 1.6]))
+    assert norm_claim({"norm_growth": of_seeds}, sources, (), False).evidence == (
+        "t-interval over 3 seeds, 3 checkpoints."
+    )
+
+
+def test_limits_are_those_of_what_was_measured() -> None:
+    theorem = "These measurements neither test nor reproduce the theorem of Wu & Varshney (2024)."
+    cosine = f"{FORCED[0].upper()}{FORCED[1:]}."
+    assert FORCED == "a falling loss forces a positive step cosine: it is no evidence of an inner optimizer"
+    threshold = "Massive activations have an absolute threshold: rescaling a model can create or remove them."
+    everything = card(GROWN, ALL, step_cosine=GROWN).limits
+    assert everything[:2] == (cosine, theorem)
+    assert everything[-1] == threshold
+    assert cosine not in card(GROWN, ALL, step_cosine=missing("cosine", "not applicable", "-")).limits
+    assert threshold not in card(GROWN, ("inner", "attention")).limits
+
+
+def test_methods_are_those_of_what_was_measured() -> None:
+    words = {"inner": "The inner loss of a layer", "attention": "Mixing ratios follow", "outliers": "attention sinks"}
+    for part, sentence in words.items():
+        assert sentence in card(GROWN, (part,)).methods
+        assert sentence not in card(GROWN, tuple(other for other in ALL if other != part)).methods
+    assert "text of our own" in card(GROWN).methods
+    given = norm_claim({"norm_growth": GROWN}, (), (), own_text=False).methods
+    assert "held-out text of a probabilistic grammar" in given
+
+
+def test_a_note_of_a_source_is_a_limit() -> None:
+    source = Source("tiny", layout="in-memory", notes=("the tokenizer was guessed",))
+    assert norm_claim({"norm_growth": GROWN}, (source,), (), True).limits[-1] == "the tokenizer was guessed"
+
+
+def test_a_number_beside_untrained_models() -> None:
+    labels = {"position": ("first", "later")}
+    found = Measure(
+        np.array([2.0, 3.0]), "norm", (np.array([1.0, 2.0]), np.array([4.0, 4.0])), "document", 5, ("position",),
+        labels, {"untrained": np.array([[0.0, 1.0], [5.0, 1.5]])},
+    )  # fmt: skip
+    first, later = (number({"x": found}, Headline("x", "x", {}, {"position": at})) for at in labels["position"])
+    assert (first.value, first.low, first.high, first.differs) == (2, 1, 4, True)
+    assert (later.value, later.differs) == (3, True)
+    inside = replace(found, nulls={"untrained": np.array([[0.0, 2.5]])})
+    assert number({"x": inside}, Headline("x", "x", {}, {"position": "later"})).differs is False
+    assert number({}, GROWTH) is None
+    assert number({"x": found}, Headline("x", "x", {"layer": -1}, {})) is None
+    assert number({"x": found}, Headline("x", "x", {}, {"position": "last"})) is None
+
+
+def test_dimensions_are_named_as_long_as_they_are_few() -> None:
+    of_seeds = replace(dimensions(5, 7), points=np.array([[[3.0, np.nan]], [[9.0, 3.0]]]))
+    assert massive_dimensions(of_seeds) == [3, 9]  # of single seeds, and no mean of them
+    assert named_dimensions([3], 2) == "dimension 3"
+    assert named_dimensions([3, 9], 2) == "dimensions 3, 9"
+    assert named_dimensions([3, 7, 9], 2) == "3 dimensions"
+
+
+def test_the_card_of_a_planted_model(planted: Planted) -> None:
+    measures = planted(sink=True, massive=4_000.0)
+    claim = TokenNorms(tokens="-").claim(measures, (planted_norms().source,))
+    growth = measures["norm_growth"]
+    assert f"× {growth.estimate:.3g} per layer (95 % CI {growth.interval[0]:.3g} to" in claim.found
+    assert "Attention sinks: 100 %" in claim.found
+    assert claim.found.endswith("Massive activations: dimension 5.")
+    assert f"of {len(HEADLINES)} statistics differ from it." in claim.rival
+    assert not any("attention sinks" in limit for limit in claim.limits if "Not told apart" in limit)
+    assert claim.evidence == "Bootstrap over 12 documents."
+    assert FORCED in measures["step_cosine"].message
+    assert "reproduce" not in " ".join((claim.found, claim.rival, claim.methods))
+    assert any("2310.05884" in citation for citation in claim.citations)
+
+
+def test_what_was_not_measured_has_no_measure(zipf_file: str) -> None:
+    measures = TokenNorms(tokens=zipf_file, untrained=0, parts="none").measure(planted_norms(), 0, 8).measures
+    assert not any(name.startswith(("step_", "sink_", "mixing_")) for name in measures)
+    assert measures["norm_growth"].no_nulls == "no untrained model was measured beside it"
+
+
+def test_a_single_short_document(tmp_path: Path) -> None:
+    """One window: there is nothing to resample, and every measure says so."""
+    np.save(tmp_path / "short.npy", np.arange(1, 8))
+    probe, model = TokenNorms(tokens=str(tmp_path / "short.npy"), untrained=1), planted_norms()
+    measures = probe.measure(model, 0, 8).measures
+    assert "no interval: there is only one block to resample" in measures["stream_norm"].message
+    assert np.isnan(measures["stream_norm"].interval[0]).all()
+    assert np.isfinite(measures["stream_norm"].values).all()
+    assert "(no interval)" in probe.claim(measures, (model.source,)).found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from mesascope.analyses.reports import figures
 from mesascope.analyses.reports.report import Report
 from mesascope.probes.drawing import page
-from mesascope.probes.measure import Claim, Measure, missing
+from mesascope.probes.measure import Claim, Measure, along, missing
 
 Faults = Callable[[Figure], list[str]]
 PLACES = ("first", "later")
@@ -26,6 +26,7 @@ COVARIATES = (
 )  # fmt: skip
 RATIOS = ("Attn-W", "AttnRes-W", "Attn-N", "AttnRes-N", "AttnResLn-N")
 MATRICES = ("W_E", "W_U", "W_E whitened")
+BLOCK_QUANTITIES = ("attn_out", "mlp_out", "write_norm", "mixing_ratio")
 LATER = 1
 
 
@@ -55,9 +56,7 @@ class MadeUp:
             "0" * 16,
         )  # fmt: skip
 
-    def put(
-        self, name: str, values: Any, unit: str, axes: tuple[str, ...] = (), interval: bool = True, **coords: Any
-    ) -> None:
+    def made(self, values: Any, unit: str, axes: tuple[str, ...] = (), interval: bool = True, **coords: Any) -> Measure:
         """A measure around these values, beside three untrained models; over steps it grows into them."""
         values = np.asarray(values, dtype=np.float64)
         nulls = 0.3 * values + 0.01 * self.rng.random((3, *values.shape)) * np.abs(values)
@@ -70,23 +69,34 @@ class MadeUp:
             values + 0.04 * np.abs(values) * self.rng.normal(size=(self.seeds, *values.shape)) if self.seeds else None
         )
         replicate, n = ("seed", self.seeds) if self.seeds else ("document", 33) if interval else ("none", 1)
-        self.measures[name] = Measure(
+        return Measure(
             values, unit, (np.asarray(values - half), np.asarray(values + half)), replicate, n, axes, coords,
             {"untrained": nulls}, points=points, message="made up",
         )  # fmt: skip
 
+    def put(self, name: str, values: Any, unit: str, axes: tuple[str, ...] = (), **how: Any) -> None:
+        self.measures[name] = self.made(values, unit, axes, **how)
+
+    def put_along(
+        self, axis: str, name: str, values: Mapping[str, Any], unit: str, axes: tuple[str, ...], **how: Any
+    ) -> None:
+        parts = {label: self.made(of_one, unit, axes, **how) for label, of_one in values.items()}
+        self.measures[name] = along(axis, parts, place=1 if self.steps else 0)
+
     def _norms(self) -> None:
         of_tokens = {"position": PLACES, "statistic": STATISTICS}
         spread = np.array([1.0, 1.1, 0.7, 0.95, 1.6]) * np.array([[30.0], [1.0]])
-        for site in ("attn_out", "resid_mid", "mlp_out"):
-            values = np.exp(np.linspace(0, 3, self.layers))[:, None, None] * spread
-            self.put(f"norm_{site}", values, "norm", ("layer", "position", "statistic"), **of_tokens)
-        values = np.exp(np.linspace(0, 4, self.layers + 1))[:, None, None] * spread
-        self.put("norm_resid", values, "norm", ("layer", "position", "statistic"), **of_tokens)
-        for site in ("embed", "final_norm"):
-            self.put(f"norm_{site}", spread, "norm", ("position", "statistic"), **of_tokens)
-        for rows in ("embedding", "unembedding"):
-            self.put(f"norm_{rows}_rows", spread[1], "norm", ("statistic",), interval=False, statistic=STATISTICS)
+        axes = ("layer", "position", "statistic")
+        by_block = np.exp(np.linspace(0, 3, self.layers))[:, None, None] * spread
+        self.put_along(
+            "site", "norm", dict.fromkeys(("attn_out", "resid_mid", "mlp_out"), by_block), "norm", axes, **of_tokens
+        )
+        stream = np.exp(np.linspace(0, 4, self.layers + 1))[:, None, None] * spread
+        self.put("stream_norm", stream, "norm", axes, **of_tokens)
+        outside = dict.fromkeys(("embed", "final_norm"), spread)
+        self.put_along("site", "norm_outside_blocks", outside, "norm", axes[1:], **of_tokens)
+        rows = dict.fromkeys(("W_E", "W_U"), spread[1])
+        self.put_along("matrix", "norm_rows", rows, "norm", ("statistic",), interval=False, statistic=STATISTICS)
         self.put("norm_growth", 1.045, "factor per layer")
         self.put("norm_growth_r2", 0.97, "R²")
         self.put("spearman_rows_frequency", [0.44, 0.08, -0.31], "rank correlation", ("matrix",), matrix=MATRICES)
@@ -104,15 +114,14 @@ class MadeUp:
         self.put(
             "step_cosine", 0.1 + 0.1 * self.rng.random((self.layers, 2)), "cosine", ("layer", "position"), **places
         )
-        coords = {"covariate": COVARIATES, "position": ("all", "later")}
-        for site, layers in {
-            "resid": self.layers + 1, "attn_out": self.layers, "mlp_out": self.layers, "write_norm": self.layers,
-            "mixing_ratio": self.layers,
-        }.items():  # fmt: skip
-            for kind in ("spearman", "partial_spearman"):
-                values = np.tanh(self.rng.normal(size=(layers, len(COVARIATES), 2)))
-                axes = ("layer", "covariate", "position")
-                self.put(f"{kind}_{site}", values, "rank correlation", axes, **coords)
+        coords, axes = {"covariate": COVARIATES, "position": ("all", "later")}, ("layer", "covariate", "position")
+        for kind in ("", "partial_"):
+            self.put(f"{kind}stream_spearman", self._correlations(self.layers + 1), "rank correlation", axes, **coords)
+            of_blocks = {name: self._correlations(self.layers) for name in BLOCK_QUANTITIES}
+            self.put_along("quantity", f"{kind}spearman", of_blocks, "rank correlation", axes, **coords)
+
+    def _correlations(self, layers: int) -> np.ndarray:
+        return np.tanh(self.rng.normal(size=(layers, len(COVARIATES), 2)))
 
     def _attention(self) -> None:
         shape, heads = (self.layers, self.heads), ("layer", "head")
@@ -167,18 +176,27 @@ NAMES = list(figures.figures_of("token-norms"))
 OVER_STEPS = {"trajectory", "trajectory_attention"}
 
 
+def names_of(kind: str) -> list[str]:
+    """The figures that a report of this kind has."""
+    return [name for name in NAMES if name not in OVER_STEPS or "steps" in KINDS[kind]]
+
+
 @functools.cache
 def made(kind: str) -> Report:
     return MadeUp(**KINDS[kind]).report()
 
 
+def built(report: Report, name: str) -> tuple[Figure, pd.DataFrame] | None:
+    """A figure as it is drawn, not yet laid out: that takes most of the time, and moves no mark."""
+    with page.settings():
+        canvas = page.Page(page.STYLES["neurips"], Figure())
+        table = figures.figures_of("token-norms")[name](report.findings, canvas)
+    return None if table is None else (canvas.figure, table)
+
+
 @functools.cache
-def rendered(kind: str, name: str, style: str = "neurips") -> tuple[Figure, pd.DataFrame] | None:
-    return figures.render(made(kind), name, style)
-
-
 def drawn(kind: str, name: str) -> tuple[Figure, pd.DataFrame]:
-    found = rendered(kind, name)
+    found = built(made(kind), name)
     assert found is not None
     return found
 
@@ -198,11 +216,10 @@ def points(figure: Figure) -> set[tuple[float, float]]:
     ],
 )
 def test_no_text_is_cut_off_too_small_or_on_another(kind: str, style: str, faults: Faults) -> None:
-    for name in NAMES:
-        found = rendered(kind, name, style)
-        assert (found is None) == (name in OVER_STEPS and "steps" not in KINDS[kind])
-        if found is None:
-            continue
+    shown = sorted(OVER_STEPS) if "steps" in KINDS[kind] else names_of(kind)  # the others are those of the last step
+    for name in shown:
+        found = figures.render(made(kind), name, style)
+        assert found is not None
         figure, _ = found
         assert faults(figure) == [], name
         assert figure.get_figwidth() <= page.STYLES[style].page
@@ -210,14 +227,20 @@ def test_no_text_is_cut_off_too_small_or_on_another(kind: str, style: str, fault
         assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
 
 
+@pytest.mark.parametrize("kind", ["three layers", "32 layers"])
+@pytest.mark.parametrize("name", sorted(OVER_STEPS))
+def test_without_steps_nothing_is_drawn_along_training(kind: str, name: str) -> None:
+    assert built(made(kind), name) is None
+
+
 CURVES = ["correlations_by_layer", "vocabulary", "inner", "mixing", "outliers", "trajectory", "trajectory_attention"]
 
 
-@pytest.mark.parametrize("name", CURVES)
-@pytest.mark.parametrize("kind", ["three layers", "three seeds along training"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, n) for kind in ("three layers", "three seeds along training") for n in names_of(kind) if n in CURVES],
+)
 def test_curves_show_exactly_their_table(kind: str, name: str) -> None:
-    if name in OVER_STEPS and "steps" not in KINDS[kind]:
-        return
     figure, table = drawn(kind, name)
     assert {(row.at, row.value) for row in table.itertuples()} <= points(figure)
     bands = np.concatenate([band.get_paths()[0].vertices for ax in figure.axes for band in ax.collections])
@@ -243,7 +266,7 @@ def test_drains_diverge_from_one() -> None:
 
 def test_norms_are_those_of_the_measures_with_position_0_apart() -> None:
     _, table = drawn("three layers", "norms")
-    measure = made("three layers").measures["norm_resid"]
+    measure = made("three layers").measures["stream_norm"]
     stream = table[table["panel"].str.startswith("residual stream") & (table["kind"] == "estimate")]
     expected = {
         "position 0": (0, "mean"),
@@ -261,7 +284,7 @@ def test_correlations_are_those_of_the_last_layer_without_position_0() -> None:
     figure, table = drawn("three layers", "correlations")
     estimates = table[table["kind"] == "estimate"].set_index(["panel", "series"])["value"]
     measures = made("three layers").measures
-    for panel, name in {"Spearman": "spearman_resid", "partial Spearman": "partial_spearman_resid"}.items():
+    for panel, name in {"Spearman": "stream_spearman", "partial Spearman": "partial_stream_spearman"}.items():
         last = measures[name].values[-1, COVARIATES.index("surprisal"), LATER]
         assert estimates[panel, "surprisal"] == last
     xs = {x for x, _ in points(figure)}
@@ -276,23 +299,23 @@ def test_tokens_are_points_with_their_correlation() -> None:
     panel = table[table["panel"].str.startswith("surprisal")]
     np.testing.assert_array_equal(panel["at"], arrays["token_surprisal"][known, 0])
     np.testing.assert_array_equal(panel["value"], arrays["token_resid"][known, -1])
-    rho = measures["spearman_resid"].values[-1, COVARIATES.index("surprisal"), LATER]
+    rho = measures["stream_spearman"].values[-1, COVARIATES.index("surprisal"), LATER]
     assert f"ρ = {rho:.2f}".replace("-", "−") in panel["panel"].iloc[0]
 
 
 def test_massive_dimensions_are_named() -> None:
     figure, _ = drawn("three layers", "outliers")
-    assert figure.get_suptitle() == "massive activations in dimensions 138, 378"
+    assert figure.get_suptitle() == "massive activations: dimensions 138, 378"
     made_up = MadeUp()
     points = np.stack([np.full((4, 3), 7.0), np.full((4, 3), np.nan), np.full((4, 3), 3.0)])
     made_up.measures["massive_dimension"] = replace(made_up.measures["massive_dimension"], points=points)
-    found = figures.render(made_up.report(), "outliers")
+    found = built(made_up.report(), "outliers")
     assert found is not None
-    assert found[0].get_suptitle() == "massive activations in dimensions 3, 7"  # of single seeds, and no mean of them
+    assert found[0].get_suptitle() == "massive activations: dimensions 3, 7"  # of single seeds, and no mean of them
     made_up.measures["massive_dimension"] = missing("dimension", "undefined", "none")
-    found = figures.render(made_up.report(), "outliers")
+    found = built(made_up.report(), "outliers")
     assert found is not None
-    assert found[0].get_suptitle() == "no massive activation"
+    assert found[0].get_suptitle() == "no massive activations"
 
 
 def test_large_layers_are_few_in_the_maps() -> None:
@@ -310,19 +333,28 @@ def test_along_training_layers_are_the_first_the_middle_and_the_last() -> None:
 
 
 def test_what_has_no_number_is_left_out() -> None:
-    made_up = MadeUp()
+    made_up, why = MadeUp(), "this model has no unembedding"
     for name, measure in made_up.measures.items():
-        if name.startswith(("inner", "step", "radial", "next", "norm_unembedding", "norm_mlp")):
-            made_up.measures[name] = missing(measure.unit, "not applicable", "this model has no unembedding")
-    report = made_up.report()
-    assert figures.render(report, "inner") is None
-    found = figures.render(report, "norms")
+        if name.startswith(("inner", "step", "radial", "next")):
+            made_up.measures[name] = missing(measure.unit, "not applicable", why)
+    for axis, name, label in (("matrix", "norm_rows", "W_U"), ("site", "norm", "mlp_out")):
+        parts = made_up.measures[name].apart()
+        made_up.measures[name] = along(axis, parts | {label: missing("norm", "not applicable", why)})
+    assert built(made_up.report(), "inner") is None
+    found = built(made_up.report(), "norms")
     assert found is not None
+    assert "rows of $W_E$" in set(found[1]["series"])
     assert "rows of $W_U$" not in set(found[1]["series"])
+    assert "written by attention" in set(found[1]["panel"])
     assert "written by MLPs" not in set(found[1]["panel"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_report_of_nothing_has_no_figure(name: str) -> None:
+    made_up = MadeUp()
     made_up.measures.clear()
     made_up.arrays.clear()
-    assert not any(figures.render(made_up.report(), name) for name in NAMES)
+    assert built(made_up.report(), name) is None
 
 
 def test_over_seeds_single_tokens_and_heads_are_in_each_ones_own_report() -> None:
@@ -331,7 +363,7 @@ def test_over_seeds_single_tokens_and_heads_are_in_each_ones_own_report() -> Non
         if "head" in measure.axes:
             made_up.measures[name] = missing(measure.unit, "not applicable", "heads have no order that seeds share")
     made_up.arrays = {name: np.stack([array] * 3) for name, array in made_up.arrays.items()}
-    shown = {name for name in NAMES if figures.render(made_up.report(), name) is not None}
+    shown = {name for name in NAMES if built(made_up.report(), name) is not None}
     assert shown == set(NAMES) - OVER_STEPS - {"tokens", "attention", "maps"}
 
 
@@ -341,8 +373,18 @@ def test_the_same_report_gives_the_same_bytes(tmp_path: Path, name: str) -> None
     for stem in ("a", "b"):
         found = figures.render(MadeUp().report(), name)
         assert found is not None
-        written.append([path.read_bytes() for path in figures.save(*found, tmp_path / stem, ["pdf"])])
+        written.append([path.read_bytes() for path in page.save(found[0], tmp_path / stem, ["pdf"])])
     assert written[0] == written[1]
+
+
+def test_the_title_of_sinks_is_their_number() -> None:
+    figure, _ = drawn("three layers", "sinks")
+    assert figure.get_suptitle() == "attention sinks: 63.0 % of heads and windows"
+    made_up = MadeUp()
+    del made_up.measures["sink_metric"]
+    found = built(made_up.report(), "sinks")
+    assert found is not None
+    assert found[0].get_suptitle() == ""
 
 
 def test_the_headline_goes_on_the_callers_axes() -> None:

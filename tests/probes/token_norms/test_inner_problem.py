@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mesascope.models.norms import Norm
-from mesascope.probes.token_norms import inner_problem as norm_inner
+from mesascope.probes.token_norms import inner_problem
 from mesascope.probes.token_norms.inner_problem import cosine, first_order, foresight, inner_step, radial
 from torch import Tensor
 
@@ -41,7 +41,7 @@ def test_foresight_by_loops(rand: Callable[..., Tensor], monkeypatch: pytest.Mon
         p = np.exp(row) / np.exp(row).sum()
         slow.append((-np.log(p[y]), -sum(q * np.log(q) for q in p)))
     for chunk in (1, 2 * V, 10**6):
-        monkeypatch.setattr(norm_inner, "CHUNK", chunk)
+        monkeypatch.setattr(inner_problem, "CACHED", chunk)
         np.testing.assert_allclose(torch.stack(foresight(logits, targets), dim=1), slow, rtol=1e-12)
 
 
@@ -102,7 +102,7 @@ def test_pushes_are_slopes_of_the_loss(
 def test_chunks_change_nothing(problem: tuple[Tensor, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     states, U, targets, others = problem
     whole = inner_step(states, lambda h: h @ U, targets, others)
-    monkeypatch.setattr(norm_inner, "CHUNK", 2 * V)
+    monkeypatch.setattr(inner_problem, "CHUNK", 2 * V)
     for a, b in zip(whole, inner_step(states, lambda h: h @ U, targets, others), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 

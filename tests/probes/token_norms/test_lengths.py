@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mesascope.probes.token_norms.lengths import growth, lengths, percentile_intervals, percentiles
+from mesascope.probes.token_norms.lengths import (
+    growth_factor,
+    growth_r2,
+    lengths,
+    percentile_intervals,
+    percentiles,
+    whitened_lengths,
+)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -35,26 +42,26 @@ def test_nothing_overflows_or_vanishes(size: float, dtype: torch.dtype) -> None:
 
 
 def test_planted_growth_is_found_exactly() -> None:
-    found = growth(np.stack([3.0 * 1.045 ** np.arange(9), 2.0 * 0.5 ** np.arange(9)]))
-    np.testing.assert_allclose(found.factor, [1.045, 0.5], rtol=1e-12)
-    np.testing.assert_allclose(found.r2, 1.0, rtol=1e-12)
+    norms = np.stack([3.0 * 1.045 ** np.arange(9), 2.0 * 0.5 ** np.arange(9)])
+    np.testing.assert_allclose(growth_factor(norms), [1.045, 0.5], rtol=1e-12)
+    np.testing.assert_allclose(growth_r2(norms), 1.0, rtol=1e-12)
 
 
 def test_growth_of_noisy_norms_is_least_squares(rng: np.random.Generator) -> None:
     means = np.exp(rng.normal(size=7))
     slope, intercept = np.polyfit(np.arange(7), np.log(means), 1)
     residual = np.log(means) - intercept - slope * np.arange(7)
-    found = growth(means)
-    assert found.factor == pytest.approx(np.exp(slope))
-    assert found.r2 == pytest.approx(1 - residual @ residual / ((np.log(means) - np.log(means).mean()) ** 2).sum())
+    assert growth_factor(means) == pytest.approx(np.exp(slope))
+    total = ((np.log(means) - np.log(means).mean()) ** 2).sum()
+    assert growth_r2(means) == pytest.approx(1 - residual @ residual / total)
 
 
 def test_norms_that_stay_have_a_factor_of_one_and_no_r2() -> None:
-    found = growth(np.full(4, 2.0))
-    assert found.factor == 1
-    assert np.isnan(found.r2)
-    with pytest.raises(ValueError, match="at least 2"):
-        growth(np.ones(1))
+    assert growth_factor(np.full(4, 2.0)) == 1
+    assert np.isnan(growth_r2(np.full(4, 2.0)))
+    for formula in (growth_factor, growth_r2):
+        with pytest.raises(ValueError, match="at least 2"):
+            formula(np.ones(1))
 
 
 def test_percentile_intervals_are_those_of_resampled_documents(rng: np.random.Generator) -> None:
@@ -75,3 +82,14 @@ def test_percentile_intervals_are_those_of_resampled_documents(rng: np.random.Ge
 def test_percentiles_of_nothing_are_no_numbers() -> None:
     assert np.isnan(percentiles(np.zeros(0))).all()
     np.testing.assert_allclose(percentiles(np.arange(101.0)), [5, 50, 95])
+
+
+def test_whitening_by_the_identity_leaves_the_distance_to_the_mean() -> None:
+    rng = torch.Generator().manual_seed(1)
+    rows = torch.randn(400, 3, generator=rng, dtype=torch.float64)
+    out, weights = torch.randn(400, 3, generator=rng, dtype=torch.float64), torch.rand(400, generator=rng).double()
+    share = (weights / weights.sum())[:, None]
+    centred = out - (share * out).sum(dim=0)
+    white = centred @ torch.linalg.inv(torch.linalg.cholesky(centred.mT @ (share * centred))).mT
+    distance = (rows - (share * rows).sum(dim=0)).norm(dim=-1)
+    np.testing.assert_allclose(whitened_lengths(rows, white, weights), distance, rtol=1e-9)

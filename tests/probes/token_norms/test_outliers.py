@@ -79,11 +79,17 @@ def test_a_massive_activation_is_large_and_many_times_the_median(size: float, fo
     flags = massive(seen.dimensions.numpy(), np.broadcast_to(seen.median.numpy(), (2, 1)))
     assert not flags[0].any()
     assert flags[1, 0].tolist() == [False] * 4 + [found, False]
-    state[0, :, :4] = 0.2  # large, but no thousand times what is usual any more
+
+
+@pytest.mark.parametrize(("size", "found"), [(101.0, False), (-5e3, True)])
+def test_what_is_large_everywhere_is_not_massive(size: float, found: bool) -> None:
+    """No thousand times the median any more."""
+    state = torch.full((1, 4, 6), 0.05)
+    state[0, :, :4] = 0.2
+    state[0, 2, 4] = size
     seen = extremes(state)
-    assert (
-        not massive(seen.dimensions.numpy(), np.broadcast_to(seen.median.numpy(), (2, 1)))[..., 4].any() or size == -5e3
-    )
+    flags = massive(seen.dimensions.numpy(), np.broadcast_to(seen.median.numpy(), (2, 1)))
+    assert flags[1, 0, 4] == found
 
 
 def test_anisotropy_is_the_mean_over_all_pairs(rng: np.random.Generator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 from mesascope.models import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer, Source
 from mesascope.probes.findings import Findings
-from mesascope.probes.measure import Measure
+from mesascope.probes.measure import Measure, Measures
 from mesascope.probes.token_norms.probe import TokenNorms
 from scipy import stats
 
@@ -102,8 +103,8 @@ def found(slow: Slow, tokens_file: Path) -> Findings:
 
 
 @pytest.fixture(scope="module")
-def measures(found: Findings) -> dict[str, Measure]:
-    return dict(found.measures)
+def measures(found: Findings) -> Measures:
+    return Measures(found.measures)
 
 
 def agree(measure: Measure, slow: object) -> None:
@@ -119,23 +120,24 @@ def summary(norms: np.ndarray) -> list[float]:
     return [norms.mean(), np.sqrt((norms**2).mean()), *np.percentile(norms, (5, 50, 95))]
 
 
-@pytest.mark.parametrize(
-    ("name", "site"), [("resid_mid", "resid_mid"), ("attn_out", "attn_out"), ("mlp_out", "mlp_out"), ("resid", None)]
-)
-def test_norms_by_layer(slow: Slow, measures: dict[str, Measure], name: str, site: str | None) -> None:
-    layers = range(L + 1) if site is None else range(L)
-    of = [slow.states(layer) if site is None else [c[site][layer] for c in slow.caches] for layer in layers]
-    norms = [split([np.linalg.norm(x, axis=1) for x in states]) for states in of]
-    agree(measures[f"norm_{name}"], [[summary(part) for part in parts] for parts in norms])
+def test_norms_of_the_stream(slow: Slow, measures: Mapping[str, Measure]) -> None:
+    norms = [split([np.linalg.norm(x, axis=1) for x in slow.states(layer)]) for layer in range(L + 1)]
+    agree(measures["stream_norm"], [[summary(tokens) for tokens in places] for places in norms])
+
+
+@pytest.mark.parametrize("site", ["resid_mid", "attn_out", "mlp_out"])
+def test_norms_within_blocks(slow: Slow, measures: Mapping[str, Measure], site: str) -> None:
+    norms = [split([np.linalg.norm(c[site][layer], axis=1) for c in slow.caches]) for layer in range(L)]
+    agree(measures["norm"].sel(site=site), [[summary(tokens) for tokens in places] for places in norms])
 
 
 @pytest.mark.parametrize("site", ["embed", "final_norm"])
-def test_norms_without_layer(slow: Slow, measures: dict[str, Measure], site: str) -> None:
-    parts = split([np.linalg.norm(c[site][0], axis=1) for c in slow.caches])
-    agree(measures[f"norm_{site}"], [summary(part) for part in parts])
+def test_norms_outside_blocks(slow: Slow, measures: Mapping[str, Measure], site: str) -> None:
+    places = split([np.linalg.norm(c[site][0], axis=1) for c in slow.caches])
+    agree(measures["norm_outside_blocks"].sel(site=site), [summary(tokens) for tokens in places])
 
 
-def test_growth(slow: Slow, measures: dict[str, Measure]) -> None:
+def test_growth(slow: Slow, measures: Mapping[str, Measure]) -> None:
     means = [split([np.linalg.norm(x, axis=1) for x in slow.states(layer)])[1].mean() for layer in range(1, L + 1)]
     fit = stats.linregress(range(1, L + 1), np.log(means))
     agree(measures["norm_growth"], np.exp(fit.slope))
@@ -152,7 +154,7 @@ def predictions(slow: Slow) -> list[tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def test_loss_of_the_model(slow: Slow, measures: dict[str, Measure]) -> None:
+def test_loss_of_the_model(slow: Slow, measures: Mapping[str, Measure]) -> None:
     agree(measures["next_token_loss"], [part.mean() for part in split([s for s, _ in predictions(slow)])])
 
 
@@ -177,15 +179,26 @@ def columns(slow: Slow, name: str) -> np.ndarray:
     return np.array(norms).astype(np.float32)
 
 
-def test_rank_correlations_of_covariates(slow: Slow, measures: dict[str, Measure]) -> None:
+def test_rank_correlations_of_covariates(slow: Slow, measures: Mapping[str, Measure]) -> None:
     known = covariates(slow)
     for place, rows in enumerate((known[:, 0] >= 0, known[:, 0] > 0)):
         agree_at = measures["spearman_covariates"].values[..., place]
         np.testing.assert_allclose(agree_at, stats.spearmanr(known[rows]).statistic, rtol=1e-6)
 
 
+MEASURED_AS = {"resid": "stream_spearman", "embed": "spearman_outside_blocks", "final_norm": "spearman_outside_blocks"}
+
+
+def spearman_of(measures: Mapping[str, Measure], name: str, kind: str = "") -> np.ndarray:
+    """[layer, covariate, position] of one quantity, whichever measure it is in."""
+    found = measures[f"{kind}{MEASURED_AS.get(name, 'spearman')}"]
+    values = found.values if name == "resid" else found.sel(quantity=name).values
+    return values[None] if "layer" not in found.axes else values
+
+
 @pytest.mark.parametrize("name", ["embed", "resid", "attn_out", "mlp_out", "final_norm"])
-def test_rank_correlations(slow: Slow, measures: dict[str, Measure], name: str) -> None:
+def test_rank_correlations(slow: Slow, measures: Mapping[str, Measure], name: str) -> None:
+    spearman, partial = (spearman_of(measures, name, kind) for kind in ("", "partial_"))
     known = covariates(slow)
     for place, rows in enumerate((known[:, 0] >= 0, known[:, 0] > 0)):
         ranks = stats.rankdata(known[rows], axis=0)
@@ -193,15 +206,13 @@ def test_rank_correlations(slow: Slow, measures: dict[str, Measure], name: str) 
             own = stats.rankdata(column[rows])
             for c in range(5):
                 rho = stats.spearmanr(column[rows], known[rows, c]).statistic
-                assert measures[f"spearman_{name}"].values[layer, c, place] == pytest.approx(rho, rel=1e-6)
+                assert spearman[layer, c, place] == pytest.approx(rho, rel=1e-6)
                 given = np.column_stack([np.ones(rows.sum()), *(ranks[:, z] for z in (0, 1) if z != c)])
                 left = [v - given @ np.linalg.lstsq(given, v, rcond=None)[0] for v in (own, ranks[:, c])]
-                assert measures[f"partial_spearman_{name}"].values[layer, c, place] == pytest.approx(
-                    np.corrcoef(left)[0, 1], rel=1e-6
-                )
+                assert partial[layer, c, place] == pytest.approx(np.corrcoef(left)[0, 1], rel=1e-6)
 
 
-def test_inner_optimization(slow: Slow, measures: dict[str, Measure]) -> None:
+def test_inner_optimization(slow: Slow, measures: Mapping[str, Measure]) -> None:
     inner = [
         [
             [slow.inner(h, y) for h, y in zip(x[:-1], w[1:], strict=True)]
@@ -212,12 +223,8 @@ def test_inner_optimization(slow: Slow, measures: dict[str, Measure]) -> None:
     losses = [split([np.array([loss for loss, _ in window]) for window in at]) for at in inner]
     agree(measures["inner_loss"], [[part.mean() for part in parts] for parts in losses])
     np.testing.assert_allclose(measures["inner_loss"].values[-1], measures["next_token_loss"].values, rtol=1e-10)
-    table: dict[str, list[list[float]]] = {
-        "step_gain": [],
-        "step_first_order": [],
-        "step_cosine": [],
-        "radial_push": [],
-    }
+    names = ("step_gain", "step_first_order", "step_cosine", "radial_push")
+    table: dict[str, list[list[float]]] = {name: [] for name in names}
     for layer in range(L + 1):
         states, pushes = slow.states(layer), [np.array([push for _, push in window]) for window in inner[layer]]
         along = [(x[:-1] * g).sum(axis=1) / np.linalg.norm(x[:-1], axis=1) for x, g in zip(states, pushes, strict=True)]
@@ -240,7 +247,7 @@ def writes(slow: Slow, layer: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(c["pattern"][layer], np.einsum("hjc,hcd->hjd", c["v"][layer], W_O)) for c in slow.caches]
 
 
-def test_norm_based_attention(slow: Slow, measures: dict[str, Measure]) -> None:
+def test_norm_based_attention(slow: Slow, measures: Mapping[str, Measure]) -> None:
     for layer in range(L):
         norms = [np.linalg.norm(f, axis=-1) for _, f in writes(slow, layer)]
         first, later = split([x.T for x in norms])
@@ -290,7 +297,7 @@ def ratios(slow: Slow, layer: int) -> list[np.ndarray]:
     return found
 
 
-def test_mixing_ratios(slow: Slow, measures: dict[str, Measure]) -> None:
+def test_mixing_ratios(slow: Slow, measures: Mapping[str, Measure]) -> None:
     values = measures["mixing_ratio"].values
     assert np.isnan(values[:, 4]).all()
     assert np.isnan(values[..., 0]).all()
@@ -298,7 +305,7 @@ def test_mixing_ratios(slow: Slow, measures: dict[str, Measure]) -> None:
         np.testing.assert_allclose(values[layer, :4, 1], split(ratios(slow, layer))[1].mean(axis=0), rtol=1e-6)
 
 
-def test_rank_correlations_of_attention(slow: Slow, measures: dict[str, Measure]) -> None:
+def test_rank_correlations_of_attention(slow: Slow, measures: Mapping[str, Measure]) -> None:
     known = covariates(slow)
     later = known[:, 0] > 0
     for layer in range(L):
@@ -306,7 +313,7 @@ def test_rank_correlations_of_attention(slow: Slow, measures: dict[str, Measure]
         mixing = np.concatenate([r[:-1, 3] for r in ratios(slow, layer)])
         for name, column in (("write_norm", write), ("mixing_ratio", mixing)):
             rho = [stats.spearmanr(column[later].astype(np.float32), c).statistic for c in known[later].T]
-            np.testing.assert_allclose(measures[f"spearman_{name}"].values[layer, :, 1], rho, rtol=1e-6)
+            np.testing.assert_allclose(spearman_of(measures, name)[layer, :, 1], rho, rtol=1e-6)
 
 
 def test_maps_of_whole_windows(slow: Slow, found: Findings) -> None:
@@ -316,7 +323,7 @@ def test_maps_of_whole_windows(slow: Slow, found: Findings) -> None:
         np.testing.assert_allclose(maps[n, 2], pairs, rtol=1e-5, atol=1e-6)
 
 
-def test_massive_activations(slow: Slow, measures: dict[str, Measure]) -> None:
+def test_massive_activations(slow: Slow, measures: Mapping[str, Measure]) -> None:
     for layer in range(L + 1):
         sizes = [np.abs(x) for x in slow.states(layer)]
         medians = [np.sort(x.ravel())[(x.size - 1) // 2] for x in sizes]
@@ -332,7 +339,7 @@ def test_massive_activations(slow: Slow, measures: dict[str, Measure]) -> None:
     assert measures["massive_dimension"].status == "undefined"
 
 
-def test_sinks_and_drains(slow: Slow, measures: dict[str, Measure]) -> None:
+def test_sinks_and_drains(slow: Slow, measures: Mapping[str, Measure]) -> None:
     flags = []
     for layer in range(L):  # among the few tokens of a shorter window the first has much attention anyway
         whole = [c["pattern"][layer] for c in slow.caches if c["pattern"][layer].shape[1] == T]
@@ -356,7 +363,7 @@ def mean_cosine(states: np.ndarray) -> float:
     return float((u @ u.T)[~np.eye(len(u), dtype=bool)].mean())
 
 
-def test_anisotropy(slow: Slow, measures: dict[str, Measure]) -> None:
+def test_anisotropy(slow: Slow, measures: Mapping[str, Measure]) -> None:
     """The pilot is the first batch of three windows, which are whole ones."""
     pilot = [n for n, window in enumerate(slow.windows) if len(window) == T][:3]
     for layer in range(L + 1):
@@ -382,9 +389,10 @@ def test_anisotropy(slow: Slow, measures: dict[str, Measure]) -> None:
         )
 
 
-def test_every_measure_is_compared_here(measures: dict[str, Measure]) -> None:
-    elsewhere = {"norm_embedding_rows", "norm_unembedding_rows", "spearman_rows_frequency", "norm_rows_by_decile"}
+def test_every_measure_is_compared_here(found: Findings) -> None:
+    elsewhere = {"norm_rows", "spearman_rows_frequency", "norm_rows_by_decile", "partial_stream_spearman"}
     source = Path(__file__).read_text(encoding="utf-8")
-    for name in set(measures) - elsewhere:
-        within = name.removeprefix("partial_").removeprefix("spearman_").removeprefix("norm_")
-        assert f'"{name}"' in source or f'"{within}"' in source, name
+    for name in set(found.measures) - elsewhere:
+        measure = found.measures[name]
+        for label in measure.apart() or (name,):
+            assert f'"{label}"' in source, (name, label)

@@ -43,36 +43,36 @@ def write_tokens(folder: Path, *documents: list[int]) -> str:
 
 
 def test_documents_are_the_pieces(tmp_path: Path) -> None:
-    reading = read(model(), tokens=write_tokens(tmp_path, [1] * 20, [2, 3], [4] * 9))
-    assert (reading.replicate, reading.n_replicates, reading.n_pieces) == ("document", 3, 3)
-    assert reading.interval_note == "intervals are rough: they resample only 3 documents"
-    for some in reading.corpus.batches(2):
-        assert (reading.pieces(some) == some.document).all()
+    given = read(model(), tokens=write_tokens(tmp_path, [1] * 20, [2, 3], [4] * 9))
+    assert (given.replicate, given.n_replicates, given.n_pieces) == ("document", 3, 3)
+    assert given.interval_note == "intervals are rough: they resample only 3 documents"
+    for some in given.corpus.batches(2):
+        assert (given.pieces(some) == some.document).all()
 
 
 def test_many_documents_are_put_into_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_module, "PIECES", 4)
-    reading = read(model(), tokens=write_tokens(tmp_path, *([n, n, n] for n in range(10))))
-    units = np.concatenate([reading.pieces(some) for some in reading.corpus.batches(3)])
-    assert (reading.n_replicates, reading.n_pieces) == (10, 4)
-    assert sorted(np.bincount(units)) == [2, 2, 3, 3]
-    assert (np.diff(units) >= 0).all()
-    assert reading.interval_note == "intervals resample 10 documents in 4 groups of consecutive ones"
+    given = read(model(), tokens=write_tokens(tmp_path, *([n, n, n] for n in range(10))))
+    pieces = np.concatenate([given.pieces(some) for some in given.corpus.batches(3)])
+    assert (given.n_replicates, given.n_pieces) == (10, 4)
+    assert sorted(np.bincount(pieces)) == [2, 2, 3, 3]
+    assert (np.diff(pieces) >= 0).all()
+    assert given.interval_note == "intervals resample 10 documents in 4 groups of consecutive ones"
 
 
 def test_a_single_document_is_cut_into_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_module, "BLOCKS", 3)
-    reading = read(model(bos=0), tokens=write_tokens(tmp_path, list(range(1, 29)) * 2))
-    units = np.concatenate([reading.pieces(some) for some in reading.corpus.batches(2)])
-    assert (reading.replicate, reading.n_replicates) == ("block", 3)
-    assert units.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
-    assert "a single document" in reading.interval_note
+    given = read(model(bos=0), tokens=write_tokens(tmp_path, list(range(1, 29)) * 2))
+    pieces = np.concatenate([given.pieces(some) for some in given.corpus.batches(2)])
+    assert (given.replicate, given.n_replicates) == ("block", 3)
+    assert pieces.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert "the text is one document" in given.interval_note
 
 
 def test_frequencies_are_those_of_all_the_text_given(tmp_path: Path) -> None:
-    reading = read(model(), tokens=write_tokens(tmp_path, [1, 1, 1, 2], [2, 5, 5, 5, 5]), limit=2)
-    assert reading.corpus.n_tokens == 2
-    np.testing.assert_allclose(np.exp(reading.log_frequency), np.bincount([1, 1, 1, 2, 2, 5, 5, 5, 5], minlength=30))
+    given = read(model(), tokens=write_tokens(tmp_path, [1, 1, 1, 2], [2, 5, 5, 5, 5]), limit=2)
+    assert given.corpus.n_tokens == 2
+    np.testing.assert_allclose(np.exp(given.log_frequency), np.bincount([1, 1, 1, 2, 2, 5, 5, 5, 5], minlength=30))
 
 
 @pytest.mark.parametrize("context", [20, 7])
@@ -80,11 +80,11 @@ def test_the_truth_stands_at_the_token_that_it_follows(of_grammar: AttentionOnly
     """Against the grammar's own distribution after every prefix; a window need not begin where a document does."""
     grammar = recorded_grammar(of_grammar)
     assert grammar == Grammar(length=20)
-    reading = read(of_grammar, limit=60, context=context)
-    for some in reading.corpus.batches(3):
-        truth = reading.true_entropy(some)
+    given = read(of_grammar, limit=60, context=context)
+    for some in given.corpus.batches(3):
+        truth = given.true_entropy(some)
         for row, document, start in zip(truth, some.document, some.start, strict=True):
-            ids = reading.corpus.documents[document]
+            ids = given.corpus.documents[document]
             for t in range(some.tokens.shape[1]):
                 if start + t == 19:
                     assert np.isnan(row[t])
@@ -95,27 +95,27 @@ def test_the_truth_stands_at_the_token_that_it_follows(of_grammar: AttentionOnly
 
 def test_without_bos_the_truth_moves_by_one(of_grammar: AttentionOnlyModel) -> None:
     grammar, settings = Grammar(length=20), of_grammar.source.record["recipe"]["tasks"]
-    reading = read(model(grammar.d_vocab, 20, **settings), limit=19)
-    (some,) = reading.corpus.batches(1)
-    law = grammar.next_word([grammar.bos, *reading.corpus.documents[0][:5].tolist()])
-    assert reading.true_entropy(some)[0, 4] == pytest.approx(float(torch.special.entr(law).sum()), rel=1e-9)
+    given = read(model(grammar.d_vocab, 20, **settings), limit=19)
+    (some,) = given.corpus.batches(1)
+    law = grammar.next_word([grammar.bos, *given.corpus.documents[0][:5].tolist()])
+    assert given.true_entropy(some)[0, 4] == pytest.approx(float(torch.special.entr(law).sum()), rel=1e-9)
 
 
 def test_the_grammars_frequencies_are_those_of_its_text(of_grammar: AttentionOnlyModel) -> None:
-    reading = read(of_grammar)
-    often = np.exp(reading.truth.log_frequency) > 0.005
-    found, known = reading.log_frequency[often], reading.truth.log_frequency[often]
-    assert reading.corpus.n_tokens >= 16_384
+    given = read(of_grammar)
+    often = np.exp(given.truth.log_frequency) > 0.005
+    found, known = given.log_frequency[often], given.truth.log_frequency[often]
+    assert given.corpus.n_tokens >= 16_384
     assert np.corrcoef(found[:-1], known[:-1])[0, 1] > 0.98  # BOS, the last, is no part of the documents
 
 
 def test_other_models_read_the_grammar_as_text() -> None:
     subject = model(Grammar().d_vocab, 16, words=True, bos=Grammar().bos)
-    reading = read(subject, limit=100)
-    assert (reading.truth, reading.corpus.recipe.family) == (None, "grammar as text")
-    assert reading.corpus.n_tokens == 100
+    given = read(subject, limit=100)
+    assert (given.truth, given.corpus.recipe.family) == (None, "grammar as text")
+    assert given.corpus.n_tokens == 100
     other = read(subject, limit=100, seed=1)
-    assert not np.array_equal(reading.corpus.documents[0], other.corpus.documents[0])
+    assert not np.array_equal(given.corpus.documents[0], other.corpus.documents[0])
 
 
 def test_a_vocabulary_that_is_not_the_grammars_is_not_taken_for_it() -> None:
@@ -168,5 +168,5 @@ def test_empty_text(tmp_path: Path) -> None:
 
 
 def test_text_shorter_than_a_window_is_read_as_it_is(tmp_path: Path) -> None:
-    reading = read(model(), tokens=write_tokens(tmp_path, [1, 2, 3]))
-    assert [tuple(some.tokens.shape) for some in reading.corpus.batches(8)] == [(1, 3)]
+    given = read(model(), tokens=write_tokens(tmp_path, [1, 2, 3]))
+    assert [tuple(some.tokens.shape) for some in given.corpus.batches(8)] == [(1, 3)]

@@ -1,0 +1,171 @@
+"""Watches what stands out among states, values, keys and attention.
+
+Rogue dimensions, and the means and spreads that states are standardised with, are found in one pilot batch before the
+pass: without them the anisotropy could not be summed up as text streams by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from ...models.language_model import LanguageModel
+from ...models.subject import AttentionScores, Reduce, Site
+from ..streaming import Watcher
+from .accumulator import ModelPass
+from .length_watcher import stream_states
+from .lengths import lengths
+from .outliers import (
+    SINK_SHARE,
+    SINK_TOKENS,
+    contributions,
+    directions,
+    extremes,
+    first_attention,
+    massive,
+    rogue,
+    sink_importance,
+)
+
+GROUPS = 10
+"""Of documents: sums as wide as the stream are kept of each."""
+
+
+class Pilot(NamedTuple):
+    """What one batch says of a layer's stream, position 0 left out."""
+
+    mean: Float[Tensor, " d_model"]
+    spread: Float[Tensor, " d_model"]
+    rogue: Int[np.ndarray, " rank"]
+
+
+def pilots(subject: LanguageModel, tokens: Int[Tensor, "batch pos"]) -> dict[int, Pilot]:
+    """Every layer of the stream in one batch."""
+    found: dict[int, Pilot] = {}
+
+    def look_at(x: Float[Tensor, "batch pos d_model"], layer: int) -> None:
+        found[layer] = _pilot(x[:, 1:].flatten(0, 1).double())
+
+    subject.run(tokens, stream_states(look_at))
+    return found
+
+
+def _pilot(states: Float64[Tensor, "token d_model"]) -> Pilot:
+    pointing = directions(states)
+    total, squares = (sums.sum(dim=0).cpu().numpy() for sums in (pointing, pointing.square()))
+    by_dimension = contributions(total, squares, np.array(max(float(len(pointing)), 2.0)))
+    return Pilot(states.mean(dim=0), states.std(dim=0, correction=0), rogue(by_dimension))
+
+
+def _as_it_is(states: Tensor, pilot: Pilot) -> Tensor:
+    return states
+
+
+def _without_rogue(states: Tensor, pilot: Pilot) -> Tensor:
+    kept = torch.ones(states.shape[-1], dtype=states.dtype, device=states.device)
+    kept[torch.from_numpy(pilot.rogue)] = 0
+    return states * kept
+
+
+def _standardised(states: Tensor, pilot: Pilot) -> Tensor:
+    return (states - pilot.mean) * torch.where(pilot.spread > 0, 1 / pilot.spread, 0)
+
+
+VERSIONS: Mapping[str, Callable[[Tensor, Pilot], Tensor]] = {
+    "all dimensions": _as_it_is,
+    "without rogue": _without_rogue,
+    "standardised": _standardised,
+}
+"""Which states the anisotropy is of."""
+
+
+@dataclass(frozen=True, eq=False)
+class StateSums:
+    """What is summed up of whole states: as wide as the stream, hence of few groups of documents.
+
+    totals:           of directions, the states scaled to length one
+    squares:          of the entries of the unchanged states' directions, position 0 left out
+    tokens:           how many there are
+    massive_windows:  in how many windows a dimension is massive
+    """
+
+    totals: Float[np.ndarray, "group layer place version d_model"]
+    squares: Float[np.ndarray, "layer d_model"]
+    tokens: Float[np.ndarray, "group place"]
+    massive_windows: Int[np.ndarray, "layer place d_model"]
+
+    @classmethod
+    def empty(cls, groups: int, layers: int, d_model: int) -> StateSums:
+        return cls(
+            np.zeros((groups, layers, 2, len(VERSIONS), d_model)),
+            np.zeros((layers, d_model)),
+            np.zeros((groups, 2)),
+            np.zeros((layers, 2, d_model), dtype=np.int64),
+        )
+
+    @property
+    def contributions(self) -> Float[np.ndarray, "layer d_model"]:
+        """What each dimension adds to the anisotropy of the unchanged states, position 0 left out."""
+        later, unchanged = 1, 0
+        total, n = self.totals[:, :, later, unchanged].sum(axis=0), self.tokens[:, later].sum()
+        return contributions(total, self.squares, np.full(len(total), max(n, 2.0)))
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {
+            "massive_windows_by_dimension": self.massive_windows,
+            "anisotropy_by_dimension": self.contributions,
+        }
+
+
+class OutlierWatcher(Watcher):
+    """Notes extreme entries of states, their directions, norms of values and keys, and attention to the first token."""
+
+    def __init__(self, model_pass: ModelPass, layer_pilots: Mapping[int, Pilot]) -> None:
+        self.noted, self.text, self.pilots = model_pass.noted, model_pass.text, layer_pilots
+        self._groups = min(GROUPS, self.text.n_pieces)
+        self.sums = StateSums.empty(self._groups, len(layer_pilots), model_pass.subject.shape.d_model)
+
+    def watch(self, tokens: Int[Tensor, "batch pos"]) -> Mapping[Site, Reduce]:
+        self._group = self.noted.pieces * self._groups // self.text.n_pieces
+        np.add.at(self.sums.tokens, self._group, np.array([1, tokens.shape[1] - 1]))
+        heads: dict[Site, Reduce] = {"v": partial(self._norms, "value_norm"), "attention": self._attention}
+        return heads | stream_states(self._state)
+
+    def _norms(self, name: str, x: Float[Tensor, "batch kv_head pos d_head"], layer: int) -> None:
+        self.noted.add_mean(name, lengths(x).mT, layer, "kv_head")
+
+    def _state(self, x: Float[Tensor, "batch pos d_model"], layer: int) -> None:
+        found, noted = extremes(x), self.noted
+        noted.add_window_mean("massive_activation", found.top.transpose(0, 1), layer, "position", "rank")
+        noted.add_window_mean("median_activation", found.median, layer)
+        noted.add_window_mean("massive_ratio", (found.top[..., 0] / found.median).T, layer, "position")
+        median = np.broadcast_to(found.median.cpu().numpy(), found.dimensions.shape[:2])
+        is_massive = massive(found.dimensions.cpu().numpy(), median)
+        noted.add_window_mean("massive_windows", np.asarray(is_massive.any(axis=-1)).T, layer, "position")
+        self.sums.massive_windows[layer] += is_massive.sum(axis=1)
+        self._directions(x.double(), layer)
+
+    def _directions(self, states: Float64[Tensor, "batch pos d_model"], layer: int) -> None:
+        for number, version in enumerate(VERSIONS.values()):
+            pointing = directions(version(states, self.pilots[layer]))
+            by_place = torch.stack([pointing[:, 0], pointing[:, 1:].sum(dim=1)], dim=1).cpu().numpy()
+            np.add.at(self.sums.totals[:, layer, :, number], self._group, by_place)
+            if version is _as_it_is:
+                self.sums.squares[layer] += pointing[:, 1:].square().sum(dim=(0, 1)).cpu().numpy()
+
+    def _attention(self, scores: AttentionScores, layer: int) -> None:
+        self._norms("key_norm", scores.k, layer)
+        if scores.q.shape[2] < min(SINK_TOKENS, self.text.longest_window):
+            return  # among few tokens the first has much attention anyway
+        importance = sink_importance(scores)
+        self.noted.add_window_mean("sink_importance", importance, layer, "head")
+        self.noted.add_window_mean("sink_share", 100 * (importance > SINK_SHARE).double(), layer, "head")
+        self.noted.add_window_mean("bos_attention", first_attention(scores), layer, "head")
