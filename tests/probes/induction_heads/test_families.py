@@ -87,6 +87,13 @@ def test_every_causal_family_is_measured_and_untrained_heads_are_not_called(fami
         assert direct.status == "ok"
 
 
+@pytest.fixture
+def one_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the null does not matter, one draw is enough."""
+    monkeypatch.setattr("mesascope.probes.induction_heads.observations.NULL_DRAWS", (1, 1))
+
+
+@pytest.mark.usefixtures("one_draw")
 def test_half_precision_says_nearly_the_same() -> None:
     probe = InductionHeads(periods=(8, 6), n_sequences=8, ablate="nothing")
     single = widened("llama", 0)
@@ -97,6 +104,7 @@ def test_half_precision_says_nearly_the_same() -> None:
         assert np.allclose(one[name].values, other[name].values, atol=0.1, equal_nan=True), name
 
 
+@pytest.mark.usefixtures("one_draw")
 def test_layers_that_cannot_see_as_far_say_so() -> None:
     found = InductionHeads(periods=28, n_sequences=11, ablate="nothing").measure(widened("gemma2", 0), 0, 16).measures
     words = "layer 0 attends to the last 24 tokens only"
@@ -107,6 +115,7 @@ def test_layers_that_cannot_see_as_far_say_so() -> None:
     assert "to the last" not in short["prefix_matching_score"].message
 
 
+@pytest.mark.usefixtures("one_draw")
 def test_widened_attention_looks_somewhere() -> None:
     """Or the null of the next test would be that of even attention, which no test could fail."""
     found = InductionHeads(periods=(20, 15), n_sequences=8, ablate="nothing").measure(widened("llama", 12), 1, 16)
