@@ -119,7 +119,12 @@ def _arrays(path: Path) -> list[Document]:
 
 
 def _ids(where: str, values: Any) -> Document:
-    ids = np.asarray(values)
+    try:
+        ids = np.asarray(values)
+    except (ValueError, OverflowError) as error:  # lists of different lengths, or an integer beyond 64 bits
+        raise TaskError(f"{where}: tokens are no array ({error}); expected a list of integers") from error
+    if ids.ndim != 1:
+        raise TaskError(f"{where}: tokens are nested {ids.ndim} deep; expected a list of integers, one document per line")
     if ids.dtype.kind not in "iu" and ids.size:
         raise TaskError(f"{where}: tokens have dtype {ids.dtype}; expected integers")
     return ids.astype(np.int64)

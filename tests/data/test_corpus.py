@@ -45,6 +45,8 @@ BAD = {
     "other.jsonl": (b'{"txt": "a"}', 'is neither {"text": "…"} nor {"tokens": [id, …]}'),
     "none.jsonl": (b"", "no documents; expected text"),
     "words.jsonl": (b'{"tokens": ["a"]}', "tokens have dtype <U1; expected integers"),
+    "nested.jsonl": (b'{"tokens": [[1], [2]]}', "tokens are nested 2 deep; expected a list of integers"),
+    "uneven.jsonl": (b'{"tokens": [[1], [2, 3]]}', "tokens are no array"),
     "nothing.jsonl": (b'{"tokens": []}', "document 0 (counted from 0) has 0 tokens"),
     "broken.npy": (b"\x93NUMPY", "not a readable .npy"),
     "symbols.txt": (b"1 2 3", "document 0 (counted from 0) has 0 tokens"),
