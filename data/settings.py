@@ -48,20 +48,20 @@ def read_settings(
     types = _types(group)
     for name in values:
         if name not in types:
-            raise refused(f"{where}{name!r} is not known; {nearest(name, types)}")
+            raise refused(f"{where}{name!r:.80} is not known; {nearest(name, types)}")
     for field in fields(group):  # pyright: ignore[reportArgumentType] - every group is a dataclass
         if field.default is MISSING and field.default_factory is MISSING and field.name not in values:
             raise refused(f"{where}{field.name} is missing; expected {expected(types[field.name])}")
     return group(**{name: _valid(group, name, value, where, text, refused) for name, value in values.items()})
 
 
-def check_settings(group: Any, where: str = "") -> None:
+def check_settings(group: Any, where: str = "", refused: type[MesascopeError] = UsageError) -> None:
     """Check the settings of an instance made in Python, and put each into its declared type; for `__post_init__`.
 
-    Raises UsageError as `read_settings` does.
+    Raises `refused` as `read_settings` does.
     """
     for name in _types(type(group)):
-        object.__setattr__(group, name, _valid(type(group), name, getattr(group, name), where, False, UsageError))
+        object.__setattr__(group, name, _valid(type(group), name, getattr(group, name), where, False, refused))
 
 
 def expected(kind: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from ..data.errors import UsageError, nearest
@@ -51,6 +50,8 @@ __all__ = [
 
 def registered() -> dict[str, str]:
     """Probes of this package and of others that declare the entry-point group `mesascope.probes`."""
+    from importlib.metadata import entry_points  # which `--help` does without
+
     return {point.name: point.value for point in entry_points(group="mesascope.probes")} | PROBES
 
 

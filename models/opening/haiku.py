@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ...data.errors import CheckpointRefused, UsageError, nearest
 from ...data.npz import read_npz
+from ...data.settings import read_settings
 from ..own.regression_transformer import RegressionConfig, RegressionTransformer
 from ..regressors import TransformerRegressor
 from ..subject import Source
@@ -67,10 +68,7 @@ def _check(model_args: Mapping[str, Any]) -> None:
     if unknown := sorted(set(model_args) - set(MODEL_ARGS)):
         raise UsageError(f"model argument {unknown[0]!r} is not known; {nearest(unknown[0], MODEL_ARGS)}")
     facts = {name: value for name, value in model_args.items() if name != "prefix"}
-    try:
-        RegressionConfig.from_dict({"d_in": 1, **facts})
-    except CheckpointRefused as error:
-        raise UsageError(f"model argument {str(error).removeprefix('config: ')}") from error
+    read_settings(RegressionConfig, {"d_in": 1, **facts}, "model argument ")
 
 
 def _strip_prefix(path: Path, arrays: dict[str, np.ndarray], wanted: str | None) -> dict[str, np.ndarray]:

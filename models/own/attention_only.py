@@ -14,14 +14,16 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Gt
 from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...data.errors import CheckpointRefused
+from ...data.settings import check_settings, read_settings
 from ..attention import masked_scores
 from ..language_model import LanguageModel, LanguageModelShape
 from ..norms import Norm
@@ -29,7 +31,7 @@ from ..rotary import Rotary
 from ..subject import Source
 from ..taps import Taps
 from ..weights import AttentionWeights
-from .config import check_shapes, read_config
+from .config import check_shapes
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
@@ -57,30 +59,25 @@ class AttentionOnlyConfig:
     causal:              causal attention; False: bidirectional
     """
 
-    d_vocab: int
-    n_ctx: int
-    d_model: int
-    n_layers: int
-    n_heads: int
-    d_head: int
-    d_mlp: int | None = None
+    d_vocab: Annotated[int, Ge(1)]
+    n_ctx: Annotated[int, Ge(1)]
+    d_model: Annotated[int, Ge(1)]
+    n_layers: Annotated[int, Ge(1)]
+    n_heads: Annotated[int, Ge(1)]
+    d_head: Annotated[int, Ge(1)]
+    d_mlp: Annotated[int, Ge(1)] | None = None
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu"
     norm: Literal["layer", "none"] = "layer"
-    norm_eps: float = 1e-5
+    norm_eps: Annotated[float, Gt(0)] = 1e-5
     positions: Literal["learned", "sinusoidal", "rotary", "none"] = "learned"
     rotary_width: int | None = None
-    rotary_base: float = 10_000.0
+    rotary_base: Annotated[float, Gt(0)] = 10_000.0
     rotary_interleaved: bool = False
-    attention_scale: float | None = None
+    attention_scale: Annotated[float, Gt(0)] | None = None
     causal: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("d_vocab", "n_ctx", "d_model", "n_layers", "n_heads", "d_head", "d_mlp"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}; expected at least 1")
-        for name in ("norm_eps", "rotary_base", "attention_scale"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}; expected a positive number")
+        check_settings(self, "config: ", CheckpointRefused)
         width = self.rotated
         if self.positions == "rotary" and (width % 2 or not 2 <= width <= self.d_head):
             raise CheckpointRefused(
@@ -131,7 +128,7 @@ class AttentionOnlyConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AttentionOnlyConfig:
-        return read_config(cls, values)
+        return read_settings(cls, values, "config: ", refused=CheckpointRefused)
 
 
 class AttentionOnlyTransformer(nn.Module):

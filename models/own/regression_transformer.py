@@ -12,18 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Gt, Le
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...data.errors import CheckpointRefused
+from ...data.settings import check_settings, read_settings
 from ..attention import linear_attention, linear_pattern, softmax_pattern
 from ..subject import Edit, Reduce, Site, Trace
 from ..weights import AttentionWeights
-from .config import check_shapes, read_config
+from .config import check_shapes
 
 LAYER_NORM_EPS = 1e-5
 MAX_LAYERS = 10_000
@@ -47,27 +49,21 @@ class RegressionConfig:
     query_in_context:  the query token is also a key and a value
     """
 
-    d_in: int
-    d_out: int = 1
-    n_layers: int = 1
+    d_in: Annotated[int, Ge(1)]
+    d_out: Annotated[int, Ge(1)] = 1
+    n_layers: Annotated[int, Ge(1), Le(MAX_LAYERS)] = 1  # tied layers take no space in a file, but each costs time
     tied: bool = True
-    n_heads: int = 1
-    d_head: int = 11
+    n_heads: Annotated[int, Ge(1)] = 1
+    d_head: Annotated[int, Ge(1)] = 11
     softmax: bool = False
     layer_norm: bool = False
     dampening: float = 1.0
-    activation_clip: float | None = None
+    activation_clip: Annotated[float, Gt(0)] | None = None
     target_only: bool = False
     query_in_context: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("d_in", "d_out", "n_layers", "n_heads", "d_head"):
-            if getattr(self, name) < 1:
-                raise CheckpointRefused(f"config: {name} = {getattr(self, name)}; expected at least 1")
-        if self.n_layers > MAX_LAYERS:  # tied layers take no space in a file, but each costs time
-            raise CheckpointRefused(f"config: n_layers = {self.n_layers}; expected at most {MAX_LAYERS}")
-        if self.activation_clip is not None and not self.activation_clip > 0:
-            raise CheckpointRefused(f"config: activation_clip = {self.activation_clip}; expected a positive number")
+        check_settings(self, "config: ", CheckpointRefused)
 
     @property
     def d_model(self) -> int:
@@ -100,7 +96,7 @@ class RegressionConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> RegressionConfig:
         """A configuration from its settings. Raises CheckpointRefused for unknown keys, wrong types and missing"
         " keys."""
-        return read_config(cls, values)
+        return read_settings(cls, values, "config: ", refused=CheckpointRefused)
 
 
 class RegressionTransformer(nn.Module):

@@ -67,18 +67,18 @@ def test_a_checkpoint_that_is_not_what_it_says(random_language_model: Make, tmp_
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"d_model": 0}, "d_model = 0; expected at least 1"),
+        ({"d_model": 0}, "d_model = 0; expected a whole number of at least 1"),
         ({"d_mlp": 0}, "d_mlp = 0"),
-        ({"norm": "rms"}, "norm = 'rms'; expected 'layer' or 'none'"),
+        ({"norm": "rms"}, "norm = 'rms'; expected layer or none"),
         ({"positions": "alibi"}, "positions = 'alibi'"),
-        ({"attention_scale": 0.0}, "attention_scale = 0.0; expected a positive number"),
-        ({"attention_scale": "8"}, "attention_scale = '8'; expected float or null"),
+        ({"attention_scale": 0.0}, "attention_scale = 0.0; expected a number above 0 or none"),
+        ({"attention_scale": "8"}, "attention_scale = '8'; expected a number above 0 or none"),
         ({"norm_eps": -1}, "norm_eps"),
         ({"positions": "rotary", "rotary_width": 3}, "3 rotary dimensions"),
         ({"positions": "rotary", "rotary_width": 6}, "6 rotary dimensions"),
         ({"positions": "sinusoidal", "d_model": 5}, "d_model = 5; expected an even number for sinusoidal"),
-        ({"causal": None}, "causal = None; expected bool"),
-        ({"n_experts": 4}, "unknown key 'n_experts'"),
+        ({"causal": None}, "causal = None; expected true or false"),
+        ({"n_experts": 4}, "'n_experts' is not known"),
     ],
 )
 def test_a_configuration_that_cannot_be(changed: dict[str, Any], message: str) -> None:

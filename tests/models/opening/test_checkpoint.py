@@ -153,10 +153,10 @@ def test_one_bit_is_another_identity(good: Path, parameters: dict[str, Tensor]) 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"d_in": 2, "n_haeds": 2}, "unknown key 'n_haeds'; did you mean n_heads"),
-        ({"d_in": 2, "mlp_width": 4}, "unknown key 'mlp_width'"),
-        ({"d_in": "2"}, "d_in = '2'; expected int"),
-        ({"d_in": 2, "softmax": 1}, "softmax = 1; expected bool"),
+        ({"d_in": 2, "n_haeds": 2}, "'n_haeds' is not known; did you mean n_heads"),
+        ({"d_in": 2, "mlp_width": 4}, "'mlp_width' is not known"),
+        ({"d_in": "2"}, "d_in = '2'; expected a whole number"),
+        ({"d_in": 2, "softmax": 1}, "softmax = 1; expected true or false"),
         ({"d_in": 2, "dampening": "x"}, "dampening"),
         ({"d_in": 2, "dampening": float("nan")}, "dampening = nan"),
         ({"d_in": 2, "n_layers": 10**12}, "n_layers"),

@@ -188,7 +188,7 @@ def test_rotary_angles_are_checked(make: Make, tmp_path: Path) -> None:
         ({"parallel_attn_mlp": True}, "'parallel_attn_mlp' = True is not understood"),
         ({"attn_scores_soft_cap": 50.0}, "'attn_scores_soft_cap' = 50.0 is not understood"),
         ({"window_size": 4}, "'window_size' = 4 is not understood"),
-        ({"attn_scale": "8"}, "attention_scale = '8'; expected float or null"),
+        ({"attn_scale": "8"}, "attention_scale = '8'; expected a number above 0 or none"),
         ({"normalization": None}, "surplus ['ln1_offset'"),
     ],
 )
