@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 LAYERS = ("data", "models", "probes", "analyses")  # imports point left here: a layer sees those before it
-OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch"}  # models and data do not know each other, these helpers apart
+OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings"}  # beyond these, models and data are strangers
 ROOMS = {
     "models": ("rotary", "weights", "attention", "norms", "subject", "tokenizing", "taps", "language_model", "own",
                "constructed", "regressors", "hugging_face", "opening"),
