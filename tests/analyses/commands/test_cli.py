@@ -62,6 +62,14 @@ class Toy(Probe):
         return Claim(f"the toy {self.word} it", "no rival", "nothing", ("nothing at all",), "none", ())
 
 
+@dataclass(frozen=True)
+class SlowToy(Toy):
+    """A probe that runs only when it is named."""
+
+    name: ClassVar[str] = "slow-toy"
+    by_default: ClassVar[bool] = False
+
+
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Toy]]:
     """The toy is the only probe, the sources are clean, and everything happens in an empty folder."""
@@ -197,6 +205,31 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     assert cli.main(["run", name, "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["would_run"][0]["checkpoint"] == "model"
     assert (everything(), Toy.runs) == (before, [])
+
+
+def test_dry_run_lists_what_would_run_what_must_be_named_and_what_does_not_apply(
+    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"toy": "toy_module:Toy", "slow-toy": "toy_module:SlowToy"}
+    monkeypatch.setattr(probes, "PROBES", {**known, "gd-alignment": "mesascope.probes.gd_alignment.probe:GDAlignment"})
+    name = checkpoint()
+    assert cli.main(["run", name, "--dry-run", "--probe-args", "refuse=true", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["probe"] for row in found["would_run"]] == ["gd-alignment"]
+    assert found["only_when_named"] == [{"probe": "slow-toy", "checkpoint": "model"}]
+    assert [row["probe"] for row in found["not_applicable"]] == ["toy"]
+    assert cli.main(["run", name, "--dry-run", "--probe-args", "refuse=true"]) == 0
+    text = capsys.readouterr().out
+    places = [
+        text.index(part) for part in ("Would run", "gd-alignment", "Applies, but runs only when named", "-p slow-toy")
+    ]
+    places += [text.index(part) for part in ("Does not apply", "it was told to refuse.")]
+    assert places == sorted(places)
+    assert cli.main(["run", name, "--dry-run", "-p", "slow-toy"]) == 0
+    text = capsys.readouterr().out
+    assert "slow-toy" in text
+    assert "only when named" not in text
+    assert "Does not apply" not in text
 
 
 def test_quiet_prints_only_where_the_report_is(
