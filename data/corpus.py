@@ -124,7 +124,7 @@ def _ids(where: str, values: Any) -> Document:
     except (ValueError, OverflowError) as error:  # lists of different lengths, or an integer beyond 64 bits
         raise TaskError(f"{where}: tokens are no array ({error}); expected a list of integers") from error
     if ids.ndim != 1:
-        raise TaskError(f"{where}: tokens are nested {ids.ndim} deep; expected a list of integers, one document per line")
+        raise TaskError(f"{where}: tokens are nested {ids.ndim} deep; expected a list of integers")
     if ids.dtype.kind not in "iu" and ids.size:
         raise TaskError(f"{where}: tokens have dtype {ids.dtype}; expected integers")
     return ids.astype(np.int64)
