@@ -153,7 +153,7 @@ def keys(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     (folder / "mesascope" / "__init__.py").touch()  # a package by itself: no other installation adds to it
     (folder / "mesascope" / "analyses" / "_build.json").unlink(missing_ok=True)
     shutil.copytree(template, folder / "site")
-    derived = "from mesascope.probes import InductionHeads\n\n\nclass OneFile(InductionHeads):\n    name = 'one-file'\n"
+    derived = "from mesascope import probes\n\n\nclass OneFile(probes.InductionHeads):\n    name = 'one-file'\n"
     (folder / "site" / "one_file.py").write_text(derived)
     answer = python("-c", ASK, path=[folder, folder / "site"], cwd=folder, given=json.dumps(list(EDITS)))
     assert answer.returncode == 0, answer.stderr
