@@ -7,21 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from annotated_types import Ge
 from mesascope import probes
 from mesascope.analyses.commands import cli
-from mesascope.data.errors import TaskError
-from mesascope.models import gd_transformer, save_checkpoint
-from mesascope.models.subject import NotApplicable, Source, Subject
-from mesascope.probes import Claim, Findings, Measure, Probe
 
 # a test run started in the background hands its children an ignored Ctrl-C: they take Python's own handler again
 ENTRY = """
@@ -32,70 +26,7 @@ sys.exit(main())
 """
 
 
-@dataclass(frozen=True)
-class Toy(Probe):
-    """A probe that takes no time."""
-
-    name: ClassVar[str] = "toy"
-    version: ClassVar[str] = "1"
-    runs: ClassVar[list[str]] = []
-
-    limit: Annotated[int, Ge(1)] | None = None
-    scale: float = 1.0
-    word: str = "found"
-    refuse: bool = False
-
-    def applies(self, subject: Subject) -> NotApplicable | None:
-        return NotApplicable("it was told to refuse") if self.refuse else None
-
-    def measure(self, subject: Subject, seed: int, batch_size: int, progress: Any = None) -> Findings:
-        self.runs.append(subject.source.label)
-        if self.word == "tasks":
-            raise TaskError("these tasks do not fit")
-        if self.word == "bug":
-            raise ZeroDivisionError("nobody expected this")
-        value, low, high = (np.array(self.scale + seed + shift) for shift in (0, -1, 1))
-        measure = Measure(value, "unit", (low, high), "task", 3, no_nulls="a toy")
-        return Findings({"toy_measure": measure}, {"toy_array": np.arange(3.0)}, {})
-
-    def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
-        return Claim(f"the toy {self.word} it", "no rival", "nothing", ("nothing at all",), "none", ())
-
-
-@dataclass(frozen=True)
-class SlowToy(Toy):
-    """A probe that runs only when it is named."""
-
-    name: ClassVar[str] = "slow-toy"
-    by_default: ClassVar[bool] = False
-
-
-@pytest.fixture(autouse=True)
-def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Toy]]:
-    """The toy is the only probe, the sources are clean, and everything happens in an empty folder."""
-    monkeypatch.setitem(sys.modules, "toy_module", sys.modules[__name__])
-    monkeypatch.setattr(probes, "PROBES", {"toy": "toy_module:Toy"})
-    for place in ("reports.provenance", "runs.running"):
-        monkeypatch.setattr(f"mesascope.analyses.{place}.source_state", lambda: {"commit": "c" * 40, "dirty": False})
-    monkeypatch.chdir(tmp_path)
-    Toy.runs.clear()
-    yield Toy
-    Toy.runs.clear()
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Callable[..., str]:
-    """Write a small checkpoint and return its name."""
-
-    def write(name: str = "model", rate: float = 1.0, spoil: float | None = None, d_in: int = 2) -> str:
-        module = gd_transformer(n_context=3, learning_rate=rate, d_in=d_in)
-        parameters = {role: tensor.clone() for role, tensor in module.state_dict().items()}
-        if spoil is not None:
-            parameters["W_Q"].view(-1)[0] = spoil
-        save_checkpoint(tmp_path / f"{name}.safetensors", module.config, parameters)
-        return f"{name}.safetensors"
-
-    return write
+pytestmark = pytest.mark.usefixtures("toy")
 
 
 def reports(folder: str = "reports") -> list[Path]:
@@ -121,29 +52,31 @@ def test_run_prints_the_claim_and_where_the_report_is(
 
 
 def test_a_finished_run_is_found_again_unless_forced_or_different(
-    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    checkpoint: Callable[..., str], toy: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = checkpoint()
     assert cli.main(["run", name, *RUN]) == 0
     assert cli.main(["run", name, *RUN]) == 0
     assert "found finished" in capsys.readouterr().out
-    assert Toy.runs == ["model"]
+    assert toy.runs == ["model"]
     assert cli.main(["run", name, *RUN, "--force"]) == 0
     assert cli.main(["run", name, *RUN, "--seed", "1"]) == 0
-    assert Toy.runs == ["model"] * 3
+    assert toy.runs == ["model"] * 3
     assert len(reports()) == 2
 
 
-def test_changed_sources_never_reuse_a_result(checkpoint: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_sources_never_reuse_a_result(
+    checkpoint: Callable[..., str], toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = checkpoint()
     assert cli.main(["run", name, *RUN]) == 0
     monkeypatch.setattr("mesascope.analyses.runs.running.source_state", lambda: {"commit": "c" * 40, "dirty": True})
     assert cli.main(["run", name, *RUN]) == 0
-    assert Toy.runs == ["model"] * 2
+    assert toy.runs == ["model"] * 2
 
 
 def test_several_checkpoints_leave_a_report_each_and_one_over_them(
-    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    checkpoint: Callable[..., str], toy: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [checkpoint(f"m{i}", rate=1.0 + i) for i in range(3)]
     assert cli.main(["run", *names, *RUN, "--json"]) == 0
@@ -152,7 +85,7 @@ def test_several_checkpoints_leave_a_report_each_and_one_over_them(
     assert [Path(report["folder"]) for report in found if not Path(report["folder"], "report.json").is_file()] == []
     assert cli.main(["run", *names, *RUN, "--json"]) == 0
     assert all(report["found_again"] for report in json.loads(capsys.readouterr().out)["reports"])
-    assert Toy.runs == ["m0", "m1", "m2"]
+    assert toy.runs == ["m0", "m1", "m2"]
 
 
 def test_a_checkpoint_named_twice_is_measured_once_and_other_architectures_stay_apart(
@@ -196,7 +129,7 @@ def test_probe_settings_take_the_types_of_their_fields(
 
 
 def test_dry_run_says_what_would_run_and_writes_nothing(
-    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    checkpoint: Callable[..., str], toy: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = checkpoint()
     before = everything()
@@ -204,7 +137,7 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     assert "toy" in capsys.readouterr().out
     assert cli.main(["run", name, "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["would_run"][0]["checkpoint"] == "model"
-    assert (everything(), Toy.runs) == (before, [])
+    assert (everything(), toy.runs) == (before, [])
 
 
 def test_dry_run_lists_what_would_run_what_must_be_named_and_what_does_not_apply(
@@ -336,72 +269,6 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(
     assert cli.main(["run", name, *RUN]) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert [path for path in Path("reports").rglob("*") if path.is_file()] == []
-
-
-def test_a_report_can_be_shown_verified_and_compared(
-    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    a, b = checkpoint("a"), checkpoint("b", rate=2.0)
-    assert cli.main(["run", a, *RUN]) == 0
-    assert cli.main(["run", b, *RUN, "--probe-args", "scale=3"]) == 0
-    capsys.readouterr()
-    assert cli.main(["show", "reports/a"]) == 0
-    assert "toy_measure" in capsys.readouterr().out
-    assert cli.main(["show", "reports/a", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["measures"]["toy_measure"]["ci_low"] == 0.0
-    assert cli.main(["show", "reports"]) == 2
-    assert "holds 2 reports; name one" in capsys.readouterr().err
-    assert cli.main(["compare", "reports/a", "reports/b"]) == 0
-    assert "toy_measure" in capsys.readouterr().out
-    assert cli.main(["compare", "reports/a", "reports/b", "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)
-    assert (row["report_a"], row["report_b"], row["difference"]) == ("a", "b", 2.0)
-    assert cli.main(["verify", "reports/a"]) == 0
-    assert "bit-identical" in capsys.readouterr().out
-    assert cli.main(["verify", "reports/a", "--weights", "b.safetensors"]) == 1
-    assert "weights differ" in capsys.readouterr().out
-
-
-def test_a_number_that_was_edited_is_found_and_named(
-    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["run", checkpoint(), *RUN]) == 0
-    path = reports()[0] / "report.json"
-    text = path.read_text()
-    assert text.count('"values": 1.0') == 1
-    path.write_text(text.replace('"values": 1.0', '"values": 1.25'))
-    capsys.readouterr()
-    assert cli.main(["verify", "reports", "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert found["verdict"] == "differs"
-    assert any("toy_measure" in difference for difference in found["differences"])
-
-
-def test_figures_are_drawn_from_a_saved_report(
-    checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["run", checkpoint(), *RUN]) == 0
-    capsys.readouterr()
-    assert cli.main(["figures", "reports", "--formats", "png", "--style", "icml"]) == 0
-    drawn = [Path(line) for line in capsys.readouterr().out.split()]
-    assert {path.suffix for path in drawn} == {".png", ".csv"}
-    assert all(path.is_file() and path.parts[0] == "model-icml" for path in drawn)  # the report stays as it is
-    assert cli.main(["figures", "reports", "--style", "icmll", "-o", "elsewhere"]) == 2
-    assert "did you mean icml" in capsys.readouterr().err
-    assert not Path("elsewhere").exists()
-
-
-@pytest.mark.parametrize("command", ["show", "compare"])
-def test_reading_reports_needs_no_torch(checkpoint: Callable[..., str], command: str) -> None:
-    for name in ("a", "b"):
-        assert cli.main(["run", checkpoint(name, rate=ord(name)), *RUN]) == 0
-    code = (
-        "import sys; from mesascope.analyses.commands.cli import main; code = main(sys.argv[1:]);"
-        "assert not {'torch', 'pydantic'} & set(sys.modules); sys.exit(code)"
-    )
-    given = ["reports/a", "reports/b"] if command == "compare" else ["reports/a"]
-    done = subprocess.run([sys.executable, "-P", "-c", code, command, *given], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
