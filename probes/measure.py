@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -43,14 +44,11 @@ class Measure:
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        def as_float64(array: Any) -> np.ndarray:
-            return np.asarray(array, dtype=np.float64)
-
         put = object.__setattr__
-        put(self, "values", as_float64(self.values))
-        put(self, "interval", (as_float64(self.interval[0]), as_float64(self.interval[1])))
-        put(self, "nulls", {name: as_float64(samples) for name, samples in self.nulls.items()})
-        put(self, "points", None if self.points is None else as_float64(self.points))
+        put(self, "values", _as_float64(self.values))
+        put(self, "interval", (_as_float64(self.interval[0]), _as_float64(self.interval[1])))
+        put(self, "nulls", {name: _as_float64(samples) for name, samples in self.nulls.items()})
+        put(self, "points", None if self.points is None else _as_float64(self.points))
         self._check()
 
     def _check(self) -> None:
@@ -120,6 +118,10 @@ class Measure:
         """The measures that `along` put together, by label; {} for any other measure."""
         axis = self.stacked
         return {} if axis is None else {label: self.sel(**{axis: label}) for label in self.labels(axis)}
+
+
+def _as_float64(array: Any) -> np.ndarray:
+    return np.asarray(array, dtype=np.float64)
 
 
 def _index(measure: Measure, axis: str, label: Any) -> int:
@@ -207,10 +209,12 @@ class Measures(Mapping[str, Measure]):
     def __init__(self, held: Mapping[str, Measure]) -> None:
         self._held = dict(held)
 
+    @cached_property
+    def _parts(self) -> dict[str, Measure]:
+        return flat(self._held)
+
     def __getitem__(self, name: str) -> Measure:
-        if name in self._held:
-            return self._held[name]
-        return flat(self._held)[name]
+        return self._held[name] if name in self._held else self._parts[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._held)

@@ -18,7 +18,7 @@ OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings"}  # beyond 
 ROOMS = {
     "models": ("rotary", "weights", "attention", "norms", "subject", "tokenizing", "taps", "language_model", "own",
                "constructed", "regressors", "hugging_face", "opening"),
-    "probes": ("measure", "findings", "probe", "streaming", "statistics", "drawing"),
+    "probes": ("measure", "findings", "probe", "streaming", "statistics", "algorithms", "drawing"),
     "analyses": ("reports", "runs", "training", "commands"),
 }  # fmt: skip
 """Rooms of a layer, files and packages, each of which imports only those before it. After those of `probes` come the

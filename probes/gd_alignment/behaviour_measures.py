@@ -1,171 +1,140 @@
-"""Measures of behaviour: losses, the paper's comparisons, and the margins between rivals."""
+"""Measures of behaviour: losses, the paper's comparisons, and how far these tasks tell candidates apart."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
-from ...models.subject import Regressor
-from ..measure import Measure, missing
-from ..statistics.sample_measures import PerTask, task_measures
-from .comparison import Comparison, spectrum
-from .constructed import TwinShape, gd_twin
-from .nulls import null_samples
-from .rivals import ridge_filter, rivals
-from .sensitivity import LOSS, Behaviour, agreement, behaviour, cosine, half_squared_error, prediction_difference
-from .splits import Splits
+from ..measure import Measure
+from ..statistics.sample_measures import PerTask
+from .behaviours import PENALTIES, RATE_FACTORS, Comparison, NearMisses
+from .by_candidate import flat_samples, measures_by_candidate
+from .names import CANDIDATE, MODEL
+from .sensitivity import LOSS, Behaviour, agreement, cosine, half_squared_error, prediction_difference
 
 UNITS = {
+    "loss": LOSS,
+    "loss_difference": LOSS,
     "cosine": "cosine",
     "norm_ratio": "ratio",
     "model_difference": "label / input",
     "prediction_difference": "label",
 }
-HIGHER_IS_BETTER = {"cosine": True, "norm_ratio": None, "model_difference": False, "prediction_difference": False}
-RATE_FACTORS = (0.25, 0.5, 1.0, 2.0)
-PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-NO_MODEL = "the model has no part in this number"
-ZERO_SENSITIVITY = "this rival does not depend on the query's input: its sensitivity is zero"
+HIGHER_IS_BETTER = {
+    "loss": False,
+    "loss_difference": False,
+    "cosine": True,
+    "norm_ratio": None,
+    "model_difference": False,
+    "prediction_difference": False,
+}
+OTHER_CANDIDATE = "other_candidate"
+NO_MODEL = "this number does not depend on the model"
+ZERO_SENSITIVITY = "this candidate does not look at the query: its sensitivity is zero"
+
+Metrics = dict[str, dict[str, Float[Tensor, " task"]]]
+"""By metric and candidate."""
 
 
-def behaviour_metrics(comparison: Comparison, nulls: dict[str, dict[str, np.ndarray]]) -> dict[str, PerTask]:
-    """Losses, paired loss differences and the four comparisons with every twin and rival, task by task."""
+def behaviour_findings(
+    evaluation: Comparison, nulls: Mapping[str, Sequence[Comparison]], wrong: NearMisses, seed: int
+) -> tuple[dict[str, Measure], dict[str, Float[np.ndarray, "task *axes"]]]:
+    """Measures of behaviour, and the samples behind those that a reader may want task by task."""
+    metrics = _samples(evaluation, nulls)
+    measures = measures_by_candidate(metrics, seed, others=_matrices(evaluation) | _near_misses(evaluation, wrong))
+    arrays = {name: held.samples for name, held in flat_samples(metrics).items()}
+    arrays["prediction_model"] = evaluation.model.prediction.numpy()
+    arrays |= {f"prediction_{name}": other.prediction.numpy() for name, other in evaluation.candidates.items()}
+    return measures, arrays
 
-    def null(name: str) -> dict[str, np.ndarray]:
-        return {kind: samples[name] for kind, samples in nulls.items() if name in samples}
 
-    loss = half_squared_error(comparison.model.prediction, comparison.targets)
-    metrics = {"loss_model": PerTask(loss.numpy(), LOSS, nulls=null("loss_model"), higher_is_better=False)}
-    for name, other in comparison.others.items():
-        other_loss = half_squared_error(other.prediction, comparison.targets)
-        metrics[f"loss_{name}"] = PerTask(other_loss.numpy(), LOSS, no_nulls=NO_MODEL, higher_is_better=False)
-        metrics[f"loss_difference_{name}"] = PerTask(
-            (loss - other_loss).numpy(), LOSS, nulls=null(f"loss_difference_{name}"), higher_is_better=False
-        )
-        constant = not bool(other.sensitivity.any())
-        for key, samples in agreement(comparison.model, other).items():
-            metrics[f"{key}_{name}"] = PerTask(
+def _samples(evaluation: Comparison, nulls: Mapping[str, Sequence[Comparison]]) -> dict[str, dict[str, PerTask]]:
+    """Every metric of every candidate, task by task, beside its means under each null."""
+    drawn = {null: [_metrics(comparison) for comparison in comparisons] for null, comparisons in nulls.items()}
+    found: dict[str, dict[str, PerTask]] = {}
+    for metric, parts in _metrics(evaluation).items():
+        found[metric] = {}
+        for name, samples in parts.items():
+            of_model = metric != "loss" or name == MODEL
+            null = {
+                null: np.array([float(draw[metric][name].mean()) for draw in draws]) for null, draws in drawn.items()
+            }
+            found[metric][name] = PerTask(
                 samples.numpy(),
-                UNITS[key],
-                nulls=null(f"{key}_{name}"),
-                higher_is_better=HIGHER_IS_BETTER[key],
-                message=ZERO_SENSITIVITY if constant and key in {"cosine", "norm_ratio"} else "",
+                UNITS[metric],
+                nulls=null if of_model else {},
+                no_nulls="" if of_model else NO_MODEL,
+                higher_is_better=HIGHER_IS_BETTER[metric],
+                message=_message(metric, evaluation.candidates.get(name)),
             )
-    return metrics
+    return found
 
 
-def matrix_metrics(comparison: Comparison) -> dict[str, PerTask]:
-    """Rival against rival: which of them these tasks can tell apart, and by how much one is closer to the model."""
-    names = tuple(comparison.others)
-    axes, coords = ("rival", "rival_2"), {"rival": names, "rival_2": names}
-    behaviours = list(comparison.others.values())
-    cosines = [[cosine(a.sensitivity, b.sensitivity) for b in behaviours] for a in behaviours]
+def _metrics(comparison: Comparison) -> Metrics:
+    """Losses, paired loss differences and the four comparisons of the model with every candidate."""
+    losses = {MODEL: half_squared_error(comparison.model.prediction, comparison.targets)}
+    losses |= {
+        name: half_squared_error(other.prediction, comparison.targets) for name, other in comparison.candidates.items()
+    }
+    differences = {name: losses[MODEL] - losses[name] for name in comparison.candidates}
+    compared = {name: agreement(comparison.model, other) for name, other in comparison.candidates.items()}
+    return {"loss": losses, "loss_difference": differences} | {
+        metric: {name: values[metric] for name, values in compared.items()}
+        for metric in ("cosine", "norm_ratio", "model_difference", "prediction_difference")
+    }
+
+
+def _message(metric: str, candidate: Behaviour | None) -> str:
+    insensitive = candidate is not None and not bool(candidate.sensitivity.any())
+    return ZERO_SENSITIVITY if insensitive and metric in ("cosine", "norm_ratio") else ""
+
+
+def _matrices(comparison: Comparison) -> dict[str, PerTask]:
+    """Candidate against candidate: what these tasks can tell apart, and how much closer one is to the model."""
+    names = tuple(comparison.candidates)
+    axes, coords = (CANDIDATE, OTHER_CANDIDATE), {CANDIDATE: names, OTHER_CANDIDATE: names}
+    behaviours = list(comparison.candidates.values())
+    cosines = [torch.stack([cosine(a.sensitivity, b.sensitivity) for b in behaviours], dim=1) for a in behaviours]
     gaps = torch.stack([prediction_difference(comparison.model.prediction, b.prediction) for b in behaviours], dim=1)
     return {
-        "rival_cosines": PerTask(
-            torch.stack([torch.stack(row, dim=1) for row in cosines], dim=1).numpy(),
-            "cosine",
-            axes,
-            coords,
-            no_nulls=NO_MODEL,
-        ),
+        "candidate_cosines": PerTask(torch.stack(cosines, dim=1).numpy(), "cosine", axes, coords, no_nulls=NO_MODEL),
         "closeness_margins": PerTask(
             (gaps[:, None, :] - gaps[:, :, None]).numpy(),
             "label",
             axes,
             coords,
-            no_nulls="a margin of zero is its own null",
-            message="how much closer to the model's predictions the rival is than rival_2",
+            no_nulls="without a difference between two candidates this margin is 0",
+            message="how much closer to the model's predictions the candidate is than the other one",
         ),
     }
 
 
-def rate_metrics(
-    subject: Regressor, shape: TwinShape, comparison: Comparison, splits: Splits, batch_size: int
-) -> dict[str, PerTask]:
-    """Near-misses on purpose: twins at the wrong rate, and ridge at penalties that were not fitted."""
-    found: dict[str, PerTask] = {}
-    coords = {"rate_factor": RATE_FACTORS}
-    if "learning_rate_gd" in comparison.settings:
-        inputs = splits.evaluation.inputs.to(subject.device, subject.dtype)
-        rate = comparison.settings["learning_rate_gd"][0].value
-        twins = [gd_twin(shape, rate * factor).to(inputs) for factor in RATE_FACTORS]
-        found |= _along(
-            comparison,
-            [behaviour(t, inputs, subject.d_in, batch_size) for t in twins],
-            "rate_factor",
-            coords,
-            "gd_rate",
-        )
-    tasks = spectrum(splits.evaluation, subject.d_in)
-    ridge = next(rival for rival in rivals(1) if rival.g is ridge_filter)
-    coords = {"penalty": PENALTIES}
-    found |= _along(comparison, [ridge.behaviour(tasks, p) for p in PENALTIES], "penalty", coords, "ridge_penalty")
-    return found
+def _near_misses(evaluation: Comparison, wrong: NearMisses) -> dict[str, PerTask]:
+    """Comparisons with candidates whose setting is wrong on purpose."""
+    ridge = _along(evaluation, wrong.penalties, "penalty", PENALTIES)
+    rates = _along(evaluation, wrong.rates, "rate_factor", RATE_FACTORS) if wrong.rates else {}
+    found = {f"{metric}_by_gd_rate": held for metric, held in rates.items()}
+    return found | {f"{metric}_by_ridge_penalty": held for metric, held in ridge.items()}
 
 
 def _along(
-    comparison: Comparison, others: list[Behaviour], axis: str, coords: dict[str, tuple[float, ...]], suffix: str
+    evaluation: Comparison, others: Sequence[Behaviour], axis: str, labels: tuple[float, ...]
 ) -> dict[str, PerTask]:
     """Cosine, prediction difference and loss against others that differ in one setting."""
-    compared = [agreement(comparison.model, other) for other in others]
-    losses = [half_squared_error(other.prediction, comparison.targets) for other in others]
-    columns = {key: [c[key] for c in compared] for key in ("cosine", "prediction_difference")} | {"loss": losses}
-    reason = "the nulls stand at the fitted setting"
+    compared = [agreement(evaluation.model, other) for other in others]
+    columns = {metric: [values[metric] for values in compared] for metric in ("cosine", "prediction_difference")}
+    columns["loss"] = [half_squared_error(other.prediction, evaluation.targets) for other in others]
     return {
-        f"{key}_by_{suffix}": PerTask(
-            torch.stack(values, dim=1).numpy(), UNITS.get(key, LOSS), (axis,), coords, no_nulls=reason
+        metric: PerTask(
+            torch.stack(values, dim=1).numpy(),
+            UNITS[metric],
+            (axis,),
+            {axis: labels},
+            no_nulls="the nulls are compared with the fitted setting",
         )
-        for key, values in columns.items()
+        for metric, values in columns.items()
     }
-
-
-def behaviour_findings(
-    subject: Regressor,
-    shape: TwinShape,
-    comparison: Comparison,
-    null_behaviours: dict[str, Behaviour],
-    splits: Splits,
-    seed: int,
-    batch_size: int,
-) -> tuple[dict[str, Measure], dict[str, Float[np.ndarray, "task *axes"]]]:
-    """Measures of behaviour, and the samples behind those that a reader may want task by task."""
-    nulls = null_samples(subject, null_behaviours, splits.nulls, seed, batch_size)
-    metrics = behaviour_metrics(comparison, nulls)
-    matrices = matrix_metrics(comparison) | rate_metrics(subject, shape, comparison, splits, batch_size)
-    measures = task_measures(metrics | matrices, seed)
-    arrays = {name: metric.samples for name, metric in metrics.items()}
-    arrays["prediction_model"] = comparison.model.prediction.numpy()
-    arrays |= {f"prediction_{name}": other.prediction.numpy() for name, other in comparison.others.items()}
-    return measures, arrays
-
-
-def setting_measures(comparison: Comparison, layers: bool) -> dict[str, Measure]:
-    """Fitted learning rates, gammas and penalties, with the interval they would move in on other tuning tasks."""
-    measures = {}
-    for name, fits in comparison.settings.items():
-        by_layer = name.startswith("learned_")
-        values, low, high = (np.array([getattr(fit, end) for fit in fits]) for end in ("value", "low", "high"))
-        if not by_layer:
-            values, low, high = (ends.reshape(()) for ends in (values, low, high))
-        was_given = fits[0].n == 0
-        unit = "penalty" if "penalty" in name else "learning rate" if "rate" in name else "1 / squared input"
-        if np.isnan(values).any():
-            measures[name] = missing(unit, "undefined", "no setting is closest: the model's predictions are not finite")
-            continue
-        measures[name] = Measure(
-            values,
-            unit,
-            (low, high),
-            replicate="none" if was_given else "task",
-            n=fits[0].n,
-            axes=("layer",) if by_layer else (),
-            no_nulls="a setting of a twin or rival, not a property of the model",
-            message="given, not fitted" if was_given else "",
-        )
-    if not layers:
-        reason = "with one layer GD++ is plain gradient descent: its gamma reaches no prediction"
-        for name, unit in (("learned_learning_rate", "learning rate"), ("learned_gamma", "1 / squared input")):
-            measures.setdefault(name, missing(unit, "not applicable", reason))
-    return measures

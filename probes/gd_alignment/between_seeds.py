@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from ...data.batch import Batch
-from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable, Regressor
 from ..measure import Measure, Status, missing
 from ..statistics.bootstrap import t_interval
-from .comparison import model_behaviour
+from .path_measures import POSITION
 from .sensitivity import LOSS, agreement
-from .weight_measures import DISTANCE, path_losses
-from .weights import PATH, align, barrier, live_entries, products, tensor_distance
+from .setup import Setup
+from .weight_comparison import path_losses
+from .weight_measures import DISTANCE
+from .weights import PATH, WeightProducts, align, barrier, live_entries, products, tensor_distance
 
 PATH_TASKS = 2_000
 UNITS = {"cosine": "cosine", "prediction_difference": "label", "model_difference": "label / input"}
-CEILING = "a ceiling for the comparisons with twins and rivals, not a measure with a null"
+WEIGHT_UNITS = {"loss_path": LOSS, "barrier": LOSS, "weight_distance": DISTANCE}
+CEILING = "this is the ceiling of the comparisons with candidates, and has no null"
+SHARED_SEEDS = "pairs share seeds: the interval is somewhat too narrow"
 
 
-def between_seeds(subjects: Sequence[Regressor], tasks: Batch, batch_size: int) -> dict[str, Measure]:
-    """Each seed against the next one around the circle, so that every seed counts twice and no pair more than once.
+def between_seeds(setup: Setup, others: Sequence[Regressor]) -> dict[str, Measure]:
+    """`<metric>_between_seeds`, on the tasks of the setup: each seed beside the next one around the circle.
 
-    The points are the pairs; neighbouring pairs share a seed, so their t-interval is somewhat too narrow, as said.
+    Every seed then counts twice and no pair more than once. The points are the pairs; neighbouring pairs share a seed,
+    so their t-interval is somewhat too narrow, as the message says.
     """
-    behaviours = [model_behaviour(subject, tasks, batch_size) for subject in subjects]
-    n = len(subjects)
+    setups = [setup, *(replace(setup, subject=other) for other in others)]
+    n = len(setups)
     pairs = [(i, (i + 1) % n) for i in range(n)] if n > 2 else [(0, 1)]
+    behaviours = [one.behaviour(one.subject.predict, one.splits.evaluation) for one in setups]
     compared = [agreement(behaviours[a], behaviours[b]) for a, b in pairs]
     measures = {
-        f"{key}_other_seed": _over_pairs(np.array([float(c[key].mean()) for c in compared]), unit)
-        for key, unit in UNITS.items()
+        f"{metric}_between_seeds": _over_pairs(np.array([float(found[metric].mean()) for found in compared]), unit)
+        for metric, unit in UNITS.items()
     }
-    return measures | _weights_between([(subjects[a], subjects[b]) for a, b in pairs], tasks[:PATH_TASKS], batch_size)
+    return measures | _weights_between([(setups[a], setups[b]) for a, b in pairs])
 
 
 def _over_pairs(points: np.ndarray, unit: str, axes: tuple[str, ...] = ()) -> Measure:
@@ -45,33 +50,37 @@ def _over_pairs(points: np.ndarray, unit: str, axes: tuple[str, ...] = ()) -> Me
         replicate="pair of seeds",
         n=len(points),
         axes=axes,
-        coords={"t": PATH} if axes else {},
+        coords={POSITION: PATH} if axes else {},
         no_nulls=CEILING,
         points=points,
-        message="pairs share seeds: the interval is somewhat too narrow",
+        message=SHARED_SEEDS,
     )
 
 
-def _weights_between(pairs: list[tuple[Regressor, Regressor]], tasks: Batch, batch_size: int) -> dict[str, Measure]:
+def _weights_between(pairs: Sequence[tuple[Setup, Setup]]) -> dict[str, Measure]:
     """Path and distance from one trained seed to another, both aligned."""
     losses, distances = [], []
     for first, second in pairs:
-        a, b = products(first), products(second)
-        if isinstance(a, NotApplicable) or isinstance(b, NotApplicable) or not isinstance(first, TransformerRegressor):
-            return _none("not applicable", next(w.reason for w in (a, b) if isinstance(w, NotApplicable)))
-        start, end = align(a), align(b)
+        start, end = products(first.subject), products(second.subject)
         if isinstance(start, NotApplicable) or isinstance(end, NotApplicable):
-            return _none("undefined", next(w.reason for w in (start, end) if isinstance(w, NotApplicable)))
-        losses.append(path_losses(start, end, first, tasks, batch_size).mean(axis=0))
-        distances.append(tensor_distance(a, b, live_entries(first.config)))
+            return _none("not applicable", _reason(start, end))
+        start_aligned, end_aligned = align(start), align(end)
+        if isinstance(start_aligned, NotApplicable) or isinstance(end_aligned, NotApplicable):
+            return _none("undefined", _reason(start_aligned, end_aligned))
+        tasks = first.splits.evaluation[:PATH_TASKS]
+        losses.append(path_losses(first, start_aligned, end_aligned, tasks).mean(axis=0))
+        distances.append(tensor_distance(start, end, live_entries(start.config)))
     points = np.stack(losses)
     return {
-        "loss_path_other_seed": _over_pairs(points, LOSS, ("t",)),
-        "barrier_other_seed": _over_pairs(barrier(points), LOSS),
-        "weight_distance_other_seed": _over_pairs(np.array(distances), DISTANCE),
+        "loss_path_between_seeds": _over_pairs(points, LOSS, (POSITION,)),
+        "barrier_between_seeds": _over_pairs(barrier(points), LOSS),
+        "weight_distance_between_seeds": _over_pairs(np.array(distances), DISTANCE),
     }
 
 
+def _reason(*weights: WeightProducts | NotApplicable) -> str:
+    return next(held.reason for held in weights if isinstance(held, NotApplicable))
+
+
 def _none(status: Status, reason: str) -> dict[str, Measure]:
-    units = {"loss_path_other_seed": LOSS, "barrier_other_seed": LOSS, "weight_distance_other_seed": DISTANCE}
-    return {name: missing(unit, status, reason) for name, unit in units.items()}
+    return {f"{metric}_between_seeds": missing(unit, status, reason) for metric, unit in WEIGHT_UNITS.items()}

@@ -1,4 +1,4 @@
-"""Away from the training tasks: other input and teacher scales, other input laws, wrong labels, and many more steps.
+"""Away from the training tasks: other input and teacher scales, other input laws, wrong labels.
 
 The grids and task counts are those of the authors' code (the paper says 10,000 tasks; its code takes 1,000 and 500).
 Every point of a curve uses the same random draws, so that a scale changes the tasks by that scale alone.
@@ -10,24 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from ...data.batch import Batch
 from ...data.recipe import named_seed
 from ...data.regression import LinearRegression, OtherDistributions, RegressionTasks
-from ...models.constructed.gradient_descent import gd_transformer
-from ...models.own.regression_transformer import RegressionConfig, RegressionTransformer
-from .sensitivity import half_squared_error, predictions
-
-ROLLOUT_STEPS = 50
-ROLLOUT_DAMPENING = 0.75
+from .setup import Predict, Setup
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One axis along which tasks move away from those of training."""
+    """One axis along which tasks move away from those of training.
+
+    values:  scales of the training law's own value, or the value itself
+    n:       tasks at each point
+    family:  the tasks at one value, from the law of training
+    """
 
     name: str
     axis: str
@@ -91,52 +88,27 @@ def families_along(curve: Curve, law: LinearRegression) -> dict[float, Regressio
     return {getattr(family, curve.axis): family for family in families}
 
 
-def losses_along(
-    curve: Curve,
-    law: LinearRegression,
-    models: Mapping[str, Callable[[Tensor], Tensor]],
-    like: Tensor,
-    most: int,
-    seed: int,
-    batch_size: int,
-) -> dict[str, Float[np.ndarray, "task value"]]:
-    """Each model's loss, task by task, at every point of the curve: of its tasks, or of `most` where they are fewer.
+@dataclass(frozen=True)
+class Shift:
+    """Losses along one curve: its points, and [task, point] for the model and each constructed one."""
 
-    `like` gives device and dtype.
-    """
-    found: dict[str, list[np.ndarray]] = {name: [] for name in models}
-    for family in families_along(curve, law).values():
-        tasks = family.sample(min(curve.n, most), named_seed(seed, "shift", curve.name))
-        inputs = tasks.inputs.to(like)
-        for name, predict in models.items():
-            loss = half_squared_error(predictions(predict, inputs, batch_size), tasks.targets)
-            found[name].append(loss.numpy())
-    return {name: np.stack(columns, axis=1) for name, columns in found.items()}
+    curve: Curve
+    points: tuple[float, ...]
+    losses: Mapping[str, Float[np.ndarray, "task point"]]
 
 
-def rollout_losses(
-    module: RegressionTransformer, learning_rate: float, tasks: Batch
-) -> dict[str, Float[np.ndarray, "task step"]]:
-    """Loss after each of 50 dampened steps: the trained block applied over and over, and gradient descent.
+def shifts(setup: Setup, law: LinearRegression, predictors: Mapping[str, Predict]) -> list[Shift]:
+    """Every predictor's losses along every curve."""
+    return [shift_along(curve, setup, law, predictors) for curve in CURVES]
 
-    Both are dampened by 0.75 and write to the y slots only, as in the authors' figure 1 (right).
-    """
-    config = module.config
-    many = {"n_layers": ROLLOUT_STEPS, "dampening": ROLLOUT_DAMPENING, "target_only": True}
-    rolled = RegressionTransformer(RegressionConfig(**{**config.as_dict(), **many}), dict(module.named_parameters()))
-    descent = gd_transformer(
-        tasks.inputs.shape[1] - 1,
-        learning_rate,
-        config.d_in,
-        config.d_out,
-        ROLLOUT_STEPS,
-        dampening=ROLLOUT_DAMPENING,
-        activation_clip=config.activation_clip,
-    ).to(module.W_Q)
-    inputs = tasks.inputs.to(module.W_Q)
-    with torch.no_grad():
-        layers = {"model": rolled.predict_layers(inputs), "gd": descent.predict_layers(inputs)}
-    return {
-        name: half_squared_error(prediction.cpu().double(), tasks.targets).T.numpy()
-        for name, prediction in layers.items()
-    }
+
+def shift_along(curve: Curve, setup: Setup, law: LinearRegression, predictors: Mapping[str, Predict]) -> Shift:
+    """Losses task by task: of the curve's tasks, or of as many as are evaluated where those are fewer."""
+    families = families_along(curve, law)
+    n = min(curve.n, len(setup.splits.evaluation))
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
+    for family in families.values():
+        tasks = family.sample(n, named_seed(setup.seed, "shift", curve.name))
+        for name, predict in predictors.items():
+            columns[name].append(setup.losses(predict, tasks).numpy())
+    return Shift(curve, tuple(families), {name: np.stack(held, axis=1) for name, held in columns.items()})

@@ -1,43 +1,54 @@
 """Does this model learn in context by gradient descent? (von Oswald et al. 2023, arXiv 2212.07677)
 
-The paper sets a trained transformer beside one constructed to take gradient steps and compares predictions,
-sensitivities and interpolated weights. A cosine near 1 and differences near 0 say that the two agree on these tasks.
-They do not say that the model performs gradient descent: beside a trained two-layer model plain ridge regression has a
-cosine of .988. So rivals and nulls stand beside every number, and the strongest verdict is "closest of these rivals,
-by …".
+The paper compares a trained transformer with one constructed to take gradient steps: predictions, sensitivities and
+interpolated weights. A cosine near 1 and differences near 0 say that the two agree on these tasks. They do not say that
+the model performs gradient descent: with a trained two-layer model plain ridge regression has a cosine of .988. So
+every number is compared with other candidates and with nulls, and the strongest verdict is "closest candidate, by …".
 
-The formulas are in `sensitivity.py` (behaviour), `gd_weights.py` (weights) and `rivals.py`, for tensors from anywhere.
+The line of a measurement, one file each: `splits` -> `settings` -> `behaviours` -> `behaviour_measures` -> `claim` and
+`figures`; beside it `weights` and `weight_comparison`, `distribution_shift`, `readouts`. The formulas, for tensors from
+anywhere, are in `sensitivity.py` (behaviour), `weights.py` (weights) and the room `probes/algorithms`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from annotated_types import Ge
 
-from ...data.batch import Batch
 from ...data.errors import UsageError
 from ...data.recipe import Recipe, file_sha256
+from ...models.own.regression_transformer import RegressionTransformer
 from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable, Regressor, Source, Subject
 from ..findings import Findings
-from ..measure import Claim, Measure, missing
+from ..measure import Claim, Measure
 from ..probe import Probe, Progress, silent
-from ..statistics.sample_measures import PerTask, task_measures
-from .behaviour_measures import behaviour_findings, setting_measures
+from .behaviour_measures import behaviour_findings
+from .behaviours import evaluation_comparison, model_behaviours, near_misses, null_comparisons
 from .between_seeds import between_seeds
 from .claim import gd_claim
-from .comparison import Comparison, GivenSettings, build_twins, compare, other_behaviours
-from .constructed import TwinShape
-from .distribution_shift import CURVES, families_along, losses_along, rollout_losses
-from .sensitivity import LOSS, half_squared_error
-from .splits import EVALUATION_TASKS, Splits, file_splits, generated_splits, recorded_law
-from .weight_measures import weight_findings
+from .constructed import ConstructedShape
+from .distribution_shift import shifts
+from .memo import LastResult
+from .names import GD, GDPP, MODEL
+from .nulls import untrained_models
+from .path_measures import path_measures
+from .readout_measures import layer_measures, rollout_measures
+from .readouts import layer_losses, rollout_losses
+from .setting_measures import setting_measures
+from .settings import Requested, Settings, fit_settings
+from .setup import Setup
+from .shift_measures import no_shift_measures, shift_measures
+from .splits import EVALUATION_TASKS, Splits, file_splits, generated_splits, law_of_tasks, recorded_law, task_file
+from .weight_comparison import all_path_losses, compare_weights
+from .weight_measures import no_weight_measures, weight_arrays, weight_measures
 
-ROLLOUT_TASKS = 2_000
 TWINS = {"auto": (), "gd": ("gd",), "gdpp": ("gdpp",), "gd+gdpp": ("gd", "gdpp")}
 
 
@@ -48,10 +59,10 @@ class GDAlignment(Probe):
     tasks:               a `.npz` of the user's own tasks; evaluated whole
     limit:               the first so many of them; without a file, how many tasks are generated for each split
     n_context, input_range, weight_scale, noise:  the law of generated tasks, where it differs from the one recorded
-    twins:               "gd", "gdpp", "gd+gdpp"; "auto": GD, and GD++ for more than one layer
-    steps:               gradient steps of the twins; by default the model's layers (1 for a wrapped predictor)
-    learning_rate:       η of the GD twin, of the mean loss (the authors print η/N)
-    gdpp_learning_rate, gdpp_gamma:  settings of the GD++ twin, for every layer; both or neither
+    twins:               constructed models: "gd", "gdpp", "gd+gdpp"; "auto": GD, and GD++ for more than one layer
+    steps:               gradient steps of constructed models; by default the model's layers (1 for a wrapped predictor)
+    learning_rate:       η of constructed GD, of the mean loss (the authors print η/N)
+    gdpp_learning_rate, gdpp_gamma:  settings of constructed GD++, for every layer; both or neither
     """
 
     name: ClassVar[str] = "gd-alignment"
@@ -104,135 +115,99 @@ class GDAlignment(Probe):
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         if not isinstance(subject, Regressor):
-            raise UsageError("gd-alignment needs a regressor; ask applies() first")
+            raise UsageError("gd-alignment needs a model of regression tasks; applies() says which subjects are")
         progress("drawing tasks", 0.0)
-        splits = self._splits(subject, seed)
-        shape, twins = self._shape(subject, splits), self._twins(subject)
-        progress("fitting twins and rivals", 0.05)
-        comparison = compare(subject, shape, twins, self._given, splits, batch_size)
-        progress("nulls", 0.3)
-        null_behaviours = other_behaviours(subject, shape, comparison.settings, splits.nulls, batch_size)
-        measures, arrays = behaviour_findings(subject, shape, comparison, null_behaviours, splits, seed, batch_size)
-        measures |= setting_measures(comparison, layers=shape.n_layers > 1)
+        setup = self._setup(subject, seed, batch_size)
+        progress("fitting candidates", 0.05)
+        model = model_behaviours(setup)
+        settings = fit_settings(setup, self._requested(subject), model)
+        progress("behaviour", 0.3)
+        untrained = untrained_models(setup)
+        evaluation = evaluation_comparison(setup, settings, model)
+        nulls = null_comparisons(setup, settings.mean, untrained)
+        measures, arrays = behaviour_findings(evaluation, nulls, near_misses(setup, settings.mean), seed)
+        measures |= setting_measures(setup, settings.mean)
         progress("weights", 0.5)
-        models = build_twins(shape, comparison.settings)
-        found, matrices = weight_findings(subject, shape, models, splits.evaluation, seed, batch_size)
-        measures, arrays = measures | found, arrays | matrices
+        found, matrices = _weights(setup, settings.mean, untrained)
         progress("shifted tasks", 0.75)
-        measures |= _layer_losses(subject, shape, comparison, splits.evaluation, seed)
-        measures |= self._shifted(subject, shape, comparison, splits, seed, batch_size)
-        measures |= _rollout(subject, comparison, splits.evaluation[:ROLLOUT_TASKS], seed)
+        elsewhere = _away_from_training(setup, settings.mean)
         progress("done", 1.0)
-        return Findings(measures, arrays, _recipes(splits))
+        return Findings(measures | found | elsewhere, arrays | matrices, _recipes(setup.splits))
 
     def between(self, subjects: tuple[Subject, ...], seed: int, batch_size: int) -> dict[str, Measure]:
-        """Ceilings and controls that need several seeds of one recipe at the same step."""
+        """Ceilings that need several seeds of one recipe at the same step."""
         regressors = [subject for subject in subjects if isinstance(subject, Regressor)]
         if len(regressors) < 2:
             return {}
-        return between_seeds(regressors, self._splits(regressors[0], seed).evaluation, batch_size)
+        first, *others = regressors
+        return between_seeds(self._setup(first, seed, batch_size), others)
 
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
         return gd_claim(measures, sources, self.tasks, self._law)
 
-    @property
-    def _given(self) -> GivenSettings:
-        return GivenSettings(self.learning_rate, self.gdpp_learning_rate, self.gdpp_gamma)
+    def _setup(self, subject: Regressor, seed: int, batch_size: int) -> Setup:
+        splits = self._splits(subject, seed)
+        return Setup(subject, splits, self._shape(subject, splits), seed, batch_size)
 
     def _splits(self, subject: Regressor, seed: int) -> Splits:
         if self.tasks is not None:
-            return file_splits(subject, self.tasks, self.limit)
-        return generated_splits(subject, self._law, self.limit or EVALUATION_TASKS, seed)
+            return self._drawn(file_splits, task_file(self.tasks, self.limit, subject))
+        law = law_of_tasks(subject, self._law)
+        return self._drawn(generated_splits, law, self.limit or EVALUATION_TASKS, seed)
+
+    @cached_property
+    def _drawn(self) -> LastResult:
+        """The tasks drawn last. The seeds of a family share them, and all that is fitted on them; they are gone when
+        this probe is."""
+        return LastResult()
+
+    def _requested(self, subject: Regressor) -> Requested:
+        auto = (GD.name, GDPP.name) if self._steps(subject) > 1 else (GD.name,)
+        constructed = TWINS[self.twins] or auto
+        return Requested(constructed, self.learning_rate, self.gdpp_learning_rate, self.gdpp_gamma)
 
     def _steps(self, subject: Regressor) -> int:
         return self.steps or (subject.config.n_layers if isinstance(subject, TransformerRegressor) else 1)
 
-    def _twins(self, subject: Regressor) -> tuple[str, ...]:
-        return TWINS[self.twins] or (("gd", "gdpp") if self._steps(subject) > 1 else ("gd",))
-
-    def _shape(self, subject: Regressor, splits: Splits) -> TwinShape:
+    def _shape(self, subject: Regressor, splits: Splits) -> ConstructedShape:
         steps = self._steps(subject)
         if not isinstance(subject, TransformerRegressor):
-            return TwinShape(splits.n_context, subject.d_in, subject.d_out, steps)
+            return ConstructedShape(splits.n_context, subject.d_in, subject.d_out, steps)
         config = subject.config
-        tied = config.tied or steps != config.n_layers
-        return TwinShape(
-            splits.n_context, config.d_in, config.d_out, steps, tied, config.dampening, config.activation_clip
+        return ConstructedShape(
+            splits.n_context,
+            config.d_in,
+            config.d_out,
+            steps,
+            tied=config.tied or steps != config.n_layers,
+            dampening=config.dampening,
+            activation_clip=config.activation_clip,
         )
 
-    def _shifted(
-        self, subject: Regressor, shape: TwinShape, comparison: Comparison, splits: Splits, seed: int, batch_size: int
-    ) -> dict[str, Measure]:
-        """Losses of the model and its twins away from the training tasks."""
-        like = splits.evaluation.inputs[:1].to(subject.device, subject.dtype)
-        twins = {name: twin.to(like) for name, twin in build_twins(shape, comparison.settings).items()}
-        names = ("model", *twins)
-        if splits.law is None:
-            reason = "the tasks came from a file: the law that they would be shifted along is not known"
-            absent = missing(LOSS, "not applicable", reason)
-            return {f"loss_{curve.name}_{name}": absent for curve in CURVES for name in names}
-        measures: dict[str, Measure] = {}
-        most = self.limit or EVALUATION_TASKS
-        for curve in CURVES:
-            losses = losses_along(curve, splits.law, {"model": subject.predict, **twins}, like, most, seed, batch_size)
-            coords = {curve.axis: tuple(families_along(curve, splits.law))}
-            reason = "the curve of the untrained model is that of the zero predictor"
-            measures |= task_measures(
-                {
-                    f"loss_{curve.name}_{name}": PerTask(losses[name], LOSS, (curve.axis,), coords, no_nulls=reason)
-                    for name in names
-                },
-                seed,
-            )
-        return measures
+
+def _weights(
+    setup: Setup, settings: Settings, untrained: Sequence[RegressionTransformer]
+) -> tuple[dict[str, Measure], dict[str, np.ndarray]]:
+    """Measures of weights and the matrices behind them; where they do not apply, why."""
+    constructed = settings.constructed(setup.shape)
+    weights = compare_weights(setup, constructed, untrained)
+    if isinstance(weights, NotApplicable):
+        return no_weight_measures(constructed, weights.reason), {}
+    measures = weight_measures(weights, setup.shape.n_context)
+    measures |= path_measures(all_path_losses(setup, weights), setup.shape.n_layers, setup.seed)
+    return measures, weight_arrays(weights)
 
 
-def _layer_losses(
-    subject: Regressor, shape: TwinShape, comparison: Comparison, tasks: Batch, seed: int
-) -> dict[str, Measure]:
-    """Loss read out after each layer. Only for GD is a read-out before the last layer meant to be a prediction."""
-    if not isinstance(subject, TransformerRegressor):
-        reason = "a wrapped predictor has no layers to read out"
-        return {"loss_by_layer_model": missing(LOSS, "not applicable", reason)}
-    inputs = tasks.inputs.to(subject.device, subject.dtype)
-    modules = {"model": subject.module}
-    modules |= {name: twin.to(inputs) for name, twin in build_twins(shape, comparison.settings).items()}
-    metrics = {}
-    for name, module in modules.items():
-        losses = half_squared_error(module.predict_layers(inputs).detach().cpu().double(), tasks.targets)
-        metrics[f"loss_by_layer_{name}"] = PerTask(
-            losses.T.numpy(),
-            LOSS,
-            ("layer",),
-            no_nulls="the nulls stand at the last layer, with loss_model",
-            message="" if name == "gd" else "read-outs before the last layer are not trained to be predictions",
-        )
-    return task_measures(metrics, seed)
-
-
-def _rollout(subject: Regressor, comparison: Comparison, tasks: Batch, seed: int) -> dict[str, Measure]:
-    """Fifty dampened applications of a single trained block, beside gradient descent at the fitted rate."""
-    names = ("loss_rollout_model", "loss_rollout_gd")
-    reason = ""
-    if not isinstance(subject, TransformerRegressor):
-        reason = "a wrapped predictor has no block to apply again"
-    elif subject.config.n_layers > 1 or subject.config.layer_norm:
-        reason = "the roll-out applies the one block of a single-layer model without layer norm again and again"
-    elif "learning_rate_gd" not in comparison.settings:
-        reason = "the roll-out stands beside the GD twin, which was not asked for"
-    if reason or not isinstance(subject, TransformerRegressor):
-        return {name: missing(LOSS, "not applicable", reason) for name in names}
-    rate = comparison.settings["learning_rate_gd"][0].value
-    steps = {"rollout_step": tuple(range(1, 51))}
-    return task_measures(
-        {
-            f"loss_rollout_{name}": PerTask(
-                losses, LOSS, ("rollout_step",), steps, no_nulls="the loss before the first step is its null"
-            )
-            for name, losses in rollout_losses(subject.module, rate, tasks).items()
-        },
-        seed,
-    )
+def _away_from_training(setup: Setup, settings: Settings) -> dict[str, Measure]:
+    """Losses after other layers than the last, on other tasks than those of training, and after many more steps."""
+    constructed = {name: setup.at_precision(model) for name, model in settings.constructed(setup.shape).items()}
+    measures = layer_measures(layer_losses(setup, constructed), setup.seed)
+    if setup.splits.law is None:
+        measures |= no_shift_measures([MODEL, *constructed])
+    else:
+        predictors = {MODEL: setup.subject.predict, **constructed}
+        measures |= shift_measures(shifts(setup, setup.splits.law, predictors), setup.seed)
+    return measures | rollout_measures(rollout_losses(setup, settings), setup.seed)
 
 
 def _recipes(splits: Splits) -> dict[str, Recipe]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Any
 
 from ...data.batch import Batch
@@ -52,49 +51,53 @@ def recorded_law(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in tasks.items() if name in known} if isinstance(tasks, Mapping) else {}
 
 
-def generated_splits(subject: Regressor, given: Mapping[str, Any], n: int, seed: int) -> Splits:
-    """Fresh tasks from the law the checkpoint was trained on, changed where the user says so."""
+def law_of_tasks(subject: Regressor, changed: Mapping[str, Any]) -> LinearRegression:
+    """The law that the checkpoint was trained on, changed where the user says so."""
     recorded = recorded_law(subject.source.record)
-    settings = {"n_context": subject.d_in, **recorded, "d_in": subject.d_in, "d_out": subject.d_out, **given}
-    law = LinearRegression(**settings)
+    settings = {"n_context": subject.d_in, **recorded, "d_in": subject.d_in, "d_out": subject.d_out, **changed}
+    return LinearRegression(**settings)
+
+
+def generated_splits(law: LinearRegression, n: int, seed: int) -> Splits:
+    """Fresh tasks of a law."""
     tuning, nulls, evaluation = (
-        _sample(law, count, named_seed(seed, purpose))
+        law.sample(count, named_seed(seed, purpose))
         for purpose, count in (("tuning", n), ("nulls", min(n, NULL_TASKS)), ("evaluation", n))
     )
     return Splits((Fold(tuning, evaluation),), nulls, evaluation, law)
 
 
-@lru_cache(maxsize=8)
-def _sample(law: LinearRegression, n: int, seed: int) -> Batch:
-    """The same object for the same tasks, so that what was fitted on them for one seed of a family serves the next."""
-    return law.sample(n, seed)
+@dataclass(frozen=True)
+class TaskFile:
+    """A user's tasks on disk. Its digest makes a file that changed another one."""
+
+    path: str
+    sha256: str
+    limit: int | None
+    d_in: int
+    d_out: int
 
 
-def file_splits(subject: Regressor, path: str, limit: int | None) -> Splits:
+def task_file(path: str, limit: int | None, subject: Regressor) -> TaskFile:
+    """The file as it is now, for a model of these widths."""
+    return TaskFile(path, file_sha256(path), limit, subject.d_in, subject.d_out)
+
+
+def file_splits(file: TaskFile) -> Splits:
     """A user's tasks, all of them evaluated."""
-    tasks = _load(path, limit, subject.d_out, file_sha256(path))
-    width = tasks.inputs.shape[2]
-    if width != subject.d_in + subject.d_out:
+    tasks = load_tasks(file.path, file.limit, file.d_out)
+    width, expected = tasks.inputs.shape[2], file.d_in + file.d_out
+    if width != expected:
         raise TaskError(
-            f"{path}: tokens are {width} wide, but the model takes {subject.d_in + subject.d_out}"
-            f" (d_in = {subject.d_in} and d_out = {subject.d_out})"
+            f"{file.path}: tokens are {width} wide, but the model takes {expected}"
+            f" (d_in = {file.d_in} and d_out = {file.d_out})"
         )
+    return Splits(_halves(tasks), tasks[:NULL_TASKS], tasks, None)
+
+
+def _halves(tasks: Batch) -> tuple[Fold, ...]:
     half = len(tasks) // 2
     if half == 0:
-        folds = (Fold(tasks, tasks),)  # a single task has no other half; the claim says so
-    else:
-        first, second = _halves(tasks)
-        folds = (Fold(second, first), Fold(first, second))
-    return Splits(folds, tasks[:NULL_TASKS], tasks, None)
-
-
-@lru_cache(maxsize=2)
-def _load(path: str, limit: int | None, d_out: int, sha256: str) -> Batch:
-    """`sha256` is here so that a file that changed is read again."""
-    return load_tasks(path, limit, d_out)
-
-
-@lru_cache(maxsize=2)
-def _halves(tasks: Batch) -> tuple[Batch, Batch]:
-    half = len(tasks) // 2
-    return tasks[:half], tasks[half:]
+        return (Fold(tasks, tasks),)  # a single task has no other half; the claim says so
+    first, second = tasks[:half], tasks[half:]
+    return (Fold(second, first), Fold(first, second))

@@ -48,15 +48,15 @@ class WeightProducts:
 def products(subject: Subject) -> WeightProducts | NotApplicable:
     """A subject's products, or why its weights cannot be set beside constructed ones."""
     if not isinstance(subject, TransformerRegressor):
-        return NotApplicable("the subject shows no attention weights")
+        return NotApplicable("mesascope cannot read attention weights of this subject")
     if subject.config.softmax:
-        return NotApplicable("constructed gradient descent is linear attention; under softmax the scale of KQ matters")
+        return NotApplicable("constructed gradient descent has linear attention, this model softmax attention")
     if subject.config.layer_norm:
-        return NotApplicable("layer norm has no counterpart in the constructed weights")
-    return of_module(subject.module)
+        return NotApplicable("constructed gradient descent has no layer norm, but this model has")
+    return module_products(subject.module)
 
 
-def of_module(module: RegressionTransformer) -> WeightProducts:
+def module_products(module: RegressionTransformer) -> WeightProducts:
     """Products of a linear-attention transformer's distinct blocks."""
     W_Q, W_K, W_V, W_O = (getattr(module, name).detach().cpu().double() for name in ("W_Q", "W_K", "W_V", "W_O"))
     return WeightProducts(W_Q @ W_K.mT, W_V @ W_O, module.config)
@@ -80,7 +80,7 @@ def align(weights: WeightProducts) -> WeightProducts | NotApplicable:
     beta = gauge(weights.KQ, weights.config.d_in)
     if np.isnan(beta).any():
         blocks = ", ".join(f"L{i}" for i in np.flatnonzero(np.isnan(beta)))
-        return NotApplicable(f"the gauge is undefined: the mean of KQ's x diagonal is near zero ({blocks})")
+        return NotApplicable(f"the alignment is undefined: the mean of KQ's x diagonal is near zero ({blocks})")
     factor = torch.from_numpy(beta)[:, None, None, None]
     return replace(weights, KQ=weights.KQ / factor, PV=weights.PV * factor)
 
@@ -182,14 +182,18 @@ def matched_blocks(constructed: WeightProducts, config: RegressionConfig) -> Wei
     return WeightProducts(constructed.KQ.expand(shape), constructed.PV.expand(shape), config)
 
 
-def rates_in_weights(aligned: WeightProducts, n_context: int) -> dict[str, Float[np.ndarray, " block"]]:
-    """The learning rate η and curvature γ that single-head aligned weights amount to, block by block.
+@dataclass(frozen=True)
+class Rates:
+    """The learning rate η and curvature γ (1 / squared input) that weights amount to, block by block."""
 
-    From the constructions: PV = diag(-γ 1_d, -η/N), so both are signed mean diagonals (before dampening, as a twin's).
+    learning_rate: Float[np.ndarray, " block"]
+    gamma: Float[np.ndarray, " block"]
+
+
+def rates_in_weights(aligned: WeightProducts, n_context: int) -> Rates:
+    """Read off single-head aligned weights, before dampening, as those of a constructed model are.
+
+    From the constructions: PV = diag(-γ 1_d, -η/N), so both are signed mean diagonals.
     """
-    diagonal = aligned.PV[:, 0].diagonal(dim1=-2, dim2=-1).numpy()
-    d_in = aligned.config.d_in
-    return {
-        "weights_learning_rate": -diagonal[:, d_in:].mean(axis=1) * n_context,
-        "weights_gamma": -diagonal[:, :d_in].mean(axis=1),
-    }
+    diagonal, d_in = aligned.PV[:, 0].diagonal(dim1=-2, dim2=-1).numpy(), aligned.config.d_in
+    return Rates(-diagonal[:, d_in:].mean(axis=1) * n_context, -diagonal[:, :d_in].mean(axis=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,7 +12,9 @@ import pandas as pd
 
 from ...drawing import marks, panels
 from ...drawing.marks import Look
-from .looks import INTERPOLATED, MODEL, TWINS
+from ..names import MODEL
+from ..weight_comparison import CONTROLS
+from .looks import CONSTRUCTED, INTERPOLATED, TRAINED, at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,13 +28,14 @@ PANELS = {
     "cosine": ("sensitivity", "cosine"),
     "model_difference": ("model difference", "label / input"),
     "prediction_difference": ("prediction difference", "label"),
-    "weight_distance": ("weight distance", "relative to the twin"),
+    "weight_distance": ("weight distance", "relative to constructed"),
 }
 """Metrics over training: title, and label of the y axis."""
+_LETTERS = 25  # of a line in the legend, which stands in the place of a panel
 
 
 def plot_trajectory(panel: str, measures: Mapping[str, Measure], ax: Axes) -> pd.DataFrame:
-    """One metric of the model and of each twin at every step of training."""
+    """One metric of the model and of each constructed one at every step of training."""
     found = {series: measure for series, measure in _series(panel, measures).items() if marks.has_number(measure)}
     if not found:
         return marks.write_words(ax, _reason(panel, measures), panel)
@@ -48,10 +52,12 @@ def plot_trajectory(panel: str, measures: Mapping[str, Measure], ax: Axes) -> pd
 
 
 def _series(panel: str, measures: Mapping[str, Measure]) -> dict[Look, Measure]:
-    names = {f"{panel}_{twin}": look for twin, look in TWINS.items()}
+    control = {"control": CONTROLS[0]} if panel == "weight_distance" else {}
+    series = {look: at(measures, panel, candidate=name, **control) for name, look in CONSTRUCTED.items()}
     if panel == "loss":
-        names = {"loss_model": MODEL, **names, "loss_interpolated": INTERPOLATED}
-    return {look: measures[name] for name, look in names.items() if measures.get(name) and _over_steps(measures[name])}
+        model = at(measures, "loss", candidate=MODEL)
+        series = {TRAINED: model, **series, INTERPOLATED: measures.get("loss_interpolated")}
+    return {look: measure for look, measure in series.items() if measure is not None and _over_steps(measure)}
 
 
 def _over_steps(measure: Measure) -> bool:
@@ -59,8 +65,8 @@ def _over_steps(measure: Measure) -> bool:
 
 
 def _reason(panel: str, measures: Mapping[str, Measure]) -> str:
-    messages = [m.message for name, m in measures.items() if name.startswith(f"{panel}_") and m.message]
-    return messages[0] if messages else "not measured"
+    messages = [found.message for name in CONSTRUCTED if (found := at(measures, panel, candidate=name)) is not None]
+    return next(filter(None, messages), "not measured")
 
 
 def _range(found: Mapping[Look, Measure]) -> tuple[float, float]:
@@ -82,16 +88,19 @@ def _below(measure: Measure, high: float) -> Measure:
 
 
 def trajectory_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
-    """Over training: loss of the model, its twins and the model half way between trained and constructed weights;
-    sensitivity cosine, differences and weight distance to each twin. Bands: 95 % intervals; thin lines: single seeds.
+    """Over training: loss of the model, of the constructed ones and of the model half way between trained and
+    constructed weights; sensitivity cosine, differences and weight distance to each constructed model. Bands are 95 %
+    intervals, thin lines single seeds.
     """
-    measures = {name: measure for name, measure in findings.measures.items() if _over_steps(measure)}
-    if not measures:
+    measures = findings.measures
+    if not any("step" in measure.axes for measure in measures.values()):
         return None
     axes = page.grid(2, 3, 3.5)
     tables = [plot_trajectory(panel, measures, ax) for panel, ax in zip(PANELS, axes, strict=False)]
     drawn = [item for panel in PANELS for item in _series(panel, measures).items() if marks.has_number(item[1])]
     axes[-1].set_axis_off()
     handles = panels.keys(dict(drawn), [measure for _, measure in drawn])
-    axes[-1].legend(handles=handles, loc="center left", bbox_to_anchor=(-0.1, 0.5))
+    for handle in handles:
+        handle.set_label(textwrap.fill(str(handle.get_label()), _LETTERS))
+    axes[-1].legend(handles=handles, loc="center left", bbox_to_anchor=(-0.15, 0.5))
     return marks.together(tables)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from matplotlib.colors import Normalize
 
 from ...drawing import marks
 from ...drawing.marks import Look
-from .looks import CONTROLS, OTHER_SEED, TWINS
+from ..names import CANDIDATE, GD, GDPP
+from ..weight_comparison import ALIGNED
+from .looks import CONSTRUCTED, CONTROLS, LOSS, OTHER_SEED, at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +99,7 @@ def _block(
 
 def _products(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray] | None:
     """(product, version) -> [layer head d_model d_model], of the first seed; None where none is aligned."""
-    versions = {"aligned": "trained", "gd": "GD", "gdpp": "GD++"}
+    versions = {"aligned": "trained", GD.name: "GD", GDPP.name: "GD++"}
     held = [key for key in versions if all(f"{product}_{key}" in arrays for product in PRODUCTS)]
     if "aligned" not in held or np.isnan(arrays["KQ_aligned"]).all():
         return None
@@ -123,38 +125,55 @@ def _places(products: Mapping[tuple[str, str], np.ndarray]) -> list[tuple[int, i
 # -- the path between trained and constructed weights ------------------------------------------------------------------
 
 
-def plot_path(twin: str, measures: Mapping[str, Measure], ax: Axes) -> pd.DataFrame:
-    """Loss along the straight line from the trained weights (t = 0) to the twin's (t = 1), and along each control."""
-    name = f"loss_path_{twin}"
-    aligned = measures[name]
-    if not marks.has_number(aligned):
-        return marks.write_words(ax, aligned.message, name)
-    paths = {
-        key: (look, measures[key]) for key, look in _path_looks(twin).items() if marks.has_number(measures.get(key))
-    }
+def plot_path(candidate: str, measures: Mapping[str, Measure], ax: Axes) -> pd.DataFrame:
+    """Loss along the straight line from the trained weights (t = 0) to the constructed ones (t = 1), and along each
+    control.
+    """
+    name = f"loss_path_{candidate}"
+    aligned = at(measures, "loss_path", candidate=candidate, path=ALIGNED)
+    if aligned is None or not marks.has_number(aligned):
+        return marks.write_words(ax, "not measured" if aligned is None else aligned.message, name)
+    paths = [drawn for drawn in _paths(candidate, measures) if marks.has_number(drawn.losses)]
     tables, handles = [], []
-    for key, (look, measure) in paths.items():
-        tables.append(marks.curve(measure, look, ax, panel=name, every=len(measure.values) - 1))
-        barrier = _number(measures.get(key.replace("loss_path", "barrier")))
-        handles.append(marks.line_key(replace(look, label=f"{look.label}: {barrier}")))
-    if marks.spans_decades(np.concatenate([measure.values for _, measure in paths.values()])):
+    for drawn in paths:
+        assert drawn.losses is not None  # it has a number
+        tables.append(marks.curve(drawn.losses, drawn.look, ax, panel=name, every=len(drawn.losses.values) - 1))
+        labelled = replace(drawn.look, label=f"{drawn.look.label}: {_number(drawn.barrier)}")
+        handles.append(marks.line_key(labelled))
+    if marks.spans_decades(np.concatenate([drawn.losses.values for drawn in paths if drawn.losses is not None])):
         marks.log_scale(ax, "y")
     if words := marks.evidence([aligned]):
         handles.append(marks.band_key(words))
-    ax.set_xticks([0, 0.5, 1], ["$t$ = 0\ntrained", "$t$ = 0.5", f"$t$ = 1\n{TWINS[twin].label}"], linespacing=0.9)
-    first, *_, last = ax.get_xticklabels()
-    first.set_horizontalalignment("left")
-    last.set_horizontalalignment("right")
+    _path_ticks(ax, CONSTRUCTED[candidate].label)
     marks.legend_under(ax, handles, "barrier [95 % interval] of each path")
     return marks.together(tables)
 
 
-def _path_looks(twin: str) -> dict[str, Look]:
-    """The aligned path, its controls, and the path between two seeds, by measure."""
-    controls = {f"loss_path_{twin}_{control}": look for control, look in CONTROLS.items()}
-    return (
-        {f"loss_path_{twin}": replace(TWINS[twin], label="aligned")} | controls | {"loss_path_other_seed": OTHER_SEED}
-    )
+def _path_ticks(ax: Axes, end: str) -> None:
+    ax.set_xticks([0, 0.5, 1], ["$t$ = 0\ntrained", "$t$ = 0.5", f"$t$ = 1\n{end}"], linespacing=0.9)
+    first, *_, last = ax.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
+
+
+@dataclass(frozen=True)
+class _Path:
+    look: Look
+    losses: Measure | None
+    barrier: Measure | None
+
+
+def _paths(candidate: str, measures: Mapping[str, Measure]) -> list[_Path]:
+    """The aligned path, its controls, and the path between two seeds."""
+    drawn = {ALIGNED: replace(CONSTRUCTED[candidate], label="aligned"), **CONTROLS}
+    return [
+        _Path(
+            look,
+            at(measures, "loss_path", candidate=candidate, path=label),
+            at(measures, "barrier", candidate=candidate, path=label),
+        )
+        for label, look in drawn.items()
+    ] + [_Path(OTHER_SEED, measures.get("loss_path_between_seeds"), measures.get("barrier_between_seeds"))]
 
 
 def _number(measure: Measure | None) -> str:
@@ -167,15 +186,17 @@ def _number(measure: Measure | None) -> str:
 
 def path_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Loss along the straight line from the trained to the constructed weights after gauge alignment, and along its
-    controls; the barrier is the most by which a path exceeds the line between its ends. Bands: 95 % intervals.
+    controls. The barrier is the most by which a path exceeds the straight line between the losses at its ends. Bands
+    are 95 % intervals.
     """
     measures = marks.last_step(findings.measures)
-    held = [twin for twin in TWINS if f"loss_path_{twin}" in measures]
-    twins = [twin for twin in held if marks.has_number(measures[f"loss_path_{twin}"])] or held[:1]
-    if not twins:
+    if "loss_path" not in measures:
         return None
-    width = page.style.page if len(twins) > 1 else page.style.column
-    axes = page.grid(1, len(twins), 3.1, width, sharey=True)
-    tables = [plot_path(twin, measures, ax) for twin, ax in zip(twins, axes, strict=True)]
-    axes[0].set_ylabel("loss (½ squared label)")
+    held = measures["loss_path"].labels(CANDIDATE)
+    defined = [name for name in held if marks.has_number(at(measures, "loss_path", candidate=name, path=ALIGNED))]
+    shown = defined or held[:1]
+    width = page.style.page if len(shown) > 1 else page.style.column
+    axes = page.grid(1, len(shown), 3.1, width, sharey=True)
+    tables = [plot_path(name, measures, ax) for name, ax in zip(shown, axes, strict=True)]
+    axes[0].set_ylabel(LOSS)
     return marks.together(tables)

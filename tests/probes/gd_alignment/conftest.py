@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import pytest
 from mesascope.data import Batch, LinearRegression
 from mesascope.models import RegressionTransformer, Regressor, from_transformer
 from mesascope.probes import Findings, GDAlignment
-from mesascope.probes.gd_alignment import nulls as gd_nulls
-from mesascope.probes.gd_alignment import probe as gd_alignment
+from mesascope.probes.gd_alignment import distribution_shift, nulls
+from mesascope.probes.measure import Measures
 from scipy.optimize import brentq, minimize_scalar
 
 Head = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # query, key, value [d, k], linear [k, d]
+Products = list[list[tuple[np.ndarray, np.ndarray]]]  # [block][head] -> KQ, PV
 Predict = Callable[[np.ndarray], np.ndarray]  # tokens of one task -> y_hat [d_out]; real or complex
 TINY = 1e-30  # of the complex step: no subtraction, so no rounding
 
@@ -207,6 +208,29 @@ def half_squared(prediction: np.ndarray, targets: np.ndarray) -> float:
     return float(np.mean([0.5 * ((y - p) ** 2).sum() for p, y in zip(prediction, targets, strict=True)]))
 
 
+def mixed(a: Products, b: Products, t: float) -> Products:
+    if len(a[0]) == 1:
+        return [
+            [((1 - t) * KQ + t * KQ2, (1 - t) * PV + t * PV2)] for [(KQ, PV)], [(KQ2, PV2)] in zip(a, b, strict=True)
+        ]
+    return [
+        [(KQ, (1 - t) * PV) for KQ, PV in ours] + [(KQ, t * PV) for KQ, PV in theirs]
+        for ours, theirs in zip(a, b, strict=True)
+    ]
+
+
+def tensor_distance(a: Products, b: Products, masks: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """|Σ_h KQ_h (x) PV_h - the same of b| / |b|, with all d^4 entries written out."""
+
+    def tensor(heads: list[tuple[np.ndarray, np.ndarray]], mask: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        return sum(np.multiply.outer(KQ * mask[0], PV * mask[1]) for KQ, PV in heads)  # type: ignore[return-value]
+
+    ours = [tensor(heads, mask) for heads, mask in zip(a, masks, strict=True)]
+    theirs = [tensor(heads, mask) for heads, mask in zip(b, masks, strict=True)]
+    difference = sum(((x - y) ** 2).sum() for x, y in zip(ours, theirs, strict=True))
+    return float(np.sqrt(difference / sum((y**2).sum() for y in theirs)))
+
+
 @pytest.fixture(scope="session")
 def slow() -> Any:
     """Everything above, by name."""
@@ -216,7 +240,7 @@ def slow() -> Any:
 
     for value in (SlowModel, Descent, TokenDescent, zero, mean_label, ridge, least_squares, answers, sensitivities):
         setattr(Slow, value.__name__, staticmethod(value))
-    for value in (closest_setting, comparisons, half_squared, split):
+    for value in (closest_setting, comparisons, half_squared, split, mixed, tensor_distance):
         setattr(Slow, value.__name__, staticmethod(value))
     return Slow
 
@@ -234,7 +258,10 @@ def tasks_file(tmp_path: Path) -> Callable[[Batch], str]:
 
 @pytest.fixture(scope="session")
 def on_tasks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Findings]:
-    """Measure a subject or a transformer on a file of tasks; the paper's sizes unless a law is given."""
+    """Measure a subject or a transformer on a file of tasks; the paper's sizes unless a law is given.
+
+    As in a report, `measures["cosine_gd"]` is the candidate's part of `measures["cosine"]`.
+    """
     folder = tmp_path_factory.mktemp("tasks")
 
     def measure(
@@ -248,7 +275,8 @@ def on_tasks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Findings
                 path, inputs=batch.inputs.numpy(), targets=np.pad(batch.targets, ((0, 0), (law.get("d_in", 10), 0)))
             )
         subject = subject if isinstance(subject, Regressor) else from_transformer(subject)
-        return GDAlignment(**({"tasks": str(path)} | given)).measure(subject, 0, batch_size)
+        findings = GDAlignment(**({"tasks": str(path)} | given)).measure(subject, 0, batch_size)
+        return replace(findings, measures=Measures(findings.measures))
 
     return measure
 
@@ -258,18 +286,22 @@ def all_nulls() -> None:
     """For a test that is about the nulls."""
 
 
+@pytest.fixture
+def all_shuffles() -> None:
+    """For a test that is about shuffled labels."""
+
+
 @pytest.fixture(autouse=True)
 def _few_nulls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a few draws of each null, where a test is about something else."""
     if "all_nulls" not in request.fixturenames:
-        monkeypatch.setattr(gd_nulls, "UNTRAINED", 4)
-        monkeypatch.setattr(gd_nulls, "SHUFFLES", 3)
+        monkeypatch.setattr(nulls, "UNTRAINED", 4)
+        if "all_shuffles" not in request.fixturenames:
+            monkeypatch.setattr(nulls, "SHUFFLES", 3)
 
 
 @pytest.fixture
 def few_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a few points of each curve of shifted tasks, where a test is about something else."""
-    from dataclasses import replace
-
-    short = tuple(replace(curve, values=curve.values[:2], n=20) for curve in gd_alignment.CURVES)
-    monkeypatch.setattr(gd_alignment, "CURVES", short)
+    short = tuple(replace(curve, values=curve.values[:2], n=20) for curve in distribution_shift.CURVES)
+    monkeypatch.setattr(distribution_shift, "CURVES", short)

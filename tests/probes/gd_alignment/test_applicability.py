@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from mesascope.data import LinearRegression, TaskError, UsageError
 from mesascope.models import (
     NotApplicable,
@@ -23,12 +24,12 @@ from mesascope.models import (
     initialise,
 )
 from mesascope.probes import PROBES, Findings, GDAlignment, registered
-from mesascope.probes.gd_alignment.comparison import spectrum
-from mesascope.probes.gd_alignment.splits import _sample, file_splits, generated_splits
+from mesascope.probes.gd_alignment.splits import file_splits, generated_splits, law_of_tasks, task_file
+from mesascope.probes.measure import Measures, flat
 from torch import Tensor
 
 Measured = Callable[..., Findings]
-WEIGHTS = ("loss_interpolated", "barrier_gd", "loss_path_gd", "weight_distance_gd")
+WEIGHTS = ("loss_interpolated", "barrier_gd_aligned", "loss_path_gd_aligned", "weight_distance_gd_trained")
 
 
 def random_model(dtype: torch.dtype = torch.float64, **settings: Any) -> RegressionTransformer:
@@ -67,11 +68,11 @@ def one_step(positions: Tensor) -> Tensor:
 def test_a_predictor_has_behaviour_and_no_weights(on_tasks: Measured, all_nulls: None) -> None:
     subject = from_predictor(one_step, TokenLayout(3, order="interleaved"))
     m = on_tasks(subject, n=20, d_in=3, n_context=6, learning_rate=4.0).measures
-    assert m["prediction_difference_gd"].estimate < 1e-6  # the twin has the N of the tasks
+    assert m["prediction_difference_gd"].estimate < 1e-6  # the constructed model has the N of the tasks
     assert m["learning_rate_gd_1"].estimate == pytest.approx(4.0, rel=1e-3)
     assert m["cosine_gd_1"].estimate > 1 - 1e-6
     assert {m[name].status for name in WEIGHTS} == {"not applicable"}
-    assert "cannot read attention weights" in m["weight_distance_gd"].message
+    assert "cannot read attention weights" in m["weight_distance_gd_trained"].message
     assert "no layers" in m["loss_by_layer_model"].message
     assert "no block" in m["loss_rollout_model"].message
     assert "untrained" not in m["cosine_gd"].nulls
@@ -92,11 +93,16 @@ def test_architectures_without_a_construction(
     assert len(m["cosine_gd"].nulls["untrained"]) == 50
 
 
-def test_twins_of_other_depth_have_no_weights_to_compare(on_tasks: Measured) -> None:
+def test_constructed_models_of_other_depth_have_no_weights_to_compare(on_tasks: Measured) -> None:
     m = on_tasks(random_model(), n=12, d_in=3, n_context=4, learning_rate=5.0, steps=3).measures
-    assert "3 steps" in m["weight_distance_gd"].message
-    assert "gd_6" in m["rival_cosines"].labels("rival")
-    assert m["loss_by_layer_gd"].values.shape == (3,)
+    assert "3 steps" in m["weight_distance_gd_trained"].message
+    assert "gd_6" in m["candidate_cosines"].labels("candidate")
+    layers = m["loss_by_layer"]
+    assert layers.values.shape == (3, 3)  # the model, GD and GD++
+    assert np.isfinite(layers.sel(candidate="gd").values).all()
+    of_model = layers.sel(candidate="model")
+    assert np.isfinite(of_model.values).tolist() == [True, False, False]
+    assert of_model.message.endswith("NaN after its last layer")
 
 
 @pytest.mark.parametrize(
@@ -107,13 +113,13 @@ def test_small_and_wide_tasks(on_tasks: Measured, law: dict[str, int]) -> None:
     model = random_model(n_layers=2, d_in=sizes["d_in"], d_out=sizes["d_out"])
     m = on_tasks(model, n=12, **sizes, learning_rate=3.0, gdpp_learning_rate=3.0, gdpp_gamma=0.1).measures
     assert np.isfinite([m[name].estimate for name in ("loss_model", "cosine_gd", "cosine_gdpp", "cosine_ridge")]).all()
-    assert m["weight_distance_gdpp"].status == "ok"
+    assert m["weight_distance_gdpp_trained"].status == "ok"
 
 
 def test_a_single_task(tasks_file: Callable[..., str]) -> None:
     path = tasks_file(LinearRegression(4, 3).sample(5, 0))
     probe = GDAlignment(tasks=path, limit=1)
-    m = probe.measure(from_transformer(gd_transformer(4, 3.0, 3)), 0, 8).measures
+    m = Measures(probe.measure(from_transformer(gd_transformer(4, 3.0, 3)), 0, 8).measures)
     assert m["loss_model"].n == 1
     assert np.isnan(m["loss_model"].interval).all()
     assert "one task has no interval" in m["loss_model"].message
@@ -132,7 +138,6 @@ def test_tasks_that_do_not_fit(tasks_file: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"twins": "newton"}, "twins"),
         ({"gdpp_gamma": 0.1}, "both"),
         ({"limit": 0}, "limit"),
         ({"learning_rate": float("nan")}, "learning_rate = nan"),
@@ -147,6 +152,12 @@ def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> 
         GDAlignment(**settings)
 
 
+def test_another_constructed_model_is_refused() -> None:
+    # the shape checks of the tests are a step ahead of the probe's own refusal
+    with pytest.raises((UsageError, TypeCheckError), match="twins"):
+        GDAlignment(twins="newton")  # type: ignore[arg-type]
+
+
 def test_an_undefined_gauge_is_said_and_not_divided_by(on_tasks: Measured) -> None:
     model = gd_transformer(4, 5.0, 4)
     KQ = model.W_Q.detach() @ model.W_K.detach().mT
@@ -154,10 +165,10 @@ def test_an_undefined_gauge_is_said_and_not_divided_by(on_tasks: Measured) -> No
     odd = RegressionTransformer.from_products(model.config, KQ, model.W_V.detach() @ model.W_O.detach())
     findings = on_tasks(odd, n=12, d_in=4, n_context=4, learning_rate=5.0)
     m = findings.measures
-    for name in ("loss_path_gd", "barrier_gd", "loss_interpolated", "weight_distance_kq_gd", "weight_distance_pv_gd"):
+    for name in (*WEIGHTS[:3], "product_distance_gd_KQ_live", "product_distance_gd_PV_dead", "loss_path_gd_rotated"):
         assert m[name].status == "undefined", name
         assert "near zero (L0)" in m[name].message
-    assert m["weight_distance_gd"].status == m["loss_path_gd_unaligned"].status == "ok"
+    assert m["weight_distance_gd_trained"].status == m["loss_path_gd_unaligned"].status == "ok"
     assert "KQ_aligned" not in findings.arrays
 
 
@@ -171,16 +182,16 @@ def test_a_model_that_diverges_is_reported_as_such(on_tasks: Measured) -> None:
         findings = on_tasks(subject, n=12, d_in=3, n_context=4, learning_rate=5.0)
         assert findings.measures["loss_model"].status == findings.measures["ridge_penalty"].status == "undefined"
         claim = GDAlignment().claim(findings.measures, (subject.source,))
-        assert claim.found == "The model's predictions on these tasks are not finite: there is nothing to compare."
+        assert claim.found == "The model's predictions on these tasks are not finite, so mesascope compared nothing."
 
 
-def test_a_twin_that_diverges_is_no_candidate(on_tasks: Measured) -> None:
+def test_a_constructed_model_that_diverges_is_no_candidate(on_tasks: Measured) -> None:
     subject = from_transformer(gd_transformer(4, 3.0, 3, n_layers=3))
     given = {"learning_rate": 1e120, "gdpp_learning_rate": 3.0, "gdpp_gamma": 0.0}
     findings = on_tasks(subject, n=12, d_in=3, n_context=4, **given)
     assert findings.measures["loss_gd"].status == "undefined"
     claim = GDAlignment().claim(findings.measures, (subject.source,))
-    assert "GD++" in claim.found or "gradient descent with 3 steps" in claim.found
+    assert "constructed GD++" in claim.found or "3 steps of gradient descent" in claim.found
     assert "nan" not in claim.found
 
 
@@ -189,19 +200,20 @@ def test_a_twin_that_diverges_is_no_candidate(on_tasks: Measured) -> None:
 
 def test_splits_share_no_task() -> None:
     subject = from_transformer(random_model())
-    splits = generated_splits(subject, {}, 50, seed=3)
+    law = law_of_tasks(subject, {})
+    splits = generated_splits(law, 50, seed=3)
     batches = (splits.folds[0].tuning, splits.nulls, splits.evaluation)
     assert splits.folds[0].evaluation is splits.evaluation
     assert len({batch.recipe.sha256 for batch in batches}) == 3
     rows = torch.cat([batch.inputs.flatten(1) for batch in batches])
     assert len(rows.unique(dim=0)) == 150
-    other = generated_splits(subject, {}, 50, seed=4)
+    other = generated_splits(law, 50, seed=4)
     assert other.evaluation.recipe.sha256 != splits.evaluation.recipe.sha256
 
 
 def test_halves_of_a_file_serve_each_other(tasks_file: Callable[..., str]) -> None:
     batch = LinearRegression(4, 3).sample(7, 0)
-    splits = file_splits(from_transformer(random_model()), tasks_file(batch), None)
+    splits = file_splits(task_file(tasks_file(batch), None, from_transformer(random_model())))
     first, second = splits.folds
     assert first.evaluation is second.tuning
     assert second.evaluation is first.tuning
@@ -211,21 +223,21 @@ def test_halves_of_a_file_serve_each_other(tasks_file: Callable[..., str]) -> No
 
 def test_the_law_is_the_checkpoints_own_unless_said_otherwise() -> None:
     subject = from_transformer(random_model())
-    assert generated_splits(subject, {}, 2, 0).law == LinearRegression(3, 3)  # N = d_in where nothing is recorded
+    assert law_of_tasks(subject, {}) == LinearRegression(3, 3)  # N = d_in where nothing is recorded
     record = {"recipe": {"tasks": {"n_context": 7, "input_range": 2.0, "d_in": 99, "family": "x"}}}
     subject.source = replace(subject.source, record=record)
-    law = generated_splits(subject, {"weight_scale": 3.0}, 2, 0).law
-    assert law == LinearRegression(7, 3, 1, 2.0, 3.0)
-    assert generated_splits(subject, {"n_context": 5}, 2, 0).n_context == 5
+    assert law_of_tasks(subject, {"weight_scale": 3.0}) == LinearRegression(7, 3, 1, 2.0, 3.0)
+    assert generated_splits(law_of_tasks(subject, {"n_context": 5}), 2, 0).n_context == 5
 
 
 # ---- the same again ----
 
 
 def same_bytes(a: Findings, b: Findings) -> None:
-    assert a.measures.keys() == b.measures.keys()
-    for name, x in a.measures.items():
-        y = b.measures[name]
+    others = flat(b.measures)
+    assert list(flat(a.measures)) == list(others)
+    for name, x in flat(a.measures).items():
+        y = others[name]
         assert (x.status, x.message, x.n) == (y.status, y.message, y.n)
         for one, other in ((x.values, y.values), *zip(x.interval, y.interval, strict=True)):
             assert one.tobytes() == other.tobytes(), name
@@ -254,18 +266,17 @@ def test_the_same_again_and_nothing_else_touched(
     assert all(torch.equal(before[name], tensor) for name, tensor in subject.module.state_dict().items())
     # what was fitted for other settings, or is remembered from before, is not mixed up
     same_bytes(first, probe.measure(subject, seed=5, batch_size=32))
-    assert between.measures["learning_rate_gd"].estimate == 1.0
-    assert first.measures["learning_rate_gd"].estimate != 1.0
+    assert between.measures["learning_rate"].sel(candidate="gd").estimate == 1.0
+    assert first.measures["learning_rate"].sel(candidate="gd").estimate != 1.0
     torch.manual_seed(99)
-    for remembered in (spectrum, _sample):
-        remembered.cache_clear()
-    same_bytes(first, probe.measure(subject, seed=5, batch_size=32))
+    same_bytes(first, GDAlignment(limit=30).measure(subject, seed=5, batch_size=32))  # nothing is remembered
 
 
 def test_a_file_that_changed_is_read_again(tasks_file: Callable[..., str]) -> None:
     subject = from_transformer(gd_transformer(4, 3.0, 3))
     probe = GDAlignment(tasks=tasks_file(LinearRegression(4, 3).sample(8, 0)), learning_rate=3.0)
-    first, digest = probe.measure(subject, 0, 8), probe.fingerprint()
+    first, digest = probe.measure(subject, 0, 8).measures["loss"], probe.fingerprint()
     tasks_file(LinearRegression(4, 3).sample(8, 1))
     assert probe.fingerprint() != digest
-    assert probe.measure(subject, 0, 8).measures["loss_model"].estimate != first.measures["loss_model"].estimate
+    again = probe.measure(subject, 0, 8).measures["loss"]
+    assert again.sel(candidate="model").estimate != first.sel(candidate="model").estimate

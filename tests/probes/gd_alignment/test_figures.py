@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,20 @@ from mesascope.analyses.reports import figures
 from mesascope.analyses.reports.report import Report
 from mesascope.data import Recipe
 from mesascope.probes.drawing import page
-from mesascope.probes.measure import Claim, Measure, missing
+from mesascope.probes.gd_alignment.figures.shifts import SHIFTS
+from mesascope.probes.measure import Claim, Measure, along, missing
 
 D = 10
+AXES = {
+    **dict.fromkeys(
+        ("loss", "loss_difference", "cosine", "norm_ratio", "model_difference", "prediction_difference"),
+        ("candidate",),
+    ),
+    **{f"loss_{test}": ("candidate",) for test in (*SHIFTS, "rollout")},
+    "loss_path": ("candidate", "path"),
+    "barrier": ("candidate", "path"),
+    "weight_distance": ("candidate", "control"),
+}
 LOSS = "half squared label"
 Faults = Callable[[Figure], list[str]]
 
@@ -30,7 +41,7 @@ class MadeUp:
     n_layers: int = 1
     seeds: int = 0
     steps: tuple[int, ...] = ()
-    measures: dict[str, Measure] = field(default_factory=dict)
+    parts: dict[tuple[str, ...], Measure] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -46,24 +57,43 @@ class MadeUp:
         recipes = {"evaluation": Recipe("made up", settings, 0, 1, "0" * 64).as_dict()}
         return Report(
             "gd-alignment", "1", {}, tuple(sources), {}, recipes,
-            Claim("", "", "", (), "", ()), self.measures, self.arrays, 0, "0" * 16,
+            Claim("", "", "", (), "", ()), self.measures(), self.arrays, 0, "0" * 16,
         )  # fmt: skip
 
+    def measures(self) -> dict[str, Measure]:
+        """The parts, put together as the probe puts them."""
+        found: dict[str, Any] = {}
+        for (metric, *labels), part in self.parts.items():
+            held = found
+            for label in (metric, *labels)[:-1]:
+                held = held.setdefault(label, {})
+            held[(metric, *labels)[-1]] = part
+        return {metric: self._stacked(held, AXES.get(metric, ())) for metric, held in found.items()}
+
+    def _stacked(self, held: Any, axes: tuple[str, ...]) -> Measure:
+        if isinstance(held, Measure):
+            return held
+        axis, *inner = axes
+        parts = {label: self._stacked(part, tuple(inner)) for label, part in held.items()}
+        leading = any(part.axes[:1] == ("step",) for part in parts.values())
+        return along(axis, parts, place=1 if leading else 0)
+
     @property
-    def twins(self) -> list[str]:
+    def constructed(self) -> list[str]:
         return ["gd"] if self.n_layers == 1 else ["gd", "gdpp"]
 
     @property
-    def rivals(self) -> list[str]:
+    def algorithms(self) -> list[str]:
         return ["zero", "mean_label", "ridge", "min_norm", *(f"gd_{k + 1}" for k in range(2 * self.n_layers))]
 
-    def put(self, name: str, values: Any, unit: str, spread: float = 0.01, **keywords: Any) -> None:
+    def put(self, name: str | tuple[str, ...], values: Any, unit: str, spread: float = 0.01, **keywords: Any) -> None:
         """A measure around these values; over steps it approaches them from three times as much."""
+        name = (name,) if isinstance(name, str) else name
         values = np.asarray(values, dtype=np.float64)
         axes = tuple(keywords.pop("axes", ()))
         if self.steps:
             fade = np.exp(-np.array(self.steps) / 1500.0).reshape(-1, *[1] * values.ndim)
-            start = 0.0 if unit == "cosine" else 1.0 if name.startswith("loss_gd") else 2.0
+            start = 0.0 if unit == "cosine" else 1.0 if name in (("loss", "gd"), ("loss", "gdpp")) else 2.0
             values = values * (1 - fade + start * fade)
             axes = ("step", *axes)
             keywords["coords"] = {"step": self.steps} | keywords.get("coords", {})
@@ -74,19 +104,19 @@ class MadeUp:
             keywords["points"] = values + noise
         replicate, n = ("seed", self.seeds) if self.seeds else ("task", 10_000)
         if not keywords.get("nulls"):
-            keywords["no_nulls"] = "a loss is compared with rivals"
+            keywords["no_nulls"] = "a loss is compared with candidates"
         interval = (np.asarray(values - half), np.asarray(values + half))
-        self.measures[name] = Measure(np.asarray(values), unit, interval, replicate, n, axes=axes, **keywords)
+        self.parts[name] = Measure(np.asarray(values), unit, interval, replicate, n, axes=axes, **keywords)
 
     def _losses(self) -> None:
         level = {"model": 0.2062, "gd": 0.2064, "zero": 0.4167, "mean_label": 0.41, "ridge": 0.19, "min_norm": 0.31}
         level |= {f"gd_{k + 1}": 0.2064 * 0.8**k for k in range(2 * self.n_layers)}
         if self.n_layers > 1:
             level |= {"model": 0.121, "gd": 0.165, "gdpp": 0.1205}
-        for name in ["model", *self.twins, *self.rivals]:
-            self.put(f"loss_{name}", level[name], LOSS, 0.015)
+        for name in ["model", *self.constructed, *self.algorithms]:
+            self.put(("loss", name), level[name], LOSS, 0.015)
             if name != "model":
-                self.put(f"loss_difference_{name}", level["model"] - level[name], LOSS, 0.05)
+                self.put(("loss_difference", name), level["model"] - level[name], LOSS, 0.05)
         self.put("loss_interpolated", level["model"] * 1.002, LOSS)
 
     def _alignment(self) -> None:
@@ -96,29 +126,29 @@ class MadeUp:
             cosine |= {"gd": 0.952, "ridge": 0.988}
         untrained = self.rng.normal(0, 0.04, 50)
         shuffled = self.rng.normal(0.12, 0.003, 20)
-        for name in [*self.twins, *self.rivals]:
+        for name in [*self.constructed, *self.algorithms]:
             if name in ("zero", "mean_label"):
-                self.measures[f"cosine_{name}"] = missing("cosine", "undefined", "its prediction ignores the query")
-                self.measures[f"norm_ratio_{name}"] = missing("ratio", "undefined", "its prediction ignores the query")
+                self.parts["cosine", name] = missing("cosine", "undefined", "its prediction ignores the query")
+                self.parts["norm_ratio", name] = missing("ratio", "undefined", "its prediction ignores the query")
             else:
                 nulls = {"untrained": untrained, "shuffled labels": shuffled}
-                self.put(f"cosine_{name}", cosine[name], "cosine", (1 - cosine[name]) / 10, nulls=nulls)
-                self.put(f"norm_ratio_{name}", 1 + (1 - cosine[name]), "ratio")
-            self.put(f"model_difference_{name}", 0.05 + 3 * (1 - cosine.get(name, 0.5)), "label / input", 0.05)
-            self.put(f"prediction_difference_{name}", 0.01 + (1 - cosine.get(name, 0.5)), "label", 0.05)
+                self.put(("cosine", name), cosine[name], "cosine", (1 - cosine[name]) / 10, nulls=nulls)
+                self.put(("norm_ratio", name), 1 + (1 - cosine[name]), "ratio")
+            self.put(("model_difference", name), 0.05 + 3 * (1 - cosine.get(name, 0.5)), "label / input", 0.05)
+            self.put(("prediction_difference", name), 0.01 + (1 - cosine.get(name, 0.5)), "label", 0.05)
         if self.seeds:
-            self.put("cosine_other_seed", 0.9991, "cosine", 0.0002, no_nulls="it is the ceiling itself")
-        matrix = np.array([[cosine.get(a, 0) * cosine.get(b, 0) for a in self.rivals] for b in self.rivals])
+            self.put("cosine_between_seeds", 0.9991, "cosine", 0.0002, no_nulls="it is the ceiling itself")
+        matrix = np.array([[cosine.get(a, 0) * cosine.get(b, 0) for a in self.algorithms] for b in self.algorithms])
         matrix[:2] = matrix[:, :2] = np.nan
         np.fill_diagonal(matrix[2:, 2:], 1.0)
-        names = tuple(self.rivals)
-        coords = {"rival": names, "rival_2": names}
+        names = tuple(self.algorithms)
+        coords = {"candidate": names, "other_candidate": names}
         message = "undefined where a prediction ignores the query"
-        self.put("rival_cosines", matrix, "cosine", axes=("rival", "rival_2"), coords=coords, message=message)
+        self.put("candidate_cosines", matrix, "cosine", axes=tuple(coords), coords=coords, message=message)
 
     def _curves(self) -> None:
         scale = np.linspace(0.5, 2, 16)
-        for i, name in enumerate(["model", *self.twins]):
+        for i, name in enumerate(["model", *self.constructed]):
             for test, x, y in (
                 ("input_scale", scale, 0.2 * scale**2 * (1 + (0.3 + 0.1 * i) * (scale - 1) ** 4)),
                 ("weight_scale", np.linspace(0.5, 5, 10), (0.2 + 0.01 * i) * np.linspace(0.5, 5, 10) ** 2),
@@ -126,34 +156,36 @@ class MadeUp:
                 ("other_distributions_weight_scale", np.linspace(0.5, 5, 10), 0.02 * np.linspace(0.5, 5, 10) ** 2),
             ):
                 axis = "weight_scale" if "weight_scale" in test else "input_range"
-                self.put(f"loss_{test}_{name}", y, LOSS, 0.05, axes=(axis,), coords={axis: tuple(x)})
+                self.put((f"loss_{test}", name), y, LOSS, 0.05, axes=(axis,), coords={axis: tuple(x)})
             corrupted = {"axes": ("n_corrupted",), "coords": {"n_corrupted": (0, 2, 4, 6, 8)}}
-            self.put(f"loss_noisy_labels_{name}", 0.2 + (0.08 + i / 100) * np.arange(5), LOSS, **corrupted)
+            self.put(("loss_noisy_labels", name), 0.2 + (0.08 + i / 100) * np.arange(5), LOSS, **corrupted)
         for name in ("model", "gd") if self.n_layers == 1 else ():
-            self.put(f"loss_rollout_{name}", 0.06 + 0.35 * 0.9 ** np.arange(50), LOSS, axes=("rollout_step",))
+            self.put(("loss_rollout", name), 0.06 + 0.35 * 0.9 ** np.arange(50), LOSS, axes=("rollout_step",))
 
     def _weights(self) -> None:
         t = np.linspace(0, 1, 21)
         axis: dict[str, Any] = {"axes": ("t",), "coords": {"t": tuple(t)}}
-        for twin in self.twins:
+        for name in self.constructed:
             bump = t * (1 - t)
-            self.put(f"loss_path_{twin}", 0.2062 + 0.0008 * t + 0.004 * bump, LOSS, 0.015, **axis)
-            self.put(f"loss_path_{twin}_unaligned", 0.2062 + 1.9 * bump, LOSS, 0.015, **axis)
-            self.put(f"loss_path_{twin}_wrong_rate", 0.2062 + 0.1 * t**2, LOSS, 0.015, **axis)
-            self.put(f"loss_path_{twin}_rotated", 0.5 - 0.29 * t, LOSS, 0.015, **axis)
-            for control, barrier in {"": 0.0008, "_unaligned": 0.486, "_wrong_rate": 0.0002, "_rotated": 0.003}.items():
-                self.put(f"barrier_{twin}{control}", barrier, LOSS, 0.2)
-                self.put(f"weight_distance_{twin}{control}", 0.06 + 50 * barrier, "relative Frobenius distance")
-            self._products(twin)
+            self.put(("loss_path", name, "aligned"), 0.2062 + 0.0008 * t + 0.004 * bump, LOSS, 0.015, **axis)
+            self.put(("loss_path", name, "unaligned"), 0.2062 + 1.9 * bump, LOSS, 0.015, **axis)
+            self.put(("loss_path", name, "wrong_rate"), 0.2062 + 0.1 * t**2, LOSS, 0.015, **axis)
+            self.put(("loss_path", name, "rotated"), 0.5 - 0.29 * t, LOSS, 0.015, **axis)
+            barriers = {"aligned": 0.0008, "unaligned": 0.486, "wrong_rate": 0.0002, "rotated": 0.003}
+            for path, barrier in barriers.items():
+                self.put(("barrier", name, path), barrier, LOSS, 0.2)
+            for control, distance in {"trained": 0.1, "wrong_rate": 0.07, "rotated": 0.21}.items():
+                self.put(("weight_distance", name, control), distance, "relative Frobenius distance")
+            self._products(name)
 
-    def _products(self, twin: str) -> None:
+    def _products(self, name: str) -> None:
         kq, pv = np.diag([1.0] * D + [0.0]), np.diag([0.0] * D + [-0.606])
-        if twin == "gdpp":
+        if name == "gdpp":
             pv = np.diag([-0.018] * D + [-0.5])
         for product, value in {"KQ": kq, "PV": pv}.items():
             stack = np.broadcast_to(value, (self.n_layers, 1, D + 1, D + 1)).copy()
             stack = np.stack([stack] * self.seeds) if self.seeds else stack
-            self.arrays[f"{product}_{twin}"] = stack
+            self.arrays[f"{product}_{name}"] = stack
             self.arrays[f"{product}_aligned"] = stack + 0.01 * self.rng.normal(size=(D + 1, D + 1))
 
 
@@ -164,11 +196,26 @@ KINDS: dict[str, dict[str, Any]] = {
     "two layers over training": {"n_layers": 2, "seeds": 3, "steps": (0, 1, 10, 100, 500, 1000, 5000)},
 }
 NAMES = list(figures.figures_of("gd-alignment"))
+AT_ONE_STEP = [name for name in NAMES if name != "trajectory"]
+DRAWN = {
+    "one layer": AT_ONE_STEP,
+    "two layers, five seeds": [name for name in AT_ONE_STEP if name != "rollout"],
+    # the others show the last step, as one of those above: see below
+    "five seeds over training": ["trajectory"],
+    "two layers over training": ["trajectory"],
+}
+"""The figures of each kind of report."""
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def report(request: pytest.FixtureRequest) -> Report:
-    return MadeUp(**KINDS[request.param]).report()
+def drawn_among(names: Collection[str]) -> pytest.MarkDecorator:
+    """A test of every kind of report and each of these figures that it has."""
+    pairs = [(kind, name) for kind, held in DRAWN.items() for name in held if name in names]
+    return pytest.mark.parametrize(("kind", "name"), pairs)
+
+
+@functools.cache
+def made_up(kind: str) -> Report:
+    return MadeUp(**KINDS[kind]).report()
 
 
 @functools.cache
@@ -176,21 +223,27 @@ def rendered(report: Report, name: str, style: str = "neurips") -> tuple[Figure,
     return figures.render(report, name, style)
 
 
-def drawn(report: Report, name: str) -> tuple[Figure, pd.DataFrame]:
-    found = rendered(report, name)
+def drawn(report: Report, name: str, style: str = "neurips") -> tuple[Figure, pd.DataFrame]:
+    found = rendered(report, name, style)
     assert found is not None
     return found
 
 
-@pytest.mark.parametrize("style", ["neurips", "acl"])  # the narrowest page, and the narrowest column
-def test_no_text_is_cut_off_too_small_or_on_another(report: Report, style: str, faults: Faults) -> None:
-    for name in NAMES:
-        if (found := rendered(report, name, style)) is None:
-            continue
-        figure, _ = found
-        assert faults(figure) == [], name
-        assert figure.get_figwidth() <= page.STYLES[style].page
-        assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
+@pytest.mark.parametrize("style", ["neurips", "icml", "acl"])  # the narrowest page, and narrow columns
+@drawn_among(NAMES)
+def test_no_text_is_cut_off_too_small_or_on_another(kind: str, name: str, style: str, faults: Faults) -> None:
+    figure, _ = drawn(made_up(kind), name, style)
+    assert faults(figure) == []
+    assert figure.get_figwidth() <= page.STYLES[style].page
+    assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_measured_is_not_drawn(kind: str) -> None:
+    report = made_up(kind)
+    if "step" not in report.measures["loss"].axes:
+        assert rendered(report, "trajectory") is None
+    assert (rendered(report, "rollout") is None) is ("loss_rollout" not in report.measures)
 
 
 def test_a_fault_in_a_figure_would_be_noticed(faults: Faults) -> None:
@@ -209,28 +262,21 @@ def line_points(figure: Figure) -> set[tuple[float, float]]:
     return {(float(x), float(y)) for ax in figure.axes for line in ax.lines for x, y in np.array(line.get_xydata())}
 
 
-@pytest.mark.parametrize("name", ["loss", "alignment"])
-def test_rows_show_exactly_their_table(report: Report, name: str) -> None:
-    figure, table = drawn(report, name)
+@drawn_among(["loss", "alignment"])
+def test_rows_show_exactly_their_table(kind: str, name: str) -> None:
+    figure, table = drawn(made_up(kind), name)
     xs = {x for x, _ in line_points(figure)}
-    for kind, row in zip(table["kind"], table.itertuples(), strict=True):
-        if kind == "words":
-            continue
+    for row in table[table["kind"] != "words"].itertuples():
         assert row.value in xs
-        if kind != "replicate" and "another seed" not in row.series:
+        if row.kind != "replicate" and "another seed" not in row.series:
             assert {row.low, row.high} <= xs
     estimates = table[(table["kind"] == "estimate") & (table["panel"] == "loss")]
     assert estimates["value"].is_monotonic_increasing
 
 
-@pytest.mark.parametrize("name", ["path", "ood", "rollout", "trajectory"])
-def test_curves_show_exactly_their_table(report: Report, name: str) -> None:
-    found = rendered(report, name)
-    if found is None:
-        has_steps = "step" in report.measures["loss_model"].axes
-        assert name == "rollout" or (name == "trajectory" and not has_steps)
-        return
-    figure, table = found
+@drawn_among(["path", "ood", "rollout", "trajectory"])
+def test_curves_show_exactly_their_table(kind: str, name: str) -> None:
+    figure, table = drawn(made_up(kind), name)
     assert {(row.at, row.value) for row in table.dropna(subset="value").itertuples()} <= line_points(figure)
     bands = np.concatenate([band.get_paths()[0].vertices for ax in figure.axes for band in ax.collections])
     for bound in ("low", "high"):
@@ -238,13 +284,21 @@ def test_curves_show_exactly_their_table(report: Report, name: str) -> None:
         assert set(shown.itertuples(index=False, name=None)) <= {(float(x), float(y)) for x, y in bands}
 
 
-def test_heat_maps_show_exactly_their_table(report: Report) -> None:
-    figure, table = drawn(report, "rivals")
+@drawn_among(["candidates"])
+def test_the_matrix_shows_exactly_its_table(kind: str, name: str) -> None:
+    figure, table = drawn(made_up(kind), name)
     cells = [float(text.get_text()) for text in figure.axes[0].texts]
     values = table[table["kind"] == "estimate"]["value"]
     np.testing.assert_allclose(cells, values, atol=5e-4)
-    assert list(table[table["kind"] == "words"]["series"]) == ["zero predictor", "mean label"]
-    figure, table = drawn(report, "weights")
+    assert list(table[table["kind"] == "words"]["series"]) == ["mean label", "zero predictor"]
+    cosines = made_up(kind).measures["candidate_cosines"]
+    cell = table[(table["series"] == "ridge") & (table["at"] == "GD, 2 steps")].iloc[0]
+    assert cell["value"] == cosines.sel(candidate="ridge", other_candidate="gd_2").estimate
+
+
+@drawn_among(["weights"])
+def test_heat_maps_show_exactly_their_table(kind: str, name: str) -> None:
+    figure, table = drawn(made_up(kind), name)
     images = [np.asarray(image.get_array()) for ax in figure.axes for image in ax.images]
     np.testing.assert_array_equal(np.concatenate([image.ravel() for image in images]), table["value"])
     limits = [ax.images[0].get_clim() for ax in figure.axes if ax.images]
@@ -259,7 +313,7 @@ def test_nulls_and_the_ceiling_are_drawn() -> None:
     samples = report.measures["cosine_gd"].nulls["untrained"]
     assert (null["low"], null["high"]) == tuple(np.percentile(samples, (2.5, 97.5)))
     ceiling = table[table["series"] == "another seed"].iloc[0]
-    assert ceiling["value"] == report.measures["cosine_other_seed"].estimate
+    assert ceiling["value"] == report.measures["cosine_between_seeds"].estimate
 
 
 def test_over_training_the_other_figures_show_the_last_step() -> None:
@@ -281,10 +335,10 @@ def test_untied_layers_are_all_shown_and_tied_ones_once() -> None:
 def test_what_has_no_number_is_said_in_words(faults: Faults) -> None:
     made = MadeUp(n_layers=2, seeds=3)
     reason = "the diagonal of KQ averages to 1e-9: no scale aligns it"
-    for name, measure in made.measures.items():
-        if "path" in name or "barrier" in name or "input_scale" in name:
-            made.measures[name] = missing(measure.unit, "undefined", reason)
-    made.measures["cosine_ridge"] = missing("cosine", "not applicable", "no ridge here")
+    for name, measure in made.parts.items():
+        if name[0] in ("loss_path", "barrier", "loss_input_scale"):
+            made.parts[name] = missing(measure.unit, "undefined", reason)
+    made.parts["cosine", "ridge"] = missing("cosine", "not applicable", "no ridge here")
     report = made.report()
     for name in ("path", "ood"):
         figure, table = drawn(report, name)
@@ -299,17 +353,17 @@ def test_what_has_no_number_is_said_in_words(faults: Faults) -> None:
 def test_figures_without_any_number_are_left_out_or_say_why() -> None:
     made = MadeUp(seeds=3, steps=(0, 10))
     made.arrays.clear()
-    for name, measure in made.measures.items():
-        made.measures[name] = missing(measure.unit, "not applicable", "a wrapped predictor has no weights")
+    for name, measure in made.parts.items():
+        made.parts[name] = missing(measure.unit, "not applicable", "a wrapped predictor has no weights")
     left = {name for name in NAMES if figures.render(made.report(), name) is not None}
     assert left == {"path"}
-    made.measures.clear()
+    made.parts.clear()
     assert not any(figures.render(made.report(), name) for name in NAMES)
 
 
 def test_an_interpolated_loss_beyond_all_others_leaves_them_room() -> None:
     made = MadeUp(seeds=3, steps=(0, 10, 5000))
-    made.measures["loss_interpolated"].values[0] = 1e10
+    made.parts["loss_interpolated",].values[0] = 1e10
     figure, table = drawn(made.report(), "trajectory")
     loss = next(ax for ax in figure.axes if ax.get_title() == "loss")
     assert loss.get_ylim()[1] < 1
@@ -321,8 +375,8 @@ def test_an_interpolated_loss_beyond_all_others_leaves_them_room() -> None:
 def test_nothing_is_known_of_the_first_steps(faults: Faults) -> None:
     """Before training the gauge is undefined: those steps are gaps, not errors."""
     made = MadeUp(seeds=3, steps=(0, 10, 5000))
-    for name in ("loss_interpolated", "weight_distance_gd", "cosine_gd"):
-        measure = made.measures[name]
+    for name in (("loss_interpolated",), ("weight_distance", "gd", "trained"), ("cosine", "gd")):
+        made.parts[name] = measure = replace(made.parts[name], message="the gauge is undefined at step 0")
         for array in (measure.values, *measure.interval, *(samples.T for samples in measure.nulls.values())):
             array[0] = np.nan
     figure, table = drawn(made.report(), "trajectory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 from mesascope.models import load
 from mesascope.probes import Findings, GDAlignment
+from mesascope.probes.measure import Measures
 
-RELATIVE = 1e-9
 TIED = "transformer/multi_head_attention"
 UNTIED = "transformer/~trans_block/layer_{}"
 GD = {"learning_rate": 5.901, "twins": "gd"}
@@ -32,6 +33,7 @@ class Case:
     n_context: int = 5
     input_range: float = 1.0
     label_set: bool = False
+    layer_norm: bool = False
 
     @property
     def n_layers(self) -> int:
@@ -53,7 +55,7 @@ CASES = {
     "two layers, three heads, clipped": Case(BOTH, {"n_layers": 2, "n_heads": 3, "activation_clip": 2.0}),
     "untied, two heads": Case(BOTH, {"n_layers": 2, "tied": False, "n_heads": 2}),
     "softmax": Case(GD, {"n_heads": 2, "softmax": True}),
-    "layer norm": Case(BOTH, {"n_layers": 2}),
+    "layer norm": Case(BOTH, {"n_layers": 2}, layer_norm=True),
     "target only": Case(BOTH, {"n_layers": 2, "target_only": True}),
     "query among the keys": Case(BOTH, {"n_layers": 2, "query_in_context": True}),
 }
@@ -63,7 +65,7 @@ class Run:
     """A case on disk, what the probe measured, and the slow models beside it."""
 
     def __init__(self, name: str, folder: Path, slow: Any) -> None:
-        self.case, self.slow, self.layer_norm = CASES[name], slow, name == "layer norm"
+        self.case, self.slow = CASES[name], slow
         self.rng = np.random.default_rng(list(name.encode()))
         arrays = self._weights()
         np.savez(folder / "theirs.npz", **arrays)
@@ -93,7 +95,7 @@ class Run:
                 block["value"][j, j] += 1.3
                 block["linear"][j, j] += 3 / case.n_context
             arrays |= {f"{prefix}/{name}/w": value for name, value in block.items()}
-        if self.layer_norm:
+        if self.case.layer_norm:
             arrays["transformer/l_norm/layer_norm/scale"] = 1 + 0.2 * self.rng.normal(size=d)
             arrays["transformer/l_norm/layer_norm/offset"] = 0.2 * self.rng.normal(size=d)
         return arrays
@@ -117,15 +119,16 @@ class Run:
             layers.append(list(zip(*parts, strict=True)))
         facts = {k: v for k, v in case.model.items() if k not in ("n_layers", "tied", "n_heads", "d_out")}
         norm = (arrays.get("transformer/l_norm/layer_norm/scale"), arrays.get("transformer/l_norm/layer_norm/offset"))
-        norms = [norm] * case.n_layers if self.layer_norm else None
+        norms = [norm] * case.n_layers if self.case.layer_norm else None
         return self.slow.SlowModel(layers, d_out=case.d_out, norms=norms, **facts)
 
     @cached_property
     def findings(self) -> Findings:
-        return self.probe.measure(self.subject, seed=3, batch_size=5)
+        findings = self.probe.measure(self.subject, seed=3, batch_size=5)
+        return replace(findings, measures=Measures(findings.measures))
 
     @cached_property
-    def twins(self) -> dict[str, Any]:
+    def constructed(self) -> dict[str, Any]:
         case, probe, K = self.case, self.case.probe, self.case.n_layers
         facts = {key: case.model[key] for key in ("dampening", "activation_clip") if key in case.model}
         found = {"gd": self.slow.TokenDescent([probe["learning_rate"]] * K, [0.0] * K, case.d_out, **facts)}
@@ -135,7 +138,7 @@ class Run:
         return found
 
     def cross_fitted(self, family: Callable[..., np.ndarray]) -> tuple[list[Callable[..., np.ndarray]], float] | None:
-        """A rival fitted to the model on each half, for the tasks of the other half; and the mean setting."""
+        """An algorithm fitted to the model on each half, for the tasks of the other half; and the mean setting."""
         half = len(self.inputs) // 2
         halves = self.inputs[:half], self.inputs[half:]
         settings = [self.slow.closest_setting(family, part, self.slow.answers(self.model, part)) for part in halves]
@@ -145,7 +148,7 @@ class Run:
         return [predictors[0]] * half + [predictors[1]] * (len(self.inputs) - half), float(np.mean(settings))
 
     @cached_property
-    def rivals(self) -> tuple[dict[str, Any], dict[str, float]]:
+    def algorithms(self) -> tuple[dict[str, Any], dict[str, float]]:
         d_out, slow = self.case.d_out, self.slow
         found: dict[str, Any] = {
             "zero": lambda tokens: slow.zero(tokens, d_out),
@@ -170,68 +173,98 @@ class Run:
         return np.concatenate([p for p, _ in answered]), np.concatenate([g for _, g in answered])
 
 
-@pytest.fixture(scope="module", params=CASES)
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, slow: Any) -> Run:
-    return Run(request.param, tmp_path_factory.mktemp("case"), slow)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, slow: Any) -> Callable[[str], Run]:
+    """Each case, measured once for all tests."""
+    return functools.cache(lambda name: Run(name, tmp_path_factory.mktemp("case"), slow))
 
 
-def equal(found: Any, expected: Any, relative: float = RELATIVE) -> None:
-    np.testing.assert_allclose(found, expected, rtol=relative, atol=1e-13)
+@pytest.fixture
+def run(runs: Callable[[str], Run], name: str) -> Run:
+    return runs(name)
 
 
+def cases(chosen: Callable[[Case], bool] = lambda case: True) -> pytest.MarkDecorator:
+    """A test of every case that is chosen."""
+    return pytest.mark.parametrize("name", [name for name, case in CASES.items() if chosen(case)])
+
+
+def has_products(case: Case) -> bool:
+    return not (case.layer_norm or case.model.get("softmax"))
+
+
+def single_head(case: Case) -> bool:
+    return has_products(case) and case.model.get("n_heads", 1) == 1
+
+
+def several_heads(case: Case) -> bool:
+    return has_products(case) and not single_head(case)
+
+
+def equal(found: Any, expected: Any) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
+
+
+@cases()
 def test_behaviour_is_the_specifications(run: Run) -> None:
-    """Losses, paired differences, the four comparisons, with every twin and rival."""
+    """Losses, paired differences, the four comparisons, with every candidate."""
     prediction, sensitivity = run.behaviour(run.model)
     measures, half_squared = run.findings.measures, run.slow.half_squared
     loss = half_squared(prediction, run.targets)
     equal(measures["loss_model"].values, loss)
     equal(run.findings.arrays["prediction_model"], prediction)
-    behaviours = {name: run.behaviour(p) for name, p in (run.twins | run.rivals[0]).items()}
+    behaviours = {name: run.behaviour(p) for name, p in (run.constructed | run.algorithms[0]).items()}
     for name, (p, g) in behaviours.items():
         equal(measures[f"loss_{name}"].values, half_squared(p, run.targets))
         equal(measures[f"loss_difference_{name}"].values, loss - half_squared(p, run.targets))
         for metric, value in run.slow.comparisons(prediction, sensitivity, p, g).items():
-            equal(measures[f"{metric}_{name}"].values, value)
-            assert (measures[f"{metric}_{name}"].status == "undefined") == math.isnan(value)
-    names = list(measures["rival_cosines"].labels("rival"))
+            found = measures[metric].sel(candidate=name)
+            equal(found.values, value)
+            assert (found.status == "undefined") == math.isnan(value)
+    names = list(measures["candidate_cosines"].labels("candidate"))
     assert set(behaviours) <= set(names)
     for i, a in enumerate(names):
         for j, b in enumerate(names):
             if not {a, b} <= set(behaviours):
                 continue
             compared = run.slow.comparisons(*behaviours[a], *behaviours[b])
-            equal(measures["rival_cosines"].values[i, j], compared["cosine"])
+            equal(measures["candidate_cosines"].values[i, j], compared["cosine"])
             margin = measures[f"prediction_difference_{b}"].values - measures[f"prediction_difference_{a}"].values
             equal(measures["closeness_margins"].values[i, j], margin)
 
 
+@cases(lambda case: case.model.get("activation_clip") == 0.3)
 def test_the_clip_bites(run: Run) -> None:
-    """Where a case is called clipping, it changes what the model and its twins answer."""
-    if run.case.model.get("activation_clip") != 0.3:
-        return
-    for model in (run.model, *run.twins.values()):
+    """It changes what the model and the constructed ones answer."""
+    for model in (run.model, *run.constructed.values()):
         free = replace(model, activation_clip=None)
         assert abs(run.slow.answers(model, run.inputs) - run.slow.answers(free, run.inputs)).max() > 1e-3
 
 
+@cases()
 def test_fitted_settings_are_the_closest(run: Run) -> None:
-    assert run.rivals[1] or run.case.model.get("softmax") or run.layer_norm, "only an end of the range was reached"
-    for name, setting in run.rivals[1].items():
+    assert run.algorithms[1] or not has_products(run.case), "only an end of the range was reached"
+    for name, setting in run.algorithms[1].items():
         equal(run.findings.measures[name].values, setting)
 
 
+@cases()
 def test_losses_after_each_layer(run: Run) -> None:
-    for name, model in ({"model": run.model} | run.twins).items():
+    for name, model in ({"model": run.model} | run.constructed).items():
         readouts = np.array([model.readouts(tokens) for tokens in run.inputs])
         losses = [run.slow.half_squared(readouts[:, layer], run.targets) for layer in range(run.case.n_layers)]
         equal(run.findings.measures[f"loss_by_layer_{name}"].values, losses)
 
 
+@cases(lambda case: case.n_layers > 1)
+def test_several_layers_are_not_rolled_out(run: Run) -> None:
+    measures = run.findings.measures
+    assert measures["loss_rollout_model"].status == measures["loss_rollout_gd"].status == "not applicable"
+
+
+@cases(lambda case: case.n_layers == 1)
 def test_fifty_more_steps(run: Run) -> None:
     measures = run.findings.measures
-    if run.case.n_layers > 1:
-        assert measures["loss_rollout_model"].status == measures["loss_rollout_gd"].status == "not applicable"
-        return
     rolled = replace(run.model, layers=run.model.layers * 50, dampening=0.75, target_only=True)
     descent = run.slow.TokenDescent([run.case.probe["learning_rate"]] * 50, [0.0] * 50, run.case.d_out, 0.75)
     for name, model in {"model": rolled, "gd": descent}.items():
@@ -239,8 +272,6 @@ def test_fifty_more_steps(run: Run) -> None:
         losses = [run.slow.half_squared(readouts[:, step], run.targets) for step in range(50)]
         equal(measures[f"loss_rollout_{name}"].values, losses)
 
-
-# ---- weights ----
 
 Products = list[list[tuple[np.ndarray, np.ndarray]]]  # [block][head] -> KQ, PV
 
@@ -251,9 +282,9 @@ def distinct(run: Run) -> Products:
     return [[(W_Q @ W_K.T, W_V @ W_O) for W_Q, W_K, W_V, W_O in heads] for heads in blocks]
 
 
-def constructed(run: Run, twin: str) -> Products:
+def constructed_products(run: Run, name: str) -> Products:
     d, probe = run.case.d_in, run.case.probe
-    rate, gamma = (probe["learning_rate"], 0.0) if twin == "gd" else (probe["gdpp_learning_rate"], probe["gdpp_gamma"])
+    rate, gamma = (probe["learning_rate"], 0.0) if name == "gd" else (probe["gdpp_learning_rate"], probe["gdpp_gamma"])
     KQ = np.diag([1.0] * d + [0.0] * run.case.d_out)
     PV = np.diag([-gamma] * d + [-rate / run.case.n_context] * run.case.d_out)
     return [[(KQ, PV)] for _ in distinct(run)]
@@ -277,17 +308,6 @@ def with_products(run: Run, products: Products) -> Any:
     return replace(run.model, layers=layers * run.case.n_layers if run.case.tied else layers)
 
 
-def mixed(a: Products, b: Products, t: float) -> Products:
-    if len(a[0]) == 1:
-        return [
-            [((1 - t) * KQ + t * KQ2, (1 - t) * PV + t * PV2)] for [(KQ, PV)], [(KQ2, PV2)] in zip(a, b, strict=True)
-        ]
-    return [
-        [(KQ, (1 - t) * PV) for KQ, PV in ours] + [(KQ, t * PV) for KQ, PV in theirs]
-        for ours, theirs in zip(a, b, strict=True)
-    ]
-
-
 def live(run: Run, products: Products) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each block, the entries of KQ and PV that change a prediction when they are changed."""
     before = run.slow.answers(with_products(run, products), run.inputs[:3])
@@ -307,70 +327,70 @@ def live(run: Run, products: Products) -> list[tuple[np.ndarray, np.ndarray]]:
     return masks
 
 
-def distance(a: Products, b: Products, masks: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """|Σ_h KQ_h (x) PV_h - the same of b| / |b|, with all d^4 entries written out."""
-
-    def tensor(heads: list[tuple[np.ndarray, np.ndarray]], mask: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        return sum(np.multiply.outer(KQ * mask[0], PV * mask[1]) for KQ, PV in heads)  # type: ignore[return-value]
-
-    ours = [tensor(heads, mask) for heads, mask in zip(a, masks, strict=True)]
-    theirs = [tensor(heads, mask) for heads, mask in zip(b, masks, strict=True)]
-    difference = sum(((x - y) ** 2).sum() for x, y in zip(ours, theirs, strict=True))
-    return float(np.sqrt(difference / sum((y**2).sum() for y in theirs)))
+@cases(lambda case: not has_products(case))
+def test_weights_without_a_construction_are_not_compared(run: Run) -> None:
+    measures = run.findings.measures
+    names = ("weight_distance_gd_trained", "barrier_gd_aligned", "loss_path_gd_unaligned", "loss_interpolated")
+    assert {measures[name].status for name in names} == {"not applicable"}
 
 
-def has_products(run: Run) -> bool:
-    return not (run.layer_norm or run.case.model.get("softmax"))
-
-
-def test_distances(run: Run) -> None:
-    measures, single = run.findings.measures, run.case.model.get("n_heads", 1) == 1
-    if not has_products(run):
-        assert {measures[name].status for name in ("weight_distance_gd", "barrier_gd")} == {"not applicable"}
-        return
-    trained = distinct(run)
+@cases(has_products)
+def test_distances_of_the_summed_tensor(run: Run) -> None:
+    trained, distances = distinct(run), run.findings.measures["weight_distance"]
     masks = live(run, trained)
-    for twin in run.twins:
-        other = constructed(run, twin)
-        equal(measures[f"weight_distance_{twin}"].values, distance(trained, other, masks))
+    for name in run.constructed:
+        other = constructed_products(run, name)
         wrong = [[(KQ, PV / 2) for KQ, PV in heads] for heads in other]
-        equal(measures[f"weight_distance_{twin}_wrong_rate"].values, distance(trained, wrong, masks))
-        for which, product in enumerate(("kq", "pv")):
-            for kind in ("", "_dead"):
-                measure = measures[f"weight_distance_{product}{kind}_{twin}"]
-                assert measure.status == ("ok" if single else "not applicable")
-                if not single:
-                    continue
-                for block, value in enumerate(measure.values):
-                    mask = ~masks[block][which] if kind else masks[block][which]
-                    ours, theirs = aligned(run, trained)[block][0][which], other[block][0][which]
-                    equal(value, np.linalg.norm((ours - theirs) * mask) / np.linalg.norm(theirs))
+        of_candidate = distances.sel(candidate=name)
+        equal(of_candidate.sel(control="trained").values, run.slow.tensor_distance(trained, other, masks))
+        equal(of_candidate.sel(control="wrong_rate").values, run.slow.tensor_distance(trained, wrong, masks))
 
 
+@cases(single_head)
+def test_distances_of_the_products(run: Run) -> None:
+    trained, distances = distinct(run), run.findings.measures["product_distance"]
+    masks, ours = live(run, trained), aligned(run, trained)
+    for name in run.constructed:
+        other = constructed_products(run, name)
+        for which, product in enumerate(("KQ", "PV")):
+            for block, mask in enumerate(pair[which] for pair in masks):
+                found = distances.sel(candidate=name, product=product).at(layer=block)
+                a, b = ours[block][0][which], other[block][0][which]
+                for entries, chosen in (("live", mask), ("dead", ~mask)):
+                    expected = np.linalg.norm((a - b) * chosen) / np.linalg.norm(b)
+                    equal(found.sel(entries=entries).values, expected)
+
+
+@cases(several_heads)
+def test_products_of_several_heads_have_no_distance(run: Run) -> None:
+    found = run.findings.measures["product_distance_gd_KQ_live"]
+    assert found.status == "not applicable"
+    assert "several heads" in found.message
+
+
+@cases(has_products)
 def test_paths_and_barriers(run: Run) -> None:
-    if not has_products(run):
-        return
     measures, trained = run.findings.measures, distinct(run)
-    for twin in run.twins:
-        other = constructed(run, twin)
+    for name in run.constructed:
+        other = constructed_products(run, name)
         wrong = [[(KQ, PV / 2) for KQ, PV in heads] for heads in other]
-        ends = {"": (aligned(run, trained), other), "_unaligned": (trained, other)}
-        ends["_wrong_rate"] = aligned(run, trained), wrong
-        for control, (start, end) in ends.items():
+        ends = {"aligned": (aligned(run, trained), other), "unaligned": (trained, other)}
+        ends["wrong_rate"] = aligned(run, trained), wrong
+        for label, (start, end) in ends.items():
             losses = []
             for step in range(21):
-                model = with_products(run, mixed(start, end, step / 20))
+                model = with_products(run, run.slow.mixed(start, end, step / 20))
                 losses.append(run.slow.half_squared(run.slow.answers(model, run.inputs), run.targets))
-            equal(measures[f"loss_path_{twin}{control}"].values, losses)
+            equal(measures["loss_path"].sel(candidate=name, path=label).values, losses)
             above = [loss - (losses[0] + (losses[20] - losses[0]) * i / 20) for i, loss in enumerate(losses)]
-            np.testing.assert_allclose(measures[f"barrier_{twin}{control}"].values, max(above), rtol=1e-8, atol=1e-13)
-            if not control and twin == ("gdpp" if run.case.n_layers > 1 else "gd"):
+            found = measures["barrier"].sel(candidate=name, path=label)
+            np.testing.assert_allclose(found.values, max(above), rtol=1e-8, atol=1e-13)
+            if label == "aligned" and name == ("gdpp" if run.case.n_layers > 1 else "gd"):
                 equal(measures["loss_interpolated"].values, losses[10])
 
 
+@cases(single_head)
 def test_settings_read_off_the_weights(run: Run) -> None:
-    if not has_products(run) or run.case.model.get("n_heads", 1) > 1:
-        return
     d = run.case.d_in
     for name, entries, factor in (
         ("weights_learning_rate", slice(d, None), run.case.n_context),

@@ -1,0 +1,1 @@
+"""Named algorithms of in-context linear regression, for tensors from anywhere: filters, fits, predictions."""

@@ -1,0 +1,112 @@
+"""What the model and every candidate answer on the same tasks, each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...data.batch import Batch
+from ...models.own.regression_transformer import RegressionTransformer
+from ..algorithms.named import RIDGE
+from .constructed import constructed_gd
+from .nulls import shuffled_labels
+from .sensitivity import Behaviour
+from .settings import FittedSettings, Settings
+from .setup import Setup
+
+RATE_FACTORS = (0.25, 0.5, 1.0, 2.0)
+PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model beside its candidates, by name, on the same tasks."""
+
+    model: Behaviour
+    candidates: Mapping[str, Behaviour]
+    targets: Float[Tensor, "task d_out"]
+
+
+def model_behaviours(setup: Setup) -> dict[Batch, Behaviour]:
+    """The subject on the tuning and the evaluation tasks of every fold."""
+    batches = dict.fromkeys(batch for fold in setup.splits.folds for batch in (fold.tuning, fold.evaluation))
+    return {batch: setup.behaviour(setup.subject.predict, batch) for batch in batches}
+
+
+def candidate_behaviours(setup: Setup, settings: Settings, tasks: Batch) -> dict[str, Behaviour]:
+    """Constructed models (at the subject's precision, as the authors run theirs) and algorithms (in float64)."""
+    constructed = {
+        name: setup.behaviour(setup.at_precision(model), tasks)
+        for name, model in settings.constructed(setup.shape).items()
+    }
+    spectrum, found = setup.spectrum(tasks), {}
+    for algorithm in setup.algorithms:
+        setting = settings.algorithms[algorithm.name].value if algorithm.setting else float("nan")
+        found[algorithm.name] = Behaviour(
+            algorithm.predictions(spectrum, setting), algorithm.weights(spectrum, setting)
+        )
+    return constructed | found
+
+
+def evaluation_comparison(setup: Setup, settings: FittedSettings, model: Mapping[Batch, Behaviour]) -> Comparison:
+    """All evaluation tasks, in their order; a fold's are answered with what was fitted on its tuning tasks."""
+    folds = [fold.evaluation for fold in setup.splits.folds]
+    candidates = [
+        candidate_behaviours(setup, fitted, tasks) for fitted, tasks in zip(settings.folds, folds, strict=True)
+    ]
+    return Comparison(
+        _concatenate([model[tasks] for tasks in folds]),
+        {name: _concatenate([fold[name] for fold in candidates]) for name in candidates[0]},
+        setup.splits.evaluation.targets,
+    )
+
+
+def _concatenate(folds: Sequence[Behaviour]) -> Behaviour:
+    return Behaviour(torch.cat([f.prediction for f in folds]), torch.cat([f.sensitivity for f in folds]))
+
+
+def null_comparisons(
+    setup: Setup, settings: Settings, untrained: Iterable[RegressionTransformer]
+) -> dict[str, list[Comparison]]:
+    """By null, models without the mechanism beside the candidates, one comparison a draw.
+
+    Untrained: only where the architecture is known. Shuffled labels: the model alone sees them.
+    """
+    tasks = setup.splits.nulls
+    candidates = candidate_behaviours(setup, settings, tasks)
+    drawn = {
+        "untrained": [setup.behaviour(model, tasks) for model in untrained],
+        "shuffled labels": [setup.behaviour(setup.subject.predict, wrong) for wrong in shuffled_labels(setup, tasks)],
+    }
+    return {
+        null: [Comparison(model, candidates, tasks.targets) for model in models]
+        for null, models in drawn.items()
+        if models
+    }
+
+
+@dataclass(frozen=True)
+class NearMisses:
+    """Candidates with settings that are wrong on purpose.
+
+    rates:      constructed gradient descent at each of `RATE_FACTORS` times its rate; none where it was not asked for
+    penalties:  ridge regression at each of `PENALTIES`
+    """
+
+    rates: tuple[Behaviour, ...]
+    penalties: tuple[Behaviour, ...]
+
+
+def near_misses(setup: Setup, settings: Settings) -> NearMisses:
+    """Near-misses on the evaluation tasks."""
+    tasks, rates = setup.splits.evaluation, ()
+    if settings.gd is not None:
+        wrong = (constructed_gd(setup.shape, settings.gd.value * factor) for factor in RATE_FACTORS)
+        rates = tuple(setup.behaviour(setup.at_precision(model), tasks) for model in wrong)
+    spectrum = setup.spectrum(tasks)
+    ridge = (Behaviour(RIDGE.predictions(spectrum, p), RIDGE.weights(spectrum, p)) for p in PENALTIES)
+    return NearMisses(rates, tuple(ridge))

@@ -1,0 +1,49 @@
+"""Candidates: everything that a model is compared with, and the one title and label that each has.
+
+A candidate is a transformer *constructed* to take gradient steps, or an algorithm of `probes/algorithms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ..algorithms.algorithm import Algorithm
+from ..algorithms.named import MEAN_LABEL, MINIMUM_NORM, RIDGE, ZERO, gradient_descents
+
+CANDIDATE = "candidate"
+"""The axis of measures that have a value for each candidate."""
+MODEL = "model"
+"""The examined model itself, where it stands among the candidates: its loss beside theirs."""
+
+
+@dataclass(frozen=True)
+class Constructed:
+    """A model whose weights we wrote; for name, title and label see `Algorithm`."""
+
+    name: str
+    title: str
+    label: str
+
+
+GD = Constructed("gd", "constructed gradient descent", "constructed GD")
+GDPP = Constructed("gdpp", "constructed GD++", "constructed GD++")
+FLOOR = (ZERO.name, MEAN_LABEL.name)
+"""Candidates that do not look at the query."""
+
+Candidate = Constructed | Algorithm
+
+
+def candidates(names: Collection[str]) -> dict[str, Candidate]:
+    """The candidates among these names, in the order of figures: constructed models, gradient descent, the others."""
+    everyone = (GD, GDPP, *gradient_descents(len(names)), RIDGE, MINIMUM_NORM, MEAN_LABEL, ZERO)
+    return {candidate.name: candidate for candidate in everyone if candidate.name in names}
+
+
+def same_steps(names: Collection[str]) -> set[str]:
+    """Constructed gradient descent and the algorithm of as many steps: one hypothesis, at two learning rates.
+
+    The steps of the constructed model are half of the most that an algorithm takes.
+    """
+    descents = [descent.name for descent in gradient_descents(len(names)) if descent.name in names]
+    return {GD.name, descents[len(descents) // 2 - 1]}

@@ -1,0 +1,89 @@
+"""The candidates, the closest to the model first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..measure import Measure
+from .behaviour_measures import OTHER_CANDIDATE
+from .names import CANDIDATE, FLOOR, candidates, same_steps
+
+
+@dataclass(frozen=True)
+class Number:
+    """An estimate with its 95 % interval, NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        interval = "" if np.isnan(self.low) else f" (95 % CI {self.low:.3g} to {self.high:.3g})"
+        return f"{self.value:.3g}{interval}"
+
+
+def number(measure: Measure) -> Number:
+    """That of a measure without axes."""
+    return Number(measure.estimate, *(float(bound) for bound in measure.interval))
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Read off the measures of one checkpoint, or of several seeds at the same step.
+
+    names:  candidates by their mean prediction difference from the model, least first; none that diverges
+    """
+
+    measures: Mapping[str, Measure]
+    names: tuple[str, ...]
+
+    @property
+    def closest(self) -> str:
+        return self.names[0]
+
+    @property
+    def next(self) -> str:
+        """The closest that is another hypothesis: not the same descent once constructed and once as an algorithm."""
+        return next(name for name in self.names[1:] if not self.same_hypothesis(name))
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether the closest candidate does not look at the query."""
+        return self.closest in FLOOR
+
+    @property
+    def gap(self) -> Number:
+        """How much closer to the model's predictions the closest candidate is than the next, paired by tasks."""
+        return number(self.measures["closeness_margins"].sel(**{CANDIDATE: self.closest, OTHER_CANDIDATE: self.next}))
+
+    @property
+    def separated(self) -> bool:
+        return self.gap.low > 0  # not where there is no interval
+
+    def same_hypothesis(self, name: str) -> bool:
+        """Whether a candidate says of the model what the closest one says."""
+        every = self.measures["closeness_margins"].labels(CANDIDATE)
+        return name == self.closest or {name, self.closest} == same_steps(every)
+
+    def of(self, metric: str, name: str) -> Measure:
+        """A metric between the model and one candidate."""
+        return self.measures[metric].sel(**{CANDIDATE: name})
+
+    def title(self, name: str) -> str:
+        return candidates(self.names)[name].title
+
+    def difference(self, name: str) -> str:
+        return f"{self.of('prediction_difference', name).estimate:.3g}"
+
+
+def ranking(measures: Mapping[str, Measure]) -> Ranking | None:
+    """None where nothing can be ranked: the model's predictions are not finite."""
+    if measures["closeness_margins"].status != "ok":
+        return None
+    differences = measures["prediction_difference"]
+    values = {name: differences.sel(**{CANDIDATE: name}) for name in differences.labels(CANDIDATE)}
+    finite = {name: measure.estimate for name, measure in values.items() if measure.status == "ok"}
+    return Ranking(measures, tuple(sorted(finite, key=lambda name: finite[name])))

@@ -1,0 +1,79 @@
+"""Read-outs along depth: after each layer, and after many more applications of a single layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from ...data.batch import Batch
+from ...models.constructed.gradient_descent import gd_transformer
+from ...models.own.regression_transformer import RegressionConfig, RegressionTransformer
+from ...models.regressors import TransformerRegressor
+from ...models.subject import NotApplicable
+from .names import GD, MODEL
+from .sensitivity import half_squared_error
+from .settings import Settings
+from .setup import Setup
+
+ROLLOUT_STEPS = 50
+ROLLOUT_DAMPENING = 0.75
+ROLLOUT_TASKS = 2_000
+
+LayerLosses = dict[str, Float[np.ndarray, "task layer"]]
+"""Of the model and constructed ones, by name."""
+
+
+def layer_losses(setup: Setup, constructed: Mapping[str, RegressionTransformer]) -> LayerLosses | NotApplicable:
+    """Loss read out after each layer, task by task."""
+    subject = setup.subject
+    if not isinstance(subject, TransformerRegressor):
+        return NotApplicable("a wrapped predictor has no layers to read out")
+    tasks = setup.splits.evaluation
+    return {name: _losses(setup, module, tasks) for name, module in {MODEL: subject.module, **constructed}.items()}
+
+
+def rollout_losses(setup: Setup, settings: Settings) -> LayerLosses | NotApplicable:
+    """Loss after each of 50 dampened steps: the trained block applied over and over, and gradient descent.
+
+    Both are dampened by 0.75 and write to the y slots only, as in the authors' figure 1 (right).
+    """
+    subject = setup.subject
+    if not isinstance(subject, TransformerRegressor):
+        return NotApplicable("a wrapped predictor has no block to apply again")
+    if subject.config.n_layers > 1 or subject.config.layer_norm:
+        return NotApplicable("only the one block of a single-layer model without layer norm can be applied again")
+    if settings.gd is None:
+        return NotApplicable("the roll-out is compared with constructed gradient descent, which was not asked for")
+    tasks = setup.splits.evaluation[:ROLLOUT_TASKS]
+    models = {MODEL: _rolled(subject.module), GD.name: _descent(setup, settings.gd.value)}
+    return {name: _losses(setup, module, tasks) for name, module in models.items()}
+
+
+def _rolled(module: RegressionTransformer) -> RegressionTransformer:
+    many = {"n_layers": ROLLOUT_STEPS, "dampening": ROLLOUT_DAMPENING, "target_only": True}
+    return RegressionTransformer(
+        RegressionConfig(**{**module.config.as_dict(), **many}), dict(module.named_parameters())
+    )
+
+
+def _descent(setup: Setup, learning_rate: float) -> RegressionTransformer:
+    shape = setup.shape
+    model = gd_transformer(
+        shape.n_context,
+        learning_rate,
+        shape.d_in,
+        shape.d_out,
+        ROLLOUT_STEPS,
+        dampening=ROLLOUT_DAMPENING,
+        activation_clip=shape.activation_clip,
+    )
+    return setup.at_precision(model)
+
+
+def _losses(setup: Setup, module: RegressionTransformer, tasks: Batch) -> Float[np.ndarray, "task layer"]:
+    with torch.no_grad():
+        readouts = module.predict_layers(setup.inputs(tasks))
+    return half_squared_error(readouts.cpu().double(), tasks.targets).T.numpy()

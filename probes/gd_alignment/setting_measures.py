@@ -1,0 +1,58 @@
+"""Measures of the candidates' settings, with the interval in which they would move on other tuning tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..algorithms.fitting import Fit
+from ..algorithms.named import LEARNING_RATE, PENALTY, RIDGE
+from ..measure import Measure, along, missing
+from .names import CANDIDATE, GD
+from .settings import Settings
+from .setup import Setup
+
+GAMMA = "1 / squared input"
+UNITS = {"learned_learning_rate": LEARNING_RATE, "learned_gamma": GAMMA}
+NO_NULLS = "a setting of a candidate, not a property of the model"
+NOT_FINITE = "no setting is closest: the model's predictions are not finite"
+ONE_LAYER = "with one layer GD++ is gradient descent: its γ does not change any prediction"
+
+
+def setting_measures(setup: Setup, settings: Settings) -> dict[str, Measure]:
+    """`learning_rate` of every candidate that has one, `ridge_penalty`, and GD++'s settings block by block."""
+    rates = {} if settings.gd is None else {GD.name: settings.gd}
+    rates |= {a.name: settings.algorithms[a.name] for a in setup.algorithms if a.setting == LEARNING_RATE}
+    measures = {
+        "learning_rate": along(CANDIDATE, {name: _setting(fit, LEARNING_RATE) for name, fit in rates.items()}),
+        "ridge_penalty": _setting(settings.algorithms[RIDGE.name], PENALTY),
+    }
+    if settings.gdpp is not None:
+        learned = {"learned_learning_rate": settings.gdpp.learning_rates, "learned_gamma": settings.gdpp.gammas}
+        return measures | {name: _by_layer(fits, UNITS[name]) for name, fits in learned.items()}
+    if setup.shape.n_layers > 1:
+        return measures
+    return measures | {name: missing(unit, "not applicable", ONE_LAYER) for name, unit in UNITS.items()}
+
+
+def _setting(fit: Fit, unit: str) -> Measure:
+    layers = _by_layer((fit,), unit)
+    return layers if layers.status != "ok" else layers.at(layer=0)
+
+
+def _by_layer(fits: Sequence[Fit], unit: str) -> Measure:
+    values, low, high = (np.array([getattr(fit, end) for fit in fits]) for end in ("value", "low", "high"))
+    if np.isnan(values).any():
+        return missing(unit, "undefined", NOT_FINITE)
+    was_given = fits[0].given
+    return Measure(
+        values,
+        unit,
+        (low, high),
+        replicate="none" if was_given else "task",
+        n=fits[0].n,
+        axes=("layer",),
+        no_nulls=NO_NULLS,
+        message="given, not fitted" if was_given else "",
+    )

@@ -1,0 +1,119 @@
+"""The free settings of all candidates, fitted once, on tuning tasks of each fold.
+
+A constructed model's settings are fitted to the *loss*, an algorithm's to the model's *predictions*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ...data.batch import Batch
+from ...models.own.regression_transformer import RegressionTransformer
+from ..algorithms.fitting import Fit, given
+from .constructed import ConstructedShape, constructed_gd, constructed_gdpp
+from .constructed_fits import GDPPFit, fit_gdpp, fit_learning_rate
+from .names import GD, GDPP
+from .sensitivity import Behaviour
+from .setup import Setup
+
+
+@dataclass(frozen=True)
+class Requested:
+    """What the user asked for: which constructed models, and settings that are not to be fitted (None: fit)."""
+
+    constructed: tuple[str, ...]
+    learning_rate: float | None = None
+    gdpp_learning_rate: float | None = None
+    gdpp_gamma: float | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """gd: η of constructed gradient descent; gdpp: of constructed GD++; algorithms: by name, where one is free.
+
+    None: that constructed model was not asked for.
+    """
+
+    gd: Fit | None
+    gdpp: GDPPFit | None
+    algorithms: Mapping[str, Fit]
+
+    def constructed(self, shape: ConstructedShape) -> dict[str, RegressionTransformer]:
+        """The constructed models with these settings, by name, in float64."""
+        models = {}
+        if self.gd is not None:
+            models[GD.name] = constructed_gd(shape, self.gd.value)
+        if self.gdpp is not None:
+            rates, gammas = ([fit.value for fit in fits] for fits in (self.gdpp.learning_rates, self.gdpp.gammas))
+            models[GDPP.name] = constructed_gdpp(shape, rates, gammas)
+        return models
+
+
+@dataclass(frozen=True)
+class FittedSettings:
+    """folds: what each fold's evaluation tasks are answered with; mean: over the folds, for everything else."""
+
+    folds: tuple[Settings, ...]
+    mean: Settings
+
+
+def fit_settings(setup: Setup, requested: Requested, model: Mapping[Batch, Behaviour]) -> FittedSettings:
+    """Fit on each fold's tuning tasks what was not given. `model`: its behaviour on them."""
+    folds = tuple(
+        Settings(
+            gd=_gd(setup, requested, fold.tuning),
+            gdpp=_gdpp(setup, requested, fold.tuning),
+            algorithms={
+                algorithm.name: algorithm.fit(setup.spectrum(fold.tuning), model[fold.tuning].prediction)
+                for algorithm in setup.algorithms
+                if algorithm.setting is not None
+            },
+        )
+        for fold in setup.splits.folds
+    )
+    return FittedSettings(folds, _mean(folds))
+
+
+def _gd(setup: Setup, requested: Requested, tuning: Batch) -> Fit | None:
+    if GD.name not in requested.constructed:
+        return None
+    if requested.learning_rate is not None:
+        return given(requested.learning_rate)
+    return fit_learning_rate(tuning, setup.shape, setup.batch_size)
+
+
+def _gdpp(setup: Setup, requested: Requested, tuning: Batch) -> GDPPFit | None:
+    if GDPP.name not in requested.constructed:
+        return None
+    rate, gamma = requested.gdpp_learning_rate, requested.gdpp_gamma
+    if rate is None or gamma is None:
+        return fit_gdpp(tuning, setup.shape, setup.batch_size)
+    blocks = setup.shape.n_blocks
+    return GDPPFit((given(rate),) * blocks, (given(gamma),) * blocks)
+
+
+def _mean(folds: Sequence[Settings]) -> Settings:
+    """The mean of the folds' settings, each fitted on its own half of the tasks."""
+    if len(folds) == 1:
+        return folds[0]
+    gd = [fold.gd for fold in folds if fold.gd is not None]
+    gdpp = [fold.gdpp for fold in folds if fold.gdpp is not None]
+    return Settings(
+        gd=_mean_fit(gd) if gd else None,
+        gdpp=_mean_gdpp(gdpp) if gdpp else None,
+        algorithms={name: _mean_fit([fold.algorithms[name] for fold in folds]) for name in folds[0].algorithms},
+    )
+
+
+def _mean_gdpp(folds: Sequence[GDPPFit]) -> GDPPFit:
+    rates = zip(*(fold.learning_rates for fold in folds), strict=True)
+    gammas = zip(*(fold.gammas for fold in folds), strict=True)
+    return GDPPFit(tuple(map(_mean_fit, rates)), tuple(map(_mean_fit, gammas)))
+
+
+def _mean_fit(fits: Sequence[Fit]) -> Fit:
+    mean = sum(fit.value for fit in fits) / len(fits)
+    # halves are independent, so the squared half-widths of a mean of two add up to a quarter each
+    half = sum(((fit.high - fit.low) / 2) ** 2 for fit in fits) ** 0.5 / len(fits)
+    return Fit(mean, mean - half, mean + half, sum(fit.n for fit in fits))

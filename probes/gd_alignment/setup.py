@@ -1,0 +1,64 @@
+"""Setup: one subject, the tasks it is examined on, and what else travels with them through the whole measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ...data.batch import Batch
+from ...models.own.regression_transformer import RegressionTransformer
+from ...models.subject import Regressor
+from ..algorithms.algorithm import Algorithm
+from ..algorithms.named import algorithms
+from ..algorithms.spectrum import Spectrum, decompose
+from .constructed import ConstructedShape
+from .memo import once_per_batch
+from .sensitivity import Behaviour, behaviour, half_squared_error, predictions
+from .splits import Splits
+
+Predict = Callable[[Tensor], Tensor]
+"""[task, token, feature] -> [task, d_out]"""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """shape: of the constructed models; seed: of nulls and resamples; batch_size: tasks in one forward pass."""
+
+    subject: Regressor
+    splits: Splits
+    shape: ConstructedShape
+    seed: int
+    batch_size: int
+
+    @property
+    def algorithms(self) -> tuple[Algorithm, ...]:
+        """Those that the subject is compared with: gradient descent takes up to twice the constructed model's steps."""
+        return algorithms(2 * self.shape.n_layers)
+
+    def inputs(self, tasks: Batch) -> Float[Tensor, "task token feature"]:
+        """Tokens at the subject's own device and precision."""
+        return tasks.inputs.to(self.subject.device, self.subject.dtype)
+
+    def at_precision(self, module: RegressionTransformer) -> RegressionTransformer:
+        """A constructed model moved to the subject's device and precision, as the authors run theirs."""
+        return module.to(device=self.subject.device, dtype=self.subject.dtype)
+
+    def behaviour(self, predict: Predict, tasks: Batch) -> Behaviour:
+        """Predictions and sensitivities on a batch."""
+        return behaviour(predict, self.inputs(tasks), self.subject.d_in, self.batch_size)
+
+    def losses(self, predict: Predict, tasks: Batch) -> Float[Tensor, " task"]:
+        """½ |y - y_hat|² of every task of a batch."""
+        return half_squared_error(predictions(predict, self.inputs(tasks), self.batch_size), tasks.targets)
+
+    def spectrum(self, tasks: Batch) -> Spectrum:
+        """A batch decomposed for all algorithms."""
+        return _spectrum(tasks, self.subject.d_in)
+
+
+@once_per_batch
+def _spectrum(tasks: Batch, d_in: int) -> Spectrum:
+    return decompose(tasks.inputs, d_in)
