@@ -19,8 +19,7 @@ import pandas as pd
 
 from ...data.errors import UsageError, nearest
 from ...probes import registered
-from ...probes.drawing import single_numbers
-from ...probes.drawing import page
+from ...probes.drawing import page, single_numbers
 from .escaping import csv_cell
 from .record import Record
 
@@ -75,7 +74,7 @@ def figures_of(probe: str) -> Mapping[str, page.Build]:
 
 
 def _module(probe: str) -> Any:
-    """The module that holds the figures of a probe; a report of a probe that is not installed has its single numbers."""
+    """The module that holds the figures of a probe; one that is not installed here has those of single numbers."""
     if points := entry_points(group=GROUP, name=probe):
         return next(iter(points)).load()
     package = registered().get(probe, "").partition(":")[0].rpartition(".")[0]

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from ...probes.drawing.marks import last_step
 from ...probes.measure import Measure, flat
 from .figures import figures_of
-from ...probes.drawing.marks import last_step
-from .records import dumps
 from .record import Record, by_verdict, source_label
+from .records import dumps
 from .tidy import compared_with_null, short
 
 MOST_IMAGES = 3_500_000  # bytes before base64: the page stays under 5 MB

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...probes.measure import Measure, flat
 from ...probes.drawing.marks import last_step
+from ...probes.measure import Measure, flat
 from .record import Record
 from .tidy import short
 

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-import json
-import os
 import platform
-import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from ...data.recipe import canonical_json
-from ...models.opening.catalogue import DECLARED, HAIKU, HUGGING_FACE, MODEL_ARGS, remakeable
 from ...models.language_model import LanguageModel
-from ...models.subject import Source, Subject
-from ...probes.probe import Probe
+from ...models.opening.catalogue import DECLARED, remakeable
+from ...models.subject import Subject
 from ...probes.findings import Findings
+from ...probes.probe import Probe
 from .code import code_sha256, family_code_sha256, source_state
 from .command import command, dtype_name, python
-from .records import measure_record, json_value
+from .records import json_value, measure_record
 
 PACKAGES = (
     "mesascope", "torch", "numpy", "scipy", "einops", "safetensors", "pandas", "matplotlib", "seaborn", "jinja2",
 )  # fmt: skip
-NOT_ALONE = "this model was in memory, so only its owner can verify the report: analyses.verify(report, subject=…)"
+ANYONE = "`mesascope verify REPORT` opens the recorded checkpoint, runs the probe again and compares every number"
+NOT_ALONE = "this model was in memory: only its owner can verify the report, analyses.verify(report, subject=…)"
 
 
 def provenance(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size: int) -> dict[str, Any]:
@@ -42,9 +36,7 @@ def provenance(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size:
     return {
         "command": command(subjects, probe, seed, batch_size) if loadable and DECLARED not in layouts else None,
         "python": python(subjects, probe, seed, batch_size),
-        "verification": "`mesascope verify REPORT` opens the recorded checkpoint, runs the probe again and compares every number"
-        if loadable
-        else NOT_ALONE,
+        "verification": ANYONE if loadable else NOT_ALONE,
         "device": first.device.type,
         "dtype": dtype_name(first),
         "batch_size": batch_size,

@@ -17,7 +17,7 @@ from ...data.recipe import Recipe
 from ...probes.findings import Findings
 from ...probes.measure import Claim, Measure, Measures
 from .escaping import slug
-from .records import claim_from, loads, measure_from, measure_record, json_value
+from .records import claim_from, json_value, loads, measure_from, measure_record
 
 FORMAT = "mesascope-report-2"
 MOST_HEADS = 40
@@ -124,7 +124,7 @@ class Record:
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             found = record.get("format") if isinstance(record, dict) else type(record).__name__
             raise UsageError(
-                f"{folder / 'report.json'}: its format is {found!r}, expected {FORMAT!r}; run the probe again to get a new report"
+                f"{folder / 'report.json'}: its format is {found!r}, expected {FORMAT!r}; run the probe again"
             )
         timing = folder / "timing.json"
         try:

@@ -23,13 +23,10 @@ import numpy as np
 from safetensors.numpy import save as safetensors_bytes
 
 from ...data.errors import UsageError, nearest
-from . import figures
-from . import html
-from . import latex
-from . import tidy
+from . import figures, html, latex, tidy
 from .escaping import slug
-from .records import dumps
 from .record import Record
+from .records import dumps
 
 FORMATS = {"paper": ("pdf", "svg", "png"), "png": ("png",), "none": ()}
 TIMING = "timing.json"
@@ -50,7 +47,7 @@ def save(report: Record, out: Path, drawn: str, keep_samples: int) -> Path:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(
-            f"{out}: the report cannot be written ({reason}). Nothing half-written is left; choose another folder with -o"
+            f"{out}: the report cannot be written ({reason}). Nothing half-written is left; choose another with -o"
         ) from error
 
 

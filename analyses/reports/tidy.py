@@ -16,9 +16,9 @@ from .escaping import csv_cell
 from .record import Record
 
 COLUMNS = (
-    "model", "revision", "step", "weights_sha256", "probe", "probe_version", "metric", "candidate", "layer", "head", "position",
-    "data", "seed", "estimate", "ci_low", "ci_high", "replicate", "n", "null", "null_mean", "null_sd", "effect", "p",
-    "p_adjusted", "higher_is_better", "status", "message",
+    "model", "revision", "step", "weights_sha256", "probe", "probe_version", "metric", "candidate", "layer", "head",
+    "position", "data", "seed", "estimate", "ci_low", "ci_high", "replicate", "n", "null", "null_mean", "null_sd",
+    "effect", "p", "p_adjusted", "higher_is_better", "status", "message",
 )  # fmt: skip
 OWN_COLUMN = ("candidate", "step", "layer", "head", "position")
 NUMBERS = ("estimate", "ci_low", "ci_high", "null_mean", "null_sd", "effect", "p", "p_adjusted")

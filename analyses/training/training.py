@@ -161,7 +161,7 @@ def _refuse_other_file(path: Path, record: Record) -> None:
     found.pop("training_loss", None)
     if differences := changes(found, record):
         raise UsageError(
-            f"{path} holds another training ({'; '.join(differences)}); write elsewhere with -o, or replace it with --force"
+            f"{path} holds another training ({'; '.join(differences)}); write elsewhere (-o), or replace it (--force)"
         )
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from mesascope.analyses.reports import html
-from mesascope.analyses.runs.family import run_family
 from mesascope.analyses.reports.report import Report
+from mesascope.analyses.runs.family import run_family
 from mesascope.analyses.runs.running import run
 from mesascope.probes.measure import Measure
 

@@ -19,12 +19,12 @@ from mesascope.analyses.commands import cli
 from mesascope.analyses.reports.report import Report
 from mesascope.analyses.runs.running import finished, run
 from mesascope.analyses.runs.verifying import verify
-from mesascope.data.recipe import Recipe
 from mesascope.data.errors import CheckpointRefused, UsageError
+from mesascope.data.recipe import Recipe
 from mesascope.models import LanguageModel, NotApplicable, Source, Subject
+from mesascope.probes.findings import Findings
 from mesascope.probes.measure import Claim, Measure
 from mesascope.probes.probe import Probe, Progress, silent
-from mesascope.probes.findings import Findings
 from safetensors.torch import load_file, save_file
 
 SIZES = {"d_vocab": 11, "n_ctx": 7, "d_model": 6, "n_layers": 2, "n_heads": 3, "d_head": 2}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mesascope.analyses.reports.records import dumps, loads, measure_from, measure_record, json_value
+from mesascope.analyses.reports.records import dumps, json_value, loads, measure_from, measure_record
 from mesascope.probes.measure import Measure
 
 

@@ -18,8 +18,8 @@ from mesascope.analyses.reports import saving
 from mesascope.analyses.reports.escaping import slug
 from mesascope.analyses.reports.record import by_verdict
 from mesascope.analyses.reports.report import Report
-from mesascope.analyses.runs.running import run
 from mesascope.analyses.reports.saving import files_of, same_files
+from mesascope.analyses.runs.running import run
 from mesascope.data.errors import UsageError
 from safetensors.numpy import load_file
 

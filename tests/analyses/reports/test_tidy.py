@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from mesascope import analyses
+from mesascope.analyses.reports.tidy import COLUMNS, compared_with_null, csv_text, short
 from mesascope.analyses.runs.family import run_family
 from mesascope.analyses.runs.running import run
-from mesascope.analyses.reports.tidy import COLUMNS, compared_with_null, csv_text, short
 from mesascope.probes.measure import Measure
 from scipy import stats
 
