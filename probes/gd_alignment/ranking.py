@@ -21,8 +21,21 @@ class Number:
     high: float
 
     def __str__(self) -> str:
-        interval = "" if np.isnan(self.low) else f" (95 % CI {self.low:.3g} to {self.high:.3g})"
-        return f"{self.value:.3g}{interval}"
+        if np.isnan(self.low):
+            return rounded(self.value)
+        decimals = _decimals(max(abs(self.value), self.high - self.low))
+        value, low, high = (f"{number:.{decimals}f}" for number in (self.value, self.low, self.high))
+        return f"{value} (95 % CI {low} to {high})"
+
+
+def rounded(value: float) -> str:
+    """Three significant digits, zeros included."""
+    return f"{value:.{_decimals(abs(value))}f}"
+
+
+def _decimals(size: float) -> int:
+    """After the point, so that a number of this size shows three significant digits."""
+    return min(max(2 - int(np.floor(np.log10(size))), 0), 9) if size > 0 else 2
 
 
 def number(measure: Measure) -> Number:
@@ -76,7 +89,7 @@ class Ranking:
         return candidates(self.names)[name].title
 
     def difference(self, name: str) -> str:
-        return f"{self.of('prediction_difference', name).estimate:.3g}"
+        return rounded(self.of("prediction_difference", name).estimate)
 
 
 def ranking(measures: Mapping[str, Measure]) -> Ranking | None:

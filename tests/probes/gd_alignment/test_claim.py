@@ -12,6 +12,7 @@ from mesascope.analyses.commands import terminal
 from mesascope.models import Source
 from mesascope.probes import Claim, Measure
 from mesascope.probes.gd_alignment.claim import gd_claim
+from mesascope.probes.gd_alignment.ranking import Number
 from mesascope.probes.measure import along, missing
 from rich.console import Console
 
@@ -85,26 +86,26 @@ def shown_lines(card: Claim) -> int:
 
 def test_the_closest_candidate_with_the_next_and_the_gap() -> None:
     card = claim(measures())
-    words = "constructed gradient descent (prediction difference 0.02, sensitivity cosine 0.9877)"
+    words = "constructed gradient descent (prediction difference 0.0200, sensitivity cosine 0.9877)"
     assert card.found == f"Closest candidate: {words}."
     # constructed gradient descent and as many steps of the algorithm are one hypothesis: the next is another one
-    assert card.rival == "Next: 2 steps of gradient descent (0.1); the gap is 0.08 (95 % CI 0.07 to 0.09)."
+    assert card.rival == "Next: 2 steps of gradient descent (0.100); the gap is 0.0800 (95 % CI 0.0700 to 0.0900)."
     assert card.evidence == "500 tasks. Strongest null (shuffled labels): cosine 0.12."
 
 
 def test_the_algorithm_of_as_many_steps_is_the_same_hypothesis() -> None:
     card = claim(measures(GAPS | {"gd_1": 0.001}))
-    assert card.found.startswith("Closest candidate: 1 step of gradient descent (prediction difference 0.001,")
-    assert card.rival.startswith("Next: 2 steps of gradient descent (0.1)")
+    assert card.found.startswith("Closest candidate: 1 step of gradient descent (prediction difference 0.00100,")
+    assert card.rival.startswith("Next: 2 steps of gradient descent (0.100)")
 
 
 def test_what_is_not_separated_is_not_ranked() -> None:
     card = claim(measures(uncertainty=0.081))
     assert card.found == (
         "These tasks do not separate constructed gradient descent from 2 steps of gradient descent"
-        " (prediction differences 0.02 and 0.1)."
+        " (prediction differences 0.0200 and 0.100)."
     )
-    assert card.rival == "The gap between the two is 0.08 (95 % CI -0.001 to 0.161)."
+    assert card.rival == "The gap between the two is 0.080 (95 % CI -0.001 to 0.161)."
     assert "Closest" not in card.found
     assert "do not separate" not in claim(measures(uncertainty=0.079)).found
 
@@ -112,14 +113,14 @@ def test_what_is_not_separated_is_not_ranked() -> None:
 def test_a_gap_without_an_interval_separates_nothing() -> None:
     card = claim(measures(uncertainty=np.nan))
     assert card.found.startswith("These tasks do not separate")
-    assert card.rival == "The gap between the two is 0.08."
+    assert card.rival == "The gap between the two is 0.0800."
 
 
 @pytest.mark.parametrize(("floor", "title"), [("zero", "the zero predictor"), ("mean_label", "the mean label")])
 def test_a_floor_is_no_explanation(floor: str, title: str) -> None:
     card = claim(measures(GAPS | {floor: 0.001}))
-    assert card.found == f"No candidate is closer to the model than {title} (prediction difference 0.001)."
-    assert card.rival.startswith("Next: constructed gradient descent (0.02)")
+    assert card.found == f"No candidate is closer to the model than {title} (prediction difference 0.00100)."
+    assert card.rival.startswith("Next: constructed gradient descent (0.0200)")
     assert card.evidence == "500 tasks."  # a floor has no cosine that a null could be compared with
     assert "No candidate" not in claim(measures()).found
 
@@ -148,6 +149,21 @@ def test_no_sentence_says_that_a_model_performs_gradient_descent(closest: str, u
         assert "performs gradient descent" not in words
         assert "implements" not in words
         assert "does not show that the model computes what the closest candidate computes" in words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ((0.1052, 0.1011, 0.1093), "0.105 (95 % CI 0.101 to 0.109)"),
+        ((0.0999, 0.0882, 0.1117), "0.0999 (95 % CI 0.0882 to 0.1117)"),
+        ((6.061, 5.9, 6.2), "6.06 (95 % CI 5.90 to 6.20)"),
+        ((0.0003, -0.05, 0.06), "0.000 (95 % CI -0.050 to 0.060)"),
+        ((1234.5, np.nan, np.nan), "1234"),
+        ((0.0, np.nan, np.nan), "0.00"),
+    ],
+)
+def test_an_interval_has_as_many_decimals_as_its_number(value: tuple[float, float, float], words: str) -> None:
+    assert str(Number(*value)) == words
 
 
 @pytest.mark.parametrize("closest", NAMES)
