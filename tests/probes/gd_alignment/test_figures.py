@@ -306,6 +306,18 @@ def test_heat_maps_show_exactly_their_table(kind: str, name: str) -> None:
     assert len(set(limits)) == 2  # one scale for each product
 
 
+def test_the_legend_of_paths_has_the_barrier_of_each() -> None:
+    figure, _ = drawn(made_up("one layer"), "path")
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()][:4] == [
+        "aligned: 0.0008 [0.00064, 0.00096]",
+        "not aligned: 0.49 [0.39, 0.58]",
+        "wrong rate: 0.0002 [0.00016, 0.00024]",
+        "rotated KQ: 0.003 [0.0024, 0.0036]",
+    ]
+
+
 def test_nulls_and_the_ceiling_are_drawn() -> None:
     report = MadeUp(seeds=5).report()
     _, table = drawn(report, "alignment")

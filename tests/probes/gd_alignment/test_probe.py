@@ -177,6 +177,9 @@ def test_nothing_is_found_before_training(on_tasks: Measured, all_nulls: None) -
     assert abs(null.mean()) < 0.03
     assert 0.01 < null.std() < 0.1
     assert found(findings).startswith("No candidate is closer to the model than the zero predictor (")
+    assert set(findings.measures["loss_model"].nulls) == {"untrained", "shuffled labels"}
+    assert not findings.measures["loss_gd"].nulls
+    assert "does not depend on the model" in findings.measures["loss_gd"].no_nulls
     distance = findings.measures["weight_distance_gd_trained"]
     assert distance.estimate == pytest.approx(1, abs=0.01)
     assert distance.nulls["untrained"].shape == (50,)
