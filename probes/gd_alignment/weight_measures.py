@@ -15,7 +15,7 @@ from .names import CANDIDATE
 from .path_measures import no_path_measures
 from .setting_measures import GAMMA
 from .weight_comparison import CONTROLS, WeightComparison
-from .weights import rates_in_weights, relative_distance, tensor_distance
+from .weights import Products, rates_in_weights, relative_distance, tensor_distance
 
 DISTANCE = "relative Frobenius distance"
 CONTROL, PRODUCT, ENTRIES = "control", "product", "entries"
