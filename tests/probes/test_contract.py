@@ -89,7 +89,7 @@ def learned_in_context(report: analyses.Report, model: Any) -> tuple[float, floa
 
 def mean_embedding(report: analyses.Report, model: Any) -> tuple[float, float]:
     rows = model.embedding().detach().numpy()
-    measured = report.measures["norm_embedding_rows"].sel(statistic="mean").estimate
+    measured = report.measures["norm_rows_W_E"].sel(statistic="mean").estimate
     return measured, float(np.mean([np.sqrt(np.sum(row**2)) for row in rows]))
 
 

@@ -17,8 +17,7 @@ from mesascope.analyses.reports import figures
 from mesascope.analyses.reports.report import Report
 from mesascope.data import Recipe
 from mesascope.probes.drawing import page
-from mesascope.probes.findings import Findings, head_name
-from mesascope.probes.induction_heads.figures.looks import LOOKS, marked_heads
+from mesascope.probes.findings import head_name
 from mesascope.probes.induction_heads.names import EVEN, GROUPS, NO_REPEATS, PERMUTED, RANDOM_HEADS, ROTATED, Verdict
 from mesascope.probes.measure import Claim, Measure, along, missing
 
@@ -386,16 +385,6 @@ def test_the_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
             for copy, figure in enumerate((drawn("two layers", name)[0], again[0]))
         )
         assert first == second
-
-
-def test_heads_are_read_back_verdict_by_verdict() -> None:
-    verdicts = {"L1H3": "induction", "L10H2": "first-token", "L0H1": "none", "L0H0": "induction", "L2H2": "new"}
-    marked = marked_heads(Findings({}, {}, {}, verdicts))
-    assert {head: look.label for head, look in marked.items()} == {
-        (0, 0): "induction", (1, 3): "induction", (10, 2): "first-token",
-    }  # fmt: skip
-    assert list(marked) == [(0, 0), (1, 3), (10, 2)]
-    assert set(LOOKS) == set(Verdict) - {Verdict.NONE}
 
 
 def test_the_headline_goes_on_the_callers_axes() -> None:
