@@ -29,16 +29,17 @@ def head_names(heads: Sequence[Head]) -> str:
     return shown + f" and {len(heads) - _NAMED} more" * (len(heads) > _NAMED)
 
 
-def number(value: float) -> str:
-    """Three digits; what rounding leaves of nothing is 0."""
-    return "0" if abs(value) < 5e-4 else f"{value:.3g}"
+def number(value: float, digits: int = 3) -> str:
+    """So many digits; what rounding leaves of nothing is 0."""
+    return "0" if abs(value) < 5e-4 else f"{value:.{digits}g}"
 
 
 def with_interval(measure: Measure, unit: str = "") -> str:
-    """`5.1 nat (95 % CI 4.9 to 5.3)` of a measure without axes."""
+    """`5.1 nat (95 % CI 4.9 to 5.3)` of a measure without axes, in so many digits that the ends differ."""
     low, high = (float(bound) for bound in measure.interval)
-    interval = "" if np.isnan(low) else f" (95 % CI {number(low)} to {number(high)})"
-    return number(measure.estimate) + f" {unit}" * bool(unit) + interval
+    digits = next((n for n in range(3, 7) if number(low, n) != number(high, n)), 3)
+    interval = "" if np.isnan(low) else f" (95 % CI {number(low, digits)} to {number(high, digits)})"
+    return number(measure.estimate, digits) + f" {unit}" * bool(unit) + interval
 
 
 def spread(values: np.ndarray) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from mesascope.probes.induction_heads.words import head_names, joined, listed, number, spread, with_interval
 from mesascope.probes.measure import Measure, without_interval
@@ -16,6 +18,8 @@ def test_numbers_have_three_digits_and_no_trace_of_rounding() -> None:
 def test_an_interval_is_said_where_there_is_one() -> None:
     measure = Measure(np.array(0.105), "nat", (np.array(0.101), np.array(0.109)), "sequence", 9, no_nulls="none")
     assert with_interval(measure, "nat") == "0.105 nat (95 % CI 0.101 to 0.109)"
+    narrow = replace(measure, values=np.array(4.80756), interval=(np.array(4.80565), np.array(4.80946)))
+    assert with_interval(narrow, "nat") == "4.808 nat (95 % CI 4.806 to 4.809)"
     alone = without_interval(np.array(0.5), "score", message="a function of the weights", no_nulls="none")
     assert with_interval(alone) == "0.5"
 
