@@ -278,7 +278,7 @@ def test_families_in_memory(mean_answer: Any, seeds: Any, tmp_path: Path) -> Non
         ('"device": "cpu"', '"device": "tpu"', "this machine lacks"),
         ('"dtype": "float64"', '"dtype": "load"', "provenance.dtype"),
         ('"probe": "mean-answer"', '"probe": "os:system"', "is not known"),
-        ('"n_tasks": 64', '"n_task": 64', "setting 'n_task'"),
+        ('"n_tasks": 64', '"n_task": 64', "'n_task' is not known; did you mean n_tasks"),
     ],
 )
 def test_records_that_ask_for_something_else_are_refused(folder: Path, old: str, new: str, message: str) -> None:
