@@ -68,6 +68,11 @@ def family_code_sha256() -> str:
     return _digest(_with_imports(own, {}))
 
 
+def both_codes_sha256(probe: type[Probe]) -> str:
+    """Digest of the sources behind a report over several checkpoints: the probe's and the aggregation's."""
+    return hashlib.sha256(f"{code_sha256(probe)}{family_code_sha256()}".encode()).hexdigest()
+
+
 def probe_files(probe: type[Probe]) -> Files:
     """The files of a probe's own package, and what they import of it and of the shared rooms, directly or through each
     other; {} for a probe that was typed into an interpreter.

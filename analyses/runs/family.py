@@ -19,6 +19,7 @@ from ...data.errors import UsageError
 from ...models.subject import NotApplicable, Subject
 from ...probes.measure import Measure
 from ...probes.probe import Probe, Progress, silent
+from ..reports.code import both_codes_sha256
 from ..reports.escaping import slug
 from ..reports.provenance import family_key, key, provenance
 from ..reports.report import Report
@@ -91,7 +92,11 @@ def family_report(
     return replace(
         members[0],
         sources=tuple(source_record(subject.source) for subject in subjects),
-        provenance=provenance(subjects, probe, seed, batch_size),
+        provenance={
+            **provenance(subjects, probe, seed, batch_size),
+            # as the key: a change of the aggregation is a change of the code behind this report
+            "code_sha256": both_codes_sha256(type(probe)),
+        },
         recipes=_recipes(members),
         claim=probe.claim(by_step[last], tuple(subject.source for subject, _ in groups[last])),
         heads=groups[last][0][1].heads if len(groups[last]) == 1 else {},

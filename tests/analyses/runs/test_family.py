@@ -137,3 +137,14 @@ def test_a_finished_family_is_found_again(
     folder = report.save(tmp_path, figures="none")
     assert finished_family(tmp_path, seeds[::-1], mean_answer()) == folder
     assert finished_family(tmp_path, seeds[1:], mean_answer()) is None
+
+
+def test_the_code_behind_the_report_over_all_includes_the_aggregation(
+    mean_answer: Any, seeds: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a report made again with another aggregation would differ in its key and nobody could say why."""
+    members, before = run_family(seeds, mean_answer())
+    monkeypatch.setattr("mesascope.analyses.reports.code.family_code_sha256", lambda: "f" * 64)
+    again, after = run_family(seeds, mean_answer())
+    assert after.provenance["code_sha256"] != before.provenance["code_sha256"]
+    assert [m.provenance["code_sha256"] for m in again] == [m.provenance["code_sha256"] for m in members]
