@@ -210,11 +210,11 @@ class Measures(Mapping[str, Measure]):
         self._held = dict(held)
 
     @cached_property
-    def _parts(self) -> dict[str, Measure]:
-        return flat(self._held)
+    def flat(self) -> Mapping[str, Measure]:
+        return {name: part for key, measure in self._held.items() for name, part in _parts(key, measure)}
 
     def __getitem__(self, name: str) -> Measure:
-        return self._held[name] if name in self._held else self._parts[name]
+        return self._held[name] if name in self._held else self.flat[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._held)
@@ -223,9 +223,9 @@ class Measures(Mapping[str, Measure]):
         return len(self._held)
 
 
-def flat(measures: Mapping[str, Measure]) -> dict[str, Measure]:
+def flat(measures: Mapping[str, Measure]) -> Mapping[str, Measure]:
     """Every part of every measure that `along` made, and every other measure, by name: "cosine_gd", "cosine_ridge"."""
-    return {name: part for key, measure in measures.items() for name, part in _parts(key, measure)}
+    return (measures if isinstance(measures, Measures) else Measures(measures)).flat
 
 
 def _parts(name: str, measure: Measure) -> Iterator[tuple[str, Measure]]:

@@ -137,13 +137,15 @@ def csv_text(table: pd.DataFrame) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([csv_cell(column) for column in table.columns])
-    for row in table.astype(object).itertuples(index=False):
-        writer.writerow([_cell(value) for value in row])
+    writer.writerows(zip(*(_cells(table[column]) for column in table.columns), strict=True))
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
-    return "" if pd.isna(value) else csv_cell(value)
+def _cells(column: pd.Series) -> list[Any]:
+    """A column's cells. Most columns hold few texts, many times: each is looked at once."""
+    cells = column.astype(object).where(column.notna(), "").tolist()
+    safe = {cell: csv_cell(cell) for cell in cells if isinstance(cell, str)}
+    return [safe[cell] if isinstance(cell, str) else cell for cell in cells]
 
 
 def short(value: float | None) -> str:

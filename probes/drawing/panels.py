@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from ..measure import Measure
 from . import marks
 from .marks import Look
 
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-    from ..measure import Measure
     from .page import Page
 
 Draw = Callable[..., pd.DataFrame]
 """Draws one panel: (ax=, panel=) -> table."""
-Curves = Mapping[Look, "Measure"]
+Curves = Mapping[Look, Measure]
 """Measures along one axis, by what they look like."""
 _LABEL = 16  # letters beside a panel
 _MARKERS = 12  # of a curve

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from jaxtyping import TypeCheckError
+from beartype.roar import BeartypeCallHintParamViolation
 from mesascope.models import (
     NotApplicable,
     RegressionTransformer,
@@ -52,7 +52,7 @@ def test_a_label_wider_than_the_inputs_cannot_be_interleaved() -> None:
 
 
 def test_an_order_that_does_not_exist() -> None:
-    with pytest.raises(TypeCheckError):
+    with pytest.raises(BeartypeCallHintParamViolation):
         TokenLayout(d_in=2, order="reversed")  # type: ignore[arg-type]
 
 

@@ -13,15 +13,15 @@ from ...drawing import head_marks, marks
 from ...drawing.head_marks import MOST_ROWS
 from ...drawing.marks import Look
 from ...findings import Head
+from ...measure import Measure
 from .looks import ABLATION, WHOLE, group_series, marked_heads, selected
 
 if TYPE_CHECKING:
     from ...drawing.head_marks import Marked
     from ...drawing.page import Page
     from ...findings import Findings
-    from ...measure import Measure
 
-Rows = list[tuple[Look, "Measure"]]
+Rows = list[tuple[Look, Measure]]
 MOST_OTHERS = 5
 """Heads without a verdict that are shown, those whose ablation raises the loss most."""
 

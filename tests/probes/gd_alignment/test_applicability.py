@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from jaxtyping import TypeCheckError
+from beartype.roar import BeartypeCallHintParamViolation
 from mesascope.data import LinearRegression, TaskError, UsageError
 from mesascope.models import (
     NotApplicable,
@@ -154,7 +154,7 @@ def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> 
 
 def test_another_constructed_model_is_refused() -> None:
     # the shape checks of the tests are a step ahead of the probe's own refusal
-    with pytest.raises((UsageError, TypeCheckError), match="twins"):
+    with pytest.raises((UsageError, BeartypeCallHintParamViolation), match="twins"):
         GDAlignment(twins="newton")  # type: ignore[arg-type]
 
 
