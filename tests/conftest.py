@@ -6,7 +6,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from inspect import isclass
 from itertools import combinations
 from typing import Any
@@ -22,7 +22,8 @@ from matplotlib.path import Path
 from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
 
-SHAPES = jaxtyping.jaxtyped
+SAME_SIZES = jaxtyping.jaxtyped("context")
+"""Within it an axis has one size."""
 
 
 def meaning(annotation: Any, names: dict[str, Any]) -> Any:
@@ -34,7 +35,7 @@ def meaning(annotation: Any, names: dict[str, Any]) -> Any:
 
 
 def checked(function: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
-    """jaxtyping's decorator, which its import hook writes above every function and class, at a third of its time.
+    """jaxtyping's decorator, which its import hook writes above every function and class, at a fraction of its time.
 
     It binds every call to a signature and checks arguments twice, also where there are no shapes to compare.
     """
@@ -47,12 +48,22 @@ def checked(function: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
     hints = {name: meaning(hint, function.__globals__) for name, hint in function.__annotations__.items()}
     function.__annotations__ = hints
     by_type = typechecker(function)
-    return SHAPES(by_type, typechecker=None) if "jaxtyping" in repr(hints) else by_type
+    if "jaxtyping" not in repr(hints):
+        return by_type
+
+    @wraps(function)
+    def with_shapes(*arguments: Any, **keywords: Any) -> Any:
+        with SAME_SIZES:
+            return by_type(*arguments, **keywords)
+
+    return with_shapes
 
 
 # before anything imports mesascope: every annotated shape and type is then checked at each call (an int is a float)
 jaxtyping.jaxtyped = checked
-jaxtyping.install_import_hook("mesascope", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+jaxtyping.install_import_hook(
+    "mesascope", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, violation_type=TypeError))"
+)
 
 # tiny tensors gain nothing from threads, and lose much where cores are shared; other processes learn it by the variable
 torch.set_num_threads(1)

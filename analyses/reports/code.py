@@ -117,7 +117,7 @@ def _with_imports(own: Mapping[Path, str], roots: Mapping[str, Path]) -> Files:
     queue = [file for file in own if file.suffix == ".py"]
     while queue:
         file = queue.pop()
-        for name in _imported(file, found[file]):
+        for name in _imported(file.read_text(encoding="utf-8"), found[file]):
             target = None if set(name.split(".")) & DRAWING else _file(name, roots)
             if target is not None and target not in found:
                 found[target] = f"{name}.__init__" if target.name == "__init__.py" else name
@@ -125,16 +125,17 @@ def _with_imports(own: Mapping[Path, str], roots: Mapping[str, Path]) -> Files:
     return found
 
 
-def _imported(file: Path, module: str) -> Iterator[str]:
-    """Dotted names that a file imports, wherever it does; of `from x import y` both x and x.y, which may be a module.
+@cache
+def _imported(source: str, module: str) -> tuple[str, ...]:
+    """Dotted names that a module imports, wherever it does; of `from x import y` both x and x.y, which may be a module.
 
     A name that `mesascope.probes` exports is followed to the module where it stands.
     """
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = ast.parse(source)
     names = list(_names(tree, module.split(".")[:-1]))
     if any(not given and name == SHARED for name, given in names):  # `from mesascope import probes`, and probes.X later
         names += [(f"{SHARED}.{node.attr}", True) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-    yield from (EXPORTS.get(name, name) for name, _ in names)
+    return tuple(EXPORTS.get(name, name) for name, _ in names)
 
 
 def _names(tree: ast.AST, package: list[str]) -> Iterator[tuple[str, bool]]:

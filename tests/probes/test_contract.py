@@ -11,21 +11,24 @@ from __future__ import annotations
 
 import html
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from mesascope import analyses, models, probes
-from mesascope.analyses.reports.figures import figures_of, render
+from mesascope.analyses.reports.figures import figures_of
 from mesascope.data import LinearRegression
 from mesascope.models.constructed.induction import induction_circuit, near_misses
 from mesascope.models.constructed.norms import planted_norms
 from mesascope.probes import Probe
+from mesascope.probes.drawing import page
 
 
 @dataclass(frozen=True)
@@ -194,30 +197,58 @@ def test_other_means_give_the_same_number(name: str, planted: Callable[[str], an
     assert measured == pytest.approx(expected, rel=1e-6)
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A report's folder, and the figures that were drawn for it, by name."""
+
+    folder: Path
+    figures: dict[str, Figure]
+
+
+@pytest.fixture(scope="module")
+def saved(
+    tmp_path_factory: pytest.TempPathFactory, planted: Callable[[str], analyses.Report]
+) -> Callable[[str], Saved]:
+    """The report of the planted model, saved once a probe. Other widths, and models of other sizes, are drawn in the
+    tests of each probe's figures.
+    """
+    write = page.save
+
+    @cache
+    def save(name: str) -> Saved:
+        figures: dict[str, Figure] = {}
+
+        def noted(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
+            figures[stem.name] = figure
+            return write(figure, stem, formats)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(page, "save", noted)
+            folder = planted(name).save(tmp_path_factory.mktemp(name), figures="png")
+        return Saved(folder, figures)
+
+    return save
+
+
 @each_probe
-@pytest.mark.parametrize("style", ["neurips", "icml"])
 def test_every_figure_is_legible_and_has_a_caption(
-    name: str, style: str, planted: Callable[[str], analyses.Report], faults: Callable[[Any], list[str]]
+    name: str, saved: Callable[[str], Saved], faults: Callable[[Figure], list[str]]
 ) -> None:
-    drawn = {figure: render(planted(name), figure, style) for figure in figures_of(name)}
-    shown = {figure: found for figure, found in drawn.items() if found is not None}
-    assert shown
-    for figure, (canvas, table) in shown.items():
+    assert saved(name).figures
+    for figure, canvas in saved(name).figures.items():
         assert inspect.getdoc(figures_of(name)[figure])
-        assert len(table)
         assert faults(canvas) == [], figure
 
 
 @each_probe
-def test_a_saved_report_is_whole_and_is_made_again_bit_by_bit(
-    name: str, tmp_path: Path, planted: Callable[[str], analyses.Report]
-) -> None:
-    case, saved = CASES[name], planted(name).save(tmp_path, figures="png")
-    figures = {path.stem for path in (saved / "figures").glob("*.png")}
-    assert figures
-    assert {path.stem for path in (saved / "figures").glob("*.csv")} == figures
-    assert list((saved / "tables").glob("*.tex"))
-    page = (saved / "report.html").read_text()
+def test_a_saved_report_is_whole_and_is_made_again_bit_by_bit(name: str, saved: Callable[[str], Saved]) -> None:
+    folder, figures = saved(name).folder, set(saved(name).figures)
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == figures
+    tables = {path.stem: pd.read_csv(path) for path in (folder / "figures").glob("*.csv")}
+    assert set(tables) == figures
+    assert min(map(len, tables.values())) > 0
+    assert list((folder / "tables").glob("*.tex"))
+    text = html.unescape((folder / "report.html").read_text())
     for figure in figures:
-        assert " ".join((inspect.getdoc(figures_of(name)[figure]) or "").split())[:40] in html.unescape(page)
-    assert analyses.verify(saved, subject=case.planted()).verdict == "bit-identical"
+        assert " ".join((inspect.getdoc(figures_of(name)[figure]) or "").split())[:40] in text
+    assert analyses.verify(folder, subject=CASES[name].planted()).verdict == "bit-identical"
