@@ -1,4 +1,4 @@
-"""Repeated random token sequences, and a control without the repetition.
+"""Repeated random token sequences, a control without the repetition, and one that repeats in another order.
 
 Olsson et al. 2022 (arXiv 2209.11895) score induction heads on such sequences: only matching by content predicts the
 second repeat. The tokens of one period are distinct, so that every match is intended.
@@ -25,25 +25,27 @@ class RepeatedTokens:
     d_vocab:  size of the model's vocabulary
     repeats:  number of copies of r
     bos:      the token that begins the sequence; None: no token
+    ids:      the tokens to draw from instead, ascending and without BOS; None: the whole vocabulary
     """
 
     period: int
     d_vocab: int
     repeats: int = 2
     bos: int | None = None
+    ids: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.period < 1 or self.repeats < 2:
             raise TaskError(f"period = {self.period}, repeats = {self.repeats}; expected period >= 1 and repeats >= 2")
         if self._usable < max(self.period, self.repeats):
+            drawn_from = "the size of the vocabulary without BOS" if self.ids is None else "the ids to draw from"
             raise TaskError(
-                f"period = {self.period}, repeats = {self.repeats}; expected at most {self._usable} each, the size of"
-                " the vocabulary without BOS"
+                f"period = {self.period}, repeats = {self.repeats}; expected at most {self._usable} each, {drawn_from}"
             )
 
     @property
     def _usable(self) -> int:
-        return self.d_vocab - (self.bos is not None)
+        return self.d_vocab - (self.bos is not None) if self.ids is None else len(self.ids)
 
     @property
     def first(self) -> int:
@@ -74,6 +76,24 @@ class RepeatedTokens:
             rows.append(torch.cat(runs))
         return self._batch("unrepeated tokens", torch.stack(rows), seed)
 
+    def shuffled(self, n: int, seed: int) -> TokenBatch:
+        """The same sequences with each later repeat in an order of its own: all of r, and nothing followed by what
+        followed it before. A control for what a repeat gives away in any order. TaskError for a period of 1.
+        """
+        if self.period < 2:
+            raise TaskError("period = 1: a repeat of one token has no other order; expected at least 2")
+        rows = []
+        for index in range(n):
+            run, rng = self._run(seed, index), generator(seed, "shuffled repeats", self.period, index)
+            rows.append(torch.cat([run, *(run[self._new_order(rng)] for _ in range(self.repeats - 1))]))
+        return self._batch("shuffled repeats", torch.stack(rows), seed)
+
+    def _new_order(self, rng: torch.Generator) -> Int[Tensor, " period"]:
+        while True:  # more than a third of all orders keep no pair of neighbours
+            order = torch.randperm(self.period, generator=rng)
+            if not (order.diff() == 1).any():
+                return order
+
     def _run(self, seed: int, index: int) -> Int[Tensor, " period"]:
         """Ranks among the usable tokens."""
         return torch.randperm(self._usable, generator=generator(seed, "repeated tokens", self.period, index))[
@@ -92,8 +112,9 @@ class RepeatedTokens:
                 return run
 
     def _batch(self, family: str, ranks: Int[Tensor, "sequence pos"], seed: int) -> TokenBatch:
-        tokens = ranks
+        usable = torch.arange(self.d_vocab) if self.ids is None else torch.tensor(self.ids)
+        tokens = usable[ranks] if self.bos is None else usable[usable != self.bos][ranks]
         if self.bos is not None:
-            tokens = ranks + (ranks >= self.bos)  # every token but BOS has a rank
             tokens = torch.cat([torch.full((len(ranks), 1), self.bos), tokens], dim=1)
-        return TokenBatch(tokens, Recipe(family, asdict(self), seed, len(tokens), tensors_sha256(tokens)))
+        settings = {name: value for name, value in asdict(self).items() if name != "ids" or value is not None}
+        return TokenBatch(tokens, Recipe(family, settings, seed, len(tokens), tensors_sha256(tokens)))

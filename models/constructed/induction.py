@@ -20,6 +20,7 @@ repeat is predicted; in the first, every token but BOS is equally likely.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -47,6 +48,7 @@ class PlantedHead:
     noise:    seed of random W_Q and W_K with the Frobenius norms of an induction head's
     writes:   the code that the attended token's identity is written into
     copies:   factor on the write; negative: the head lowers the attended token's logit; 0: it writes nothing
+    strength: of matching: the attention to a single match, between 0 and 1; the rest goes to BOS
 
     Without offset, matches and noise it always attends to BOS.
     """
@@ -56,6 +58,7 @@ class PlantedHead:
     noise: int | None = None
     writes: Literal["moved", "next"] = "next"
     copies: float = 1.0
+    strength: float = 1.0
 
 
 PREVIOUS_TOKEN = PlantedHead(offset=1, writes="moved")
@@ -151,7 +154,12 @@ def _write_attention(planted: PlantedHead, weights: Mapping[str, Tensor], d_voca
         W_Q[codes["place"], place] = _SHARPNESS * back
     matches = "moved" if planted.noise is not None else planted.matches
     if matches is not None:
-        W_Q[codes["own"], token] = _SHARPNESS * torch.eye(d_vocab, dtype=W_Q.dtype)
+        score = (
+            _SHARPNESS
+            if planted.strength == 1
+            else _SHARPNESS / 2 + math.log(planted.strength / (1 - planted.strength))
+        )
+        W_Q[codes["own"], token] = score * torch.eye(d_vocab, dtype=W_Q.dtype)
         W_K[codes[matches], token] = torch.eye(d_vocab, dtype=W_K.dtype)
         W_Q[codes["place"], place] = -_SHARPNESS * torch.eye(n_ctx, dtype=W_Q.dtype)  # never itself
     if planted.noise is not None:
@@ -159,6 +167,11 @@ def _write_attention(planted: PlantedHead, weights: Mapping[str, Tensor], d_voca
         weights["b_Q"][-1] = 0.0
         for W in (W_Q, W_K):
             W.copy_(_scaled_to(torch.randn(W.shape, generator=rng, dtype=W.dtype), W.norm()))
+
+
+def _score_of(strength: float) -> float:
+    """Of a match that gets so much attention beside BOS, whose score is β/2; β at most."""
+    return _SHARPNESS if strength == 1 else _SHARPNESS / 2 + math.log(strength / (1 - strength))
 
 
 def _scaled_to(direction: Tensor, norm: Float[Tensor, ""]) -> Tensor:

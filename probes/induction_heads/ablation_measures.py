@@ -15,11 +15,12 @@ from ..statistics.sample_measures import PerTask, task_measures
 from .ablation import Ablations, Halves
 from .experiment import SINGLE_HEADS
 from .losses import in_context_learning
-from .names import HEADS, RANDOM_HEADS, REPLACEMENTS
+from .names import HEADS, RANDOM_HEADS, REPLACEMENTS, UNNAMED
 from .words import joined
 
 NAMES = ("ablation", "group_ablation", "in_context_learning_without")
 NOBODY = "no head has a verdict by content, or is a previous-token head"
+NAMED = "an induction head is named, or the loss falls as much on a shuffled second repeat"
 NO_OTHERS = "the layers of these heads have no other heads to compare with"
 _INSTEAD = {"zero": "zero", "mean": "its mean over sequences without repeats"}
 
@@ -93,7 +94,7 @@ def _groups(ablations: Ablations, groups: Mapping[str, Halves], replacement: str
 
 def _group(ablations: Ablations, name: str, halves: Halves, replacement: str) -> tuple[Measure, Measure]:
     if not (halves.even and halves.odd):
-        reason = f"no head is called {name} on both halves of the sequences"
+        reason = NAMED if name == UNNAMED else f"no head is called {name} on both halves of the sequences"
         return missing("nat", "not applicable", reason), missing("nat", "not applicable", reason)
     losses = ablations.cross_fitted(halves, replacement)
     random = ablations.random_halves(halves, name)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from ...data.errors import UsageError
 from ..findings import Head
 from ..measure import Measure
 from ..statistics.sign_flips import sequences_needed
 from .ablation import EVEN_SEQUENCES, ODD_SEQUENCES, Halves
 from .ablation_measures import Choice
-from .names import BY_CONTENT, GROUPS, Verdict
+from .losses import uses_order
+from .names import BY_CONTENT, GROUPS, UNNAMED, Verdict
 from .observations import Observations
 from .score_measures import Comparison, head_measures
 from .verdicts import heads_called
 
 FEWEST = 16
 """Sequences of each period, at least."""
+MOST_UNNAMED = 4
+"""Heads that are ablated together where none is named."""
 FEW_HEADS = 64
 """Up to so many heads each is ablated alone; of more, only those with a verdict by content or previous-token."""
 Judge = Callable[[Mapping[str, Measure]], dict[Head, Verdict]]
@@ -52,8 +57,21 @@ def choose(
 ) -> Choice:
     """The heads that are ablated alone, by all sequences, and in groups, by each half of them."""
     even, odd = (
-        judge({**measures, **head_measures(observations.subset(half), comparison)})
-        for half in (EVEN_SEQUENCES, ODD_SEQUENCES)
+        {**measures, **head_measures(observations.subset(half), comparison)} for half in (EVEN_SEQUENCES, ODD_SEQUENCES)
     )
-    groups = {str(group): Halves(tuple(heads_called(even, group)), tuple(heads_called(odd, group))) for group in GROUPS}
-    return Choice(heads_to_ablate(ablate, judge(measures)), groups)
+    by_even, by_odd, verdicts = judge(even), judge(odd), judge(measures)
+    groups = {
+        str(group): Halves(tuple(heads_called(by_even, group)), tuple(heads_called(by_odd, group))) for group in GROUPS
+    }
+    unnamed = uses_order(measures) and not heads_called(verdicts, Verdict.INDUCTION)
+    halves = (strongest(even["excess"]), strongest(odd["excess"])) if unnamed else ((), ())
+    groups[UNNAMED] = Halves(*halves)
+    return Choice(heads_to_ablate(ablate, verdicts), groups)
+
+
+def strongest(excess: Measure) -> tuple[Head, ...]:
+    """The few heads with the largest excess: no more than half of all."""
+    order = np.argsort(-np.nan_to_num(excess.values, nan=-np.inf), axis=None, kind="stable")
+    few = min(MOST_UNNAMED, max(1, order.size // 2))
+    layers, heads = np.unravel_index(order[:few], excess.values.shape)
+    return tuple(sorted((int(layer), int(head)) for layer, head in zip(layers, heads, strict=True)))

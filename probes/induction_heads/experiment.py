@@ -16,9 +16,10 @@ from ..streaming import Watcher, stream
 from .access import Access
 from .inputs import PeriodInputs
 
-REPEATED, CONTROLS, PERMUTED_WEIGHTS, SINGLE_HEADS, GROUPS_OF_HEADS, OWN_TEXT = PURPOSES = (
+REPEATED, CONTROLS, SHUFFLED_REPEATS, PERMUTED_WEIGHTS, SINGLE_HEADS, GROUPS_OF_HEADS, OWN_TEXT = PURPOSES = (
     "repeated",
     "controls",
+    "shuffled repeats",
     "permuted weights",
     "single-head ablations",
     "group ablations",
@@ -61,6 +62,11 @@ class Experiment:
     @property
     def subject(self) -> LanguageModel:
         return self.passes.subject
+
+    @property
+    def ids(self) -> tuple[int, ...] | None:
+        """The tokens that sequences are drawn from, ascending and without BOS; None: all but BOS."""
+        return self.periods[0].law.ids
 
     @property
     def offsets(self) -> tuple[int, ...]:

@@ -1,4 +1,6 @@
-"""What the model is shown: random tokens repeated at several periods, and controls that repeat nothing."""
+"""What the model is shown: random tokens repeated at several periods, controls that repeat nothing, and shuffled
+repeats.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,14 @@ LONGEST = 50
 class PeriodInputs:
     """Sequences of one period, and their controls of the same length: the same first repeats, and nothing repeated.
 
+    shuffled:       the same sequences with later repeats in other orders
     other_offsets:  offsets at which an induction head would look if another of the periods were this one's
     """
 
     law: RepeatedTokens
     repeated: Int[Tensor, "sequence pos"]
     control: Int[Tensor, "sequence pos"]
+    shuffled: Int[Tensor, "sequence pos"]
     other_offsets: tuple[int, ...]
 
     @property
@@ -36,16 +40,22 @@ class PeriodInputs:
 
 
 def period_laws(
-    shape: LanguageModelShape, bos: int | None, periods: Sequence[int] | None, repeats: int
+    shape: LanguageModelShape,
+    bos: int | None,
+    periods: Sequence[int] | None,
+    repeats: int,
+    ids: tuple[int, ...] | None = None,
 ) -> tuple[RepeatedTokens, ...]:
     """The laws of the sequences, longest period first; by default the longest that fits, 3/4 and 1/2 of it.
+
+    ids:  the tokens to draw from; None: all but BOS
 
     Fits: in the context, and in a vocabulary that leaves other tokens for the control. TaskError, with what would fit,
     for periods that the model cannot be shown.
     """
     first = int(bos is not None)
     room = LONGEST if shape.n_ctx is None else (shape.n_ctx - first) // repeats
-    usable = shape.d_vocab - first
+    usable = shape.d_vocab - first if ids is None else len(ids)
     if periods is None:
         longest = min(LONGEST, room, max(usable // repeats, 2))
         periods = sorted({p for p in (longest, 3 * longest // 4, longest // 2) if p >= 2}, reverse=True)
@@ -60,13 +70,20 @@ def period_laws(
                 f"period {period} does not fit: {repeats} repeats{' and BOS' * first} take {first + repeats * period}"
                 f" tokens, this model reads at most {shape.n_ctx}; the longest period that fits is {room}"
             )
-    return tuple(RepeatedTokens(period, shape.d_vocab, repeats, bos) for period in sorted(set(periods), reverse=True))
+    descending = sorted(set(periods), reverse=True)
+    return tuple(RepeatedTokens(period, shape.d_vocab, repeats, bos, ids) for period in descending)
 
 
 def period_inputs(laws: Sequence[RepeatedTokens], n: int, seed: int) -> tuple[PeriodInputs, ...]:
     """`n` sequences of each period with their controls."""
     return tuple(
-        PeriodInputs(law, law.draw(n, seed).tokens, law.control(n, seed).tokens, _other_offsets(law, laws))
+        PeriodInputs(
+            law,
+            law.draw(n, seed).tokens,
+            law.control(n, seed).tokens,
+            law.shuffled(n, seed).tokens,
+            _other_offsets(law, laws),
+        )
         for law in laws
     )
 
@@ -83,19 +100,21 @@ def _other_offsets(law: RepeatedTokens, laws: Sequence[RepeatedTokens]) -> tuple
 
 
 def input_recipes(inputs: Sequence[PeriodInputs], seed: int) -> dict[str, Recipe]:
-    """One recipe for the sequences of all periods, and one for their controls."""
-    law, n = inputs[0].law, len(inputs[0].repeated)
+    """One recipe for the sequences of all periods, one for their controls, one for the shuffled repeats."""
+    longest, n = inputs[0], len(inputs[0].repeated)
     settings = {
         "periods": [one.period for one in inputs],
-        "repeats": law.repeats,
-        "d_vocab": law.d_vocab,
-        "bos": law.bos,
+        "repeats": longest.law.repeats,
+        "d_vocab": longest.law.d_vocab,
+        "bos": longest.law.bos,
         "sequences_of_each_period": n,
     }
-    total = n * len(inputs)
+
+    def recipe(family: str, *tokens: Tensor, **changed: list[int]) -> Recipe:
+        return Recipe(family, settings | changed, seed, n * len(tokens), tensors_sha256(*tokens))
+
     return {
-        "evaluation": Recipe(
-            "repeated tokens", settings, seed, total, tensors_sha256(*(one.repeated for one in inputs))
-        ),
-        "control": Recipe("unrepeated tokens", settings, seed, total, tensors_sha256(*(one.control for one in inputs))),
+        "evaluation": recipe("repeated tokens", *(one.repeated for one in inputs)),
+        "control": recipe("unrepeated tokens", *(one.control for one in inputs)),
+        "shuffled": recipe("shuffled repeats", longest.shuffled, periods=[longest.period]),
     }

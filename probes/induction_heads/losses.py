@@ -1,6 +1,7 @@
 """Losses of the first and the second repeat, and in-context learning between them (Olsson et al. 2022).
 
 Of each repeat all tokens but the first count: nothing tells the model that a repeat begins before its first token.
+A repeat also says which tokens come again. What that is worth in any order, the shuffled second repeat tells.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from ...data.repeated import RepeatedTokens
 from ...models.subject import NotApplicable
 from ..measure import Measure, missing
 from ..statistics.sample_measures import PerTask, task_measures
-from .names import NO_REPEATS, PERMUTED
-from .observations import Observations, PeriodObservations
+from .names import NO_REPEATS, PERMUTED, SHUFFLED_REPEAT
+from .observations import Arrays, ModelObservations, PeriodObservations
 from .score_measures import Comparison
 
 UNITS = {
@@ -25,8 +26,13 @@ UNITS = {
     "in_context_learning_score": "nat",
 }
 """Of a model, at the longest period."""
-HIGHER_IS_BETTER = ("accuracy_second_repeat", "in_context_learning_score")
+OF_SHUFFLED = {"loss_shuffled_repeat": "nat", "order_gain": "nat"}
+"""On the shuffled second repeat, and what the true order is worth: its loss minus that on the second repeat."""
+HIGHER_IS_BETTER = ("accuracy_second_repeat", "in_context_learning_score", "order_gain")
+LEARNS = 0.05
+"""In nat: a difference of losses that counts as in-context learning is larger, with its whole interval."""
 PerToken = Float64[np.ndarray, "sequence next"]
+BySequence = Mapping[str, Float64[np.ndarray, "sequence"]]
 
 
 def mean_over_repeat(values: PerToken, law: RepeatedTokens, repeat: int) -> Float64[np.ndarray, "sequence"]:
@@ -40,35 +46,77 @@ def in_context_learning(losses: PerToken, law: RepeatedTokens) -> Float64[np.nda
     return mean_over_repeat(losses, law, 0) - mean_over_repeat(losses, law, 1)
 
 
+def single(measures: Mapping[str, Measure], name: str, **labels: str) -> Measure | None:
+    """A single number among the measures; None where there is none."""
+    measure = measures.get(name)
+    if measure is None or not set(labels) <= set(measure.axes):
+        return None
+    chosen = measure.sel(**labels)
+    return chosen if chosen.status == "ok" and not chosen.axes and chosen.has_number else None
+
+
+def learns_in_context(measures: Mapping[str, Measure]) -> bool:
+    """Whether the loss falls from the first to the second repeat, and more than where nothing repeats."""
+    score = single(measures, "in_context_learning_score")
+    if score is None:
+        return False
+    without = score.nulls.get(NO_REPEATS, np.zeros(1))
+    return bool(score.interval[0] > max(LEARNS, float(np.nanmax(without))))
+
+
+def uses_order(measures: Mapping[str, Measure]) -> bool:
+    """Whether the second repeat is predicted better than the same tokens in another order."""
+    gain = single(measures, "order_gain")
+    return gain is not None and bool(gain.interval[0] > LEARNS)
+
+
 def loss_measures(
-    observations: Observations, comparison: Comparison, no_logits: NotApplicable | None
+    observations: ModelObservations, comparison: Comparison, no_logits: NotApplicable | None
 ) -> dict[str, Measure]:
-    """Losses at the longest period, beside the same without repeats and with permuted weights."""
+    """Losses at the longest period, beside the same without repeats, in a shuffled order and with permuted weights."""
     if no_logits is not None:
-        units = UNITS | {"loss_by_position": "nat"}
+        units = UNITS | OF_SHUFFLED | {"loss_by_position": "nat"}
         return {name: missing(unit, "not applicable", no_logits.reason) for name, unit in units.items()}
     repeated, control, law = observations.repeated[0], observations.control[0], comparison.periods[0].law
-    samples, without = _by_sequence(repeated, law), _by_sequence(control, law)
-    permuted = [_by_sequence(null.repeated[0], law) for null in comparison.nulls]
+    samples = _by_sequence(repeated.tokens, law)
+    others = {NO_REPEATS: _by_sequence(control.tokens, law), SHUFFLED_REPEAT: _by_sequence(observations.shuffled, law)}
+    permuted = [_by_sequence(null.repeated[0].tokens, law) for null in comparison.nulls]
     metrics = {}
-    for name, unit in UNITS.items():
-        nulls = {NO_REPEATS: without[name].mean(keepdims=True)}
+    for name in UNITS:
+        nulls = {null: values[name].mean(keepdims=True) for null, values in others.items()}
         if permuted:
             nulls[PERMUTED] = np.array([null[name].mean() for null in permuted])
-        metrics[name] = PerTask(
-            samples[name],
-            unit,
-            nulls=nulls,
-            higher_is_better=name in HIGHER_IS_BETTER,
-            message=f"period {law.period}; without the first token of each repeat",
-            replicate="sequence",
-        )
+        metrics[name] = _of_model(name, samples[name], law, nulls)
+    metrics |= _of_order(samples, others[SHUFFLED_REPEAT], law)
     metrics["loss_by_position"] = _by_position(repeated, control, law)
     return task_measures(metrics, comparison.seed)
 
 
-def _by_sequence(observed: PeriodObservations, law: RepeatedTokens) -> Mapping[str, Float64[np.ndarray, "sequence"]]:
-    losses, hits = observed.tokens["loss"], observed.tokens["hit"]
+def _of_order(samples: BySequence, shuffled: BySequence, law: RepeatedTokens) -> dict[str, PerTask]:
+    loss = shuffled["loss_second_repeat"]
+    found = {"loss_shuffled_repeat": loss, "order_gain": loss - samples["loss_second_repeat"]}
+    return {name: _of_model(name, values, law) for name, values in found.items()}
+
+
+def _of_model(
+    name: str,
+    samples: Float64[np.ndarray, "sequence"],
+    law: RepeatedTokens,
+    nulls: Mapping[str, np.ndarray] | None = None,
+) -> PerTask:
+    return PerTask(
+        samples,
+        UNITS.get(name, "nat"),
+        nulls=nulls or {},
+        no_nulls="" if nulls else "the shuffled repeat is itself the control",
+        higher_is_better=name in HIGHER_IS_BETTER,
+        message=f"period {law.period}; without the first token of each repeat",
+        replicate="sequence",
+    )
+
+
+def _by_sequence(tokens: Arrays, law: RepeatedTokens) -> BySequence:
+    losses, hits = tokens["loss"], tokens["hit"]
     return {
         "loss_first_repeat": mean_over_repeat(losses, law, 0),
         "loss_second_repeat": mean_over_repeat(losses, law, 1),

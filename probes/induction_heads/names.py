@@ -31,13 +31,18 @@ MATCHING = (Verdict.INDUCTION, Verdict.ANTI_INDUCTION)
 """Heads that find what followed an earlier occurrence of the current token."""
 GROUPS = (Verdict.INDUCTION, Verdict.PREVIOUS_TOKEN)
 """Heads of these verdicts are ablated together, too."""
+UNNAMED = "strongest unnamed"
+"""The group of heads with the largest excess, ablated where the model uses the order of tokens and no head is named."""
 
+DRAWN, LEFT_OUT = "drawn from", "left out"
+"""Labels of token ids."""
 REPLACEMENTS = ("zero", "mean")
 """What the output of an ablated head is replaced by."""
 QUERIES, KEYS, VALUES = READ_BY = ("queries", "keys", "values")
 """The part of a later head that reads what an earlier one writes: Q-, K- and V-composition."""
 
 PERMUTED, PERMUTED_OV = "W_Q and W_K permuted", "W_V and W_O permuted"
-NO_REPEATS, EVEN = "no repeats", "even attention"
+NO_REPEATS, SHUFFLED_REPEAT, EVEN = "no repeats", "shuffled repeat", "even attention"
+SHUFFLED_IDS = "shuffled ids"
 ROTATED, RANDOM_HEADS = "random rotation", "random heads of the same layers"
 """The nulls of measures."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...data.batch import generator
 from ...models.subject import AttentionScores, NotApplicable
 from ..streaming import Watcher
-from .experiment import CONTROLS, PERMUTED_WEIGHTS, REPEATED, Experiment
+from .experiment import CONTROLS, PERMUTED_WEIGHTS, REPEATED, SHUFFLED_REPEATS, Experiment
 from .inputs import PeriodInputs
 from .nulls import PermutedAttention
 from .watchers import HeadAttention, LogitAttribution, MeanZ, NextTokenLoss, OtherDefinitions, kept_offsets
@@ -62,22 +62,34 @@ class ModelObservations(Observations):
     """What was seen of the model itself.
 
     mean_z:             of each head, over the controls: what replaces it in a mean ablation
+    shuffled:           [sequence, pos - 1] by name, see `NextTokenLoss`: on the shuffled repeats of the longest period;
+                        empty without logits
     other_definitions:  [sequence, layer, head] by definition, at the longest period; empty unless asked for
     """
 
     mean_z: Float64[Tensor, "layer head d_head"]
+    shuffled: Arrays
     other_definitions: Arrays
 
 
 def observe(experiment: Experiment, other_definitions: bool = False) -> ModelObservations:
-    """Send every sequence and every control through the model once."""
+    """Send every sequence and every control through the model once, and the shuffled repeats of the longest period."""
     mean_z, others = MeanZ(), OtherDefinitions(experiment.periods[0].period)
     repeated, control = [], []
     for place, inputs in enumerate(experiment.periods):
         also = [others] if other_definitions and place == 0 else []
         repeated.append(_observe_period(experiment, inputs, "repeated", also))
         control.append(_observe_period(experiment, inputs, "control", [mean_z]))
-    return ModelObservations(tuple(repeated), tuple(control), mean_z.mean(), others.arrays())
+    shuffled = _observe_shuffled(experiment)
+    return ModelObservations(tuple(repeated), tuple(control), mean_z.mean(), shuffled, others.arrays())
+
+
+def _observe_shuffled(experiment: Experiment) -> Arrays:
+    loss = _loss(experiment)
+    if loss is None:
+        return {}
+    experiment.passes.send(SHUFFLED_REPEATS, experiment.periods[0].shuffled, [loss])
+    return loss.arrays()
 
 
 def _observe_period(

@@ -2,11 +2,12 @@
 2021)
 
 An induction head finds an earlier occurrence of the current token and copies what followed it. On repeated random
-tokens only such a head can predict the second repeat. A prefix-matching score near 1 says that a head attends there. It
-is an induction head only if it also raises the logit of the token it attends to, if it attends there because tokens
-repeat (the same offset without repeats is the control), and if it does so at every period. Those are the conditions of
-the verdict; their thresholds are settings. What a set of heads contributes is read off the loss when all are ablated
-together, because single heads can stand in for each other.
+tokens only such a head can predict the second repeat. Its prefix-matching score says how much it attends there. It is
+an induction head only if it also raises the logit of the token it attends to, if it attends there because tokens repeat
+(the same offset without repeats is the control), and if it does so at every period. Those are the conditions of the
+verdict; their thresholds are settings. How strongly it does so is a number beside the verdict. A text of the user's
+says which tokens the model knows, and what heads do there counts as well. What a set of heads contributes is read off
+the loss when all are ablated together, because single heads can stand in for each other.
 
 The formulas, for tensors from anywhere, are in `scores.py` (attention), `weights.py` (weights) and
 `statistics/sign_flips.py` (the test).
@@ -33,6 +34,7 @@ from .access import Access
 from .choices import choose, number_of_sequences
 from .claim import induction_claim
 from .composition import composition_from_previous, composition_measures
+from .evidence import Thresholds
 from .experiment import Experiment, Passes, cost_measure
 from .inputs import LONGEST, input_recipes, period_inputs, period_laws
 from .losses import loss_measures
@@ -42,7 +44,8 @@ from .observations import ModelObservations, observe, observe_nulls
 from .offset_measures import offset_measures
 from .score_measures import Comparison, definition_measures, head_measures, sample_arrays
 from .text import read_corpus, text_measures
-from .verdicts import Thresholds, head_verdicts, heads_called, near_measure
+from .token_ids import TokenIds
+from .verdicts import head_verdicts, heads_called, near_measure, strength_measure
 from .weight_measures import Folded, copying_measures
 
 SMALLEST_LEVEL = 1e-4
@@ -57,29 +60,36 @@ class InductionHeads(Probe):
                            and 1/2 of it
     repeats:               how often these tokens occur in a sequence
     n_sequences:           sequences of each period, and as many controls
-    matching_threshold:    excess of prefix matching over its controls from which a head matches; also of duplicates
+    matching_threshold:    excess of prefix matching over its controls that a head which matches is sure to exceed
+    duplicate_threshold:   excess of attention to earlier occurrences from which a head finds duplicates
     positional_threshold:  attention to a position, beyond what even attention pays it, that names a head
     copying_threshold:     OV eigenvalue score, positive or negative, from which a head copies or anti-copies
     level:                 false discovery rate over heads
+    weak_below:            strength (that excess) below which an induction head is called weak
+    strong_from:           strength from which it is called strong; between, moderate
     tolerance:             verdicts that change when a threshold moves by so much are named
     ablate:                heads that are ablated alone: "all", "called" (by content, and previous-token heads), or
                            "nothing" (no groups either); "auto": all of up to 64 heads, otherwise the called ones
-    text, tokens:          the user's own text, or token ids, in a file; one of them
+    text, tokens:          the user's own text, or token ids, in a file; one of them. Random sequences then hold the
+                           tokens that occur there, and heads may match there, too
     limit:                 the first so many tokens of it
     compatibility_scores:  report the definitions of other papers and tools, too
     """
 
     name: ClassVar[str] = "induction-heads"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     batch_size: ClassVar[int] = 16
 
     periods: Annotated[int, Ge(2)] | tuple[Annotated[int, Ge(2)], ...] | None = None
     repeats: Annotated[int, Ge(2)] = 2
     n_sequences: Annotated[int, Ge(2)] | None = None
-    matching_threshold: Annotated[float, Ge(0), Le(1)] = 0.3
+    matching_threshold: Annotated[float, Ge(0), Le(1)] = 0.03
+    duplicate_threshold: Annotated[float, Ge(0), Le(1)] = 0.3
     positional_threshold: Annotated[float, Ge(0), Le(1)] = 0.3
     copying_threshold: Annotated[float, Ge(0), Le(1)] = 0.2
     level: Annotated[float, Ge(SMALLEST_LEVEL), Le(1)] = 0.05
+    weak_below: Annotated[float, Ge(0), Le(1)] = 0.3
+    strong_from: Annotated[float, Ge(0), Le(1)] = 0.7
     tolerance: Annotated[float, Ge(0), Le(1)] = 0.001
     ablate: Literal["auto", "all", "called", "nothing"] = "auto"
     text: str | None = None
@@ -95,6 +105,11 @@ class InductionHeads(Probe):
             raise UsageError("induction-heads: text and tokens are both given; expected one of them")
         if self.periods == ():
             raise UsageError("induction-heads: periods = []; expected at least one")
+        if self.weak_below > self.strong_from:
+            raise UsageError(
+                f"induction-heads: weak_below = {self.weak_below:g} is above strong_from = {self.strong_from:g};"
+                " expected at most that"
+            )
 
     @property
     def _periods(self) -> tuple[int, ...] | None:
@@ -103,7 +118,14 @@ class InductionHeads(Probe):
     @property
     def thresholds(self) -> Thresholds:
         return Thresholds(
-            self.matching_threshold, self.positional_threshold, self.copying_threshold, self.level, self.tolerance
+            self.matching_threshold,
+            self.duplicate_threshold,
+            self.positional_threshold,
+            self.copying_threshold,
+            self.level,
+            self.weak_below,
+            self.strong_from,
+            self.tolerance,
         )
 
     def applies(self, subject: Subject) -> NotApplicable | None:
@@ -131,24 +153,26 @@ class InductionHeads(Probe):
         if not isinstance(subject, LanguageModel):
             raise UsageError("induction-heads needs a language model; ask applies() first")
         path = self.text or self.tokens
-        experiment = self._experiment(subject, seed, batch_size)
         corpus = None if path is None else read_corpus(subject, path, self.limit)
+        token_ids = TokenIds.of_model(subject) if corpus is None else TokenIds.of_text(corpus)
+        experiment = self._experiment(subject, token_ids, seed, batch_size)
         progress("weights", 0.0)
-        measures = _by_weights(experiment)
+        measures = _by_weights(experiment) | {"token_ids": token_ids.measure(subject)}
         progress("repeats and controls", 0.1)
         observations = observe(experiment, self.compatibility_scores)
         nulls = observe_nulls(experiment, lambda done: progress("permuted weights", 0.2 + 0.3 * done))
-        progress("statistics", 0.5)
+        recipes = input_recipes(experiment.periods, seed)
+        if corpus is not None:
+            progress("own text", 0.5)
+            measures |= text_measures(experiment, corpus, self.level)
+            recipes["text"] = corpus.recipe
+        progress("statistics", 0.6)
         comparison = Comparison(experiment.periods, nulls, self.level, seed)
         measures |= _by_observations(experiment, observations, comparison)
         measures |= _from_previous(experiment, self._verdicts(measures))
-        progress("ablations", 0.6)
+        progress("ablations", 0.7)
         measures |= self._by_ablation(experiment, observations, comparison, measures)
-        recipes = input_recipes(experiment.periods, seed)
-        if corpus is not None:
-            progress("own text", 0.9)
-            measures |= text_measures(experiment, corpus)
-            recipes["text"] = corpus.recipe
+        measures["strength"] = strength_measure(measures, self.thresholds)
         measures["near_threshold"] = near_measure(measures, self.thresholds)
         measures["forward_passes"] = cost_measure(experiment)
         progress("done", 1.0)
@@ -163,8 +187,8 @@ class InductionHeads(Probe):
     def _verdicts(self, measures: Mapping[str, Measure]) -> dict[Head, Verdict]:
         return head_verdicts(measures, self.thresholds)
 
-    def _experiment(self, subject: LanguageModel, seed: int, batch_size: int) -> Experiment:
-        laws = period_laws(subject.shape, subject.bos, self._periods, self.repeats)
+    def _experiment(self, subject: LanguageModel, token_ids: TokenIds, seed: int, batch_size: int) -> Experiment:
+        laws = period_laws(subject.shape, subject.bos, self._periods, self.repeats, token_ids.ids)
         heads = subject.shape.n_layers * subject.shape.n_heads
         n = number_of_sequences(self.n_sequences, heads, len(laws), self.level)
         return Experiment(Passes(subject, batch_size), Access.to(subject), period_inputs(laws, n, seed), seed)

@@ -1,47 +1,106 @@
 """The user's own text or tokens: attention to what followed earlier occurrences of the same token, wherever they are.
 
 Natural text repeats itself in ways that position alone predicts, so the control is within the text: what the same
-offsets get from queries that have no match there (see `matching_attention`). No verdict depends on it.
+offsets get from queries that have no match there (see `matching_attention`). The null is the same read-out with the
+window's ids shuffled: as many matches, at places where nothing matches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from ...data.batch import generator
 from ...data.corpus import Corpus, read_documents, windows
 from ...models.language_model import LanguageModel
 from ...models.subject import AttentionScores, Reduce, Site
-from ..measure import Measure, missing
+from ..measure import Measure, missing, without_interval
 from ..statistics.sample_measures import PerTask, task_measures
+from ..statistics.sign_flips import adjusted, flips_needed, sequences_needed, sign_flip_p
 from .experiment import OWN_TEXT, Experiment
-from .names import HEADS
+from .names import HEADS, SHUFFLED_IDS
 from .scores import matching_attention
 from .watchers import PerHead
+from .words import joined
 
 LONGEST = 1024
 """Tokens of a window, where the model reads so many."""
+SHUFFLES = 4
+"""How often the ids of each window are shuffled."""
 _AFTER = {"text_matching": 1, "text_duplicate": 0}
+_NO_MATCH = "no token of the text has an earlier occurrence"
 
 
 class Matches(PerHead):
-    """Attention to matches by the tokens' identity, and its excess over the same offsets without a match."""
+    """Attention to matches by the tokens' identity, and its excess over the same offsets without a match.
 
-    _tokens: Int[Tensor, "batch pos"]
+    first:  where a window's own tokens begin: behind BOS
+    seed:   of the shuffles; `shuffled` is the excess of matching with the ids shuffled, along a last axis
+    """
+
+    def __init__(self, first: int, seed: int) -> None:
+        super().__init__()
+        self._first, self._rng = first, generator(seed, "shuffled ids")
+        self._tokens = torch.empty(0, 0, dtype=torch.int64)
+        self._shuffled: list[Tensor] = []
 
     def watch(self, tokens: Int[Tensor, "batch pos"]) -> dict[Site, Reduce]:
-        self._tokens = tokens
+        self._tokens, self._shuffled = tokens, [self._shuffle(tokens) for _ in range(SHUFFLES)]
         return super().watch(tokens)
 
-    def reduce(self, activation: AttentionScores, layer: int) -> Mapping[str, Float[Tensor, "batch head"]]:
-        tokens = self._tokens.to(activation.q.device)
-        matchings = {name: matching_attention(activation, tokens, after) for name, after in _AFTER.items()}
+    def _shuffle(self, tokens: Int[Tensor, "batch pos"]) -> Int[Tensor, "batch pos"]:
+        """Each window's tokens in a random order."""
+        order = torch.rand(tokens[:, self._first :].shape, generator=self._rng).argsort(dim=1)
+        return torch.cat([tokens[:, : self._first], tokens[:, self._first :].gather(1, order)], dim=1)
+
+    def reduce(self, activation: AttentionScores, layer: int) -> Mapping[str, Float[Tensor, "batch head *more"]]:
+        device = activation.q.device
+        matchings = {name: matching_attention(activation, self._tokens.to(device), a) for name, a in _AFTER.items()}
+        nulls = [matching_attention(activation, tokens.to(device)).excess for tokens in self._shuffled]
         scores = {f"{name}_score": matching.score for name, matching in matchings.items()}
-        return scores | {f"{name}_excess": matching.excess for name, matching in matchings.items()}
+        excesses = {f"{name}_excess": matching.excess for name, matching in matchings.items()}
+        return {**scores, **excesses, "shuffled": torch.stack(nulls, dim=-1)}
+
+
+PerGroup = Float64[np.ndarray, "group layer head *more"]
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """What is resampled: documents, or windows where there are too few of them.
+
+    groups:  of each window
+    """
+
+    groups: Int[np.ndarray, " window"]
+    name: str
+
+    @classmethod
+    def of(cls, documents: Int[np.ndarray, " window"], needed: int) -> Replicates:
+        if len(np.unique(documents)) < needed:
+            return cls(np.arange(len(documents)), "window")
+        return cls(documents, "document")
+
+    def means(self, values: Float64[np.ndarray, "window layer head *more"]) -> PerGroup:
+        """Mean over the windows of each group that have a value; a window has one for all heads or for none."""
+        present = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        values, groups = values[present], self.groups[present]
+        kept = np.unique(groups)
+        means = np.empty((len(kept), *values.shape[1:]))
+        for place, group in enumerate(kept):
+            means[place] = values[groups == group].mean(axis=0)
+        return means
+
+    def left_out(self, kept: int) -> str:
+        """How many had no match; "" where all had one."""
+        n = len(np.unique(self.groups)) - kept
+        return f"without {n} {self.name}{'s' * (n > 1)} in which no token comes back" if n else ""
 
 
 def read_corpus(subject: LanguageModel, path: str, limit: int | None) -> Corpus:
@@ -51,43 +110,63 @@ def read_corpus(subject: LanguageModel, path: str, limit: int | None) -> Corpus:
     return windows(documents, length, subject.shape.d_vocab, subject.bos, limit, settings={"file": Path(path).name})
 
 
-def text_measures(experiment: Experiment, corpus: Corpus) -> dict[str, Measure]:
-    """text_matching_score and _excess, text_duplicate_score and _excess, of every head.
+def text_measures(experiment: Experiment, corpus: Corpus, level: float) -> dict[str, Measure]:
+    """text_matching_score, _excess and _p_adjusted, text_duplicate_score and _excess, of every head.
 
-    Means over documents, or over windows where there is one document only; those without any match are left out.
+    Means over documents, or over windows where there are too few documents for a test of all heads; those without any
+    match are left out.
+
+    level:  false discovery rate over heads
     """
-    watcher, documents = Matches(), []
+    watcher, documents = Matches(int(corpus.bos is not None), experiment.seed), []
     for batch in corpus.batches(experiment.passes.batch_size):
         experiment.passes.send(OWN_TEXT, batch.tokens, [watcher])
         documents.append(batch.document)
-    groups, replicate = np.concatenate(documents), "document"
-    if len(np.unique(groups)) == 1:
-        groups, replicate = np.arange(len(groups)), "window"
+    n_layers, n_heads = experiment.heads
+    replicates = Replicates.of(np.concatenate(documents), sequences_needed(n_layers * n_heads, level))
+    found = {name: replicates.means(values) for name, values in watcher.arrays().items()}
+    shuffled = found.pop("shuffled")
+    nulls = {SHUFFLED_IDS: np.moveaxis(shuffled.mean(axis=0), -1, 0)} if len(shuffled) else {}
     measures = {}
-    for name, values in watcher.arrays().items():
-        samples = _means(values, groups)
-        if not len(samples):
-            measures[name] = missing("probability", "undefined", "no token of the text has an earlier occurrence")
-            continue
-        message = _left_out(len(np.unique(groups)) - len(samples), replicate)
-        no_nulls = "the excess is over the same offsets without a match"
-        metric = PerTask(samples, "probability", HEADS, no_nulls=no_nulls, message=message, replicate=replicate)
-        measures |= task_measures({name: metric}, experiment.seed)
-    return measures
+    for name, samples in found.items():
+        beside = nulls if name == "text_matching_excess" else {}
+        measures |= _measure(name, samples, beside, replicates, experiment.seed)
+    p = _significance(found["text_matching_excess"], replicates.name, level, experiment.seed)
+    return measures | {"text_p_adjusted": p}
 
 
-def _left_out(n: int, replicate: str) -> str:
-    return f"without {n} {replicate}{'s' * (n > 1)} in which no token comes back" if n else ""
+def _measure(
+    name: str, samples: PerGroup, nulls: Mapping[str, np.ndarray], replicates: Replicates, seed: int
+) -> dict[str, Measure]:
+    if not len(samples):
+        return {name: missing("probability", "undefined", _NO_MATCH)}
+    metric = PerTask(
+        samples,
+        "probability",
+        HEADS,
+        nulls=nulls,
+        no_nulls="" if nulls else "the excess is over the same offsets without a match",
+        message=replicates.left_out(len(samples)),
+        replicate=replicates.name,
+    )
+    return task_measures({name: metric}, seed)
 
 
-def _means(
-    values: Float64[np.ndarray, "window layer head"], groups: Int[np.ndarray, " window"]
-) -> Float64[np.ndarray, "group layer head"]:
-    """Mean over the windows of each group that have a value; a window has one for all heads or for none."""
-    present = np.isfinite(values).all(axis=(1, 2))
-    values, groups = values[present], groups[present]
-    kept = np.unique(groups)
-    means = np.empty((len(kept), *values.shape[1:]))
-    for place, group in enumerate(kept):
-        means[place] = values[groups == group].mean(axis=0)
-    return means
+def _significance(excess: Float64[np.ndarray, "sample layer head"], replicate: str, level: float, seed: int) -> Measure:
+    """p of an excess above 0, as false discovery rate over heads."""
+    if not len(excess):
+        return missing("probability", "undefined", _NO_MATCH)
+    flips = flips_needed(excess[0].size, level)
+    words = f"false discovery rate over heads; one-sided, from {flips:,} random sign flips of the {replicate}s"
+    needed = sequences_needed(excess[0].size, level)
+    few = f"{len(excess)} {replicate}s are too few: it takes {needed}" if len(excess) < needed else ""
+    return without_interval(
+        adjusted(sign_flip_p(excess, flips, seed)),
+        "probability",
+        HEADS,
+        message=joined(few, words),
+        no_nulls="a p value has a null of its own",
+        higher_is_better=False,
+        replicate=replicate,
+        n=len(excess),
+    )

@@ -1,105 +1,65 @@
-"""One verdict a head: a pure function of the measures and of the thresholds.
+"""One verdict a head, and how strong it is: pure functions of the measures and of the thresholds.
 
-A head *matches* when its prefix matching exceeds that of its controls by the threshold at every period, significantly
-over all heads, and by more than heads with permuted weights reach. A head that matches is an induction head if its OV
-circuit copies, an anti-induction head if it lowers the logits of what it attends to. The eigenvalue score decides that
-beyond its threshold on either side; between, the direct effect on the repeated token's logit does, where it is larger
-than any that permuted weights have; where that is not so either, the head gets no name of a copying head.
+A head *matches* on random tokens when its prefix matching clearly exceeds that of its controls at every period: the
+interval of the excess lies above the threshold and above what heads with permuted weights reach, and the excess is
+significant over all heads. On the user's text it matches when the excess over the same offsets without a match does,
+with shuffled ids for permuted weights. A head that matches on either is an induction head if its OV circuit copies, an
+anti-induction head if it lowers the logits of what it attends to. The eigenvalue score decides that beyond its
+threshold on either side; between, the direct effect on the repeated token's logit does, where it is larger than any
+that permuted weights have; where that is not so either, the head gets no name of a copying head.
+
+Whether a head matches and how strongly are two questions: the strength is the excess itself.
 
 What a head finds by content comes before where it looks by position: an induction head rests on the first token when
-nothing repeats, and is an induction head all the same.
+nothing repeats, and is an induction head all the same. A weak match gives way to a position other than the first that
+gets more of the head's attention.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..findings import Head, head_name
-from ..measure import Measure, without_interval
-from .names import BY_CONTENT, BY_POSITION, EVEN, HEADS, PERMUTED, Verdict
-from .words import listed
+from ..measure import Measure, missing, without_interval
+from .evidence import Evidence, Thresholds
+from .names import BY_CONTENT, BY_POSITION, HEADS, MATCHING, Verdict
+from .words import joined, listed
 
-_POSITIONAL = ("previous_token_score", "current_token_score", "first_token_score", "fixed_offset_score")
-_FLOOR = 0.99  # quantile of the null over heads and draws
+_REST = BY_POSITION.index(Verdict.FIRST_TOKEN)
 
 
-@dataclass(frozen=True)
-class Thresholds:
-    """From where on something counts.
+Heads = Bool[np.ndarray, "layer head"]
 
-    matching:    excess of prefix matching, or of attention to duplicates, over its controls
-    positional:  attention to a position beyond what even attention pays it
-    copying:     absolute value of the OV eigenvalue score
-    level:       false discovery rate over heads
-    tolerance:   verdicts that change when one of these moves by so much are named as near a threshold
+
+def matching_random(evidence: Evidence, thresholds: Thresholds) -> Heads:
+    """Heads whose prefix matching on random tokens exceeds its controls: at every period, significantly, and by more
+    than chance.
     """
-
-    matching: float = 0.3
-    positional: float = 0.3
-    copying: float = 0.2
-    level: float = 0.05
-    tolerance: float = 0.001
+    least = np.maximum(evidence.excess_floor, thresholds.matching)[:, None, None]
+    return (evidence.excess_low > least).all(axis=0) & (evidence.p_adjusted <= thresholds.level)
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What verdicts are read off; NaN where a score does not exist.
+def matching_text(evidence: Evidence, thresholds: Thresholds) -> Heads:
+    """Heads that match on the user's text: significantly, and by more than chance. None where there is no text."""
+    least = max(evidence.text_floor, thresholds.matching)
+    return (evidence.text_low > least) & (evidence.text_p_adjusted <= thresholds.level)
 
-    floor, duplicate_floor, attribution_floor:  what heads with permuted weights reach
-    positional:  attention beyond even attention to the previous, the current, the first token, and at the one offset
-                 that gets most
+
+def matching(evidence: Evidence, thresholds: Thresholds) -> Heads:
+    """Heads that match on random tokens or on the text."""
+    return matching_random(evidence, thresholds) | matching_text(evidence, thresholds)
+
+
+def strength(evidence: Evidence, thresholds: Thresholds) -> Float[np.ndarray, "layer head"]:
+    """The excess with which a head matches: on random tokens, or on the text where it does there alone; NaN for heads
+    that match nowhere.
     """
-
-    excess: Float[np.ndarray, "layer head"]
-    excess_by_period: Float[np.ndarray, "period layer head"]
-    p_adjusted: Float[np.ndarray, "layer head"]
-    floor: float
-    copying: Float[np.ndarray, "layer head"]
-    attribution: Float[np.ndarray, "layer head"]
-    attribution_floor: float
-    duplicate_by_period: Float[np.ndarray, "period layer head"]
-    duplicate_floor: float
-    positional: Float[np.ndarray, "4 layer head"]
-
-    @classmethod
-    def of(cls, measures: Mapping[str, Measure]) -> Evidence | None:
-        """None where the measures have no heads of one checkpoint: over seeds, say, or along steps."""
-        excess = measures.get("excess")
-        if excess is None or excess.axes != HEADS:
-            return None
-
-        def values(name: str) -> np.ndarray:
-            return measures[name].values if measures[name].status == "ok" else np.full(excess.values.shape, np.nan)
-
-        return cls(
-            excess=excess.values,
-            excess_by_period=values("excess_by_period"),
-            p_adjusted=values("p_adjusted"),
-            floor=_floor(excess),
-            copying=values("ov_copying_score"),
-            attribution=values("direct_logit_attribution"),
-            attribution_floor=_floor(measures["direct_logit_attribution"], both_sides=True),
-            duplicate_by_period=values("duplicate_token_excess_by_period"),
-            duplicate_floor=_floor(measures["duplicate_token_excess_by_period"]),
-            positional=np.stack([values(name) - measures[name].nulls[EVEN][0] for name in _POSITIONAL]),
-        )
-
-
-def _floor(measure: Measure, both_sides: bool = False) -> float:
-    """What permuted weights reach, over heads and draws; 0 where there are none to permute."""
-    samples = measure.nulls.get(PERMUTED, np.zeros(1))
-    samples = samples[np.isfinite(samples)]
-    return float(np.quantile(np.abs(samples) if both_sides else samples, _FLOOR)) if samples.size else 0.0
-
-
-def matching(evidence: Evidence, thresholds: Thresholds) -> Bool[np.ndarray, "layer head"]:
-    """Heads whose prefix matching exceeds its controls: at every period, significantly, and by more than chance."""
-    everywhere = (evidence.excess_by_period >= thresholds.matching).all(axis=0)
-    return everywhere & (evidence.p_adjusted <= thresholds.level) & (evidence.excess > evidence.floor)
+    on_text = np.where(matching_text(evidence, thresholds), evidence.text_excess, np.nan)
+    return np.where(matching_random(evidence, thresholds), evidence.excess, on_text)
 
 
 def copying_sign(evidence: Evidence, thresholds: Thresholds) -> Int[np.ndarray, "layer head"]:
@@ -113,7 +73,8 @@ def copying_sign(evidence: Evidence, thresholds: Thresholds) -> Int[np.ndarray, 
 def labels(evidence: Evidence, thresholds: Thresholds) -> np.ndarray:
     """The verdict of every head, [layer, head]."""
     matches, sign = matching(evidence, thresholds), copying_sign(evidence, thresholds)
-    duplicates = (evidence.duplicate_by_period >= thresholds.matching).all(axis=0)
+    matches &= ~_rather_positional(evidence, thresholds)
+    duplicates = (evidence.duplicate_by_period >= thresholds.duplicate).all(axis=0)
     duplicates &= evidence.duplicate_by_period.mean(axis=0) > evidence.duplicate_floor
     strongest = evidence.positional.argmax(axis=0)
     positional = np.where(
@@ -123,12 +84,19 @@ def labels(evidence: Evidence, thresholds: Thresholds) -> np.ndarray:
     return np.select(content, BY_CONTENT, positional)
 
 
+def _rather_positional(evidence: Evidence, thresholds: Thresholds) -> Heads:
+    """Heads that match weakly, and attend more to a position where they do not merely rest."""
+    matched = strength(evidence, thresholds)
+    attended = np.delete(evidence.positional, _REST, axis=0).max(axis=0)
+    return (matched < thresholds.weak_below) & (attended >= thresholds.positional) & (attended > matched)
+
+
 def near_a_threshold(evidence: Evidence, thresholds: Thresholds) -> Bool[np.ndarray, "layer head"]:
     """Heads whose verdict is another one when a threshold, or what permuted weights reach, moves by the tolerance."""
     found, step = labels(evidence, thresholds), thresholds.tolerance
     near = np.zeros(found.shape, dtype=bool)
     for sign in (-step, step):
-        for name in ("matching", "positional", "copying", "level"):
+        for name in ("matching", "duplicate", "positional", "copying", "level", "weak_below"):
             moved = replace(thresholds, **{name: getattr(thresholds, name) + sign})
             near |= labels(evidence, moved) != found
         for name in (field.name for field in fields(evidence) if field.name.endswith("floor")):
@@ -148,6 +116,38 @@ def head_verdicts(measures: Mapping[str, Measure], thresholds: Thresholds) -> di
 def heads_called(verdicts: Mapping[Head, str], verdict: Verdict) -> list[Head]:
     """The heads with one verdict."""
     return [head for head, own in verdicts.items() if own == verdict]
+
+
+def strength_measure(measures: Mapping[str, Measure], thresholds: Thresholds) -> Measure:
+    """strength: of induction and anti-induction heads, with the interval of the excess it is; NaN for other heads."""
+    evidence = Evidence.of(measures)
+    assert evidence is not None, "made from the measures of one checkpoint"
+    called = np.isin(labels(evidence, thresholds), MATCHING)
+    if not called.any():
+        return missing("probability", "undefined", "no head has the verdict induction or anti-induction")
+    random, text = measures["excess"], measures.get("text_matching_excess", measures["excess"])
+    on_random = called & matching_random(evidence, thresholds)
+    rows = zip((random.values, *random.interval), (text.values, *text.interval), strict=True)
+    values, low, high = (np.where(on_random, a, np.where(called, b, np.nan)) for a, b in rows)
+    of_text = [head_name((int(layer), int(head))) for layer, head in np.argwhere(called & ~on_random)]
+    words = "excess of prefix matching over its controls; NaN for heads that are no induction or anti-induction heads"
+    where = f"of {listed(of_text)} the excess on the text, in {text.n} {text.replicate}s" if of_text else ""
+    return replace(
+        random, values=values, interval=(low, high), nulls={}, no_nulls="the excess has them", points=None,
+        message=joined(words, where),
+    )  # fmt: skip
+
+
+def strength_words(values: Float[np.ndarray, " head"], thresholds: Thresholds) -> str:
+    """weak, moderate or strong; of several heads from the weakest to the strongest."""
+    words = [_strength_word(float(value), thresholds) for value in (values.min(), values.max())]
+    return " to ".join(dict.fromkeys(words))
+
+
+def _strength_word(value: float, thresholds: Thresholds) -> str:
+    if value < thresholds.weak_below:
+        return "weak"
+    return "strong" if value >= thresholds.strong_from else "moderate"
 
 
 def near_measure(measures: Mapping[str, Measure], thresholds: Thresholds) -> Measure:

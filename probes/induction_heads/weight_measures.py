@@ -87,7 +87,11 @@ def copying_measures(experiment: Experiment, folded: Folded | NotApplicable) -> 
 
 
 def _copying_score(experiment: Experiment, folded: Folded, W_U: Float[Tensor, "d_model d_vocab"]) -> Measure:
-    product = vocabulary_product(W_U, experiment.subject.embedding())
+    W_E = experiment.subject.embedding()
+    if experiment.ids is not None:  # other tokens may have been left as they were initialised
+        ids = torch.tensor(experiment.ids, device=W_E.device)
+        W_E, W_U = W_E[ids], W_U[:, ids.to(W_U.device)]
+    product = vocabulary_product(W_U, W_E)
     norm, rng = experiment.subject.final_norm, generator(experiment.seed, "permuted OV weights")
     n_layers, n_heads = experiment.heads
     draws = max(4, min(_DRAWS, 128 // (n_layers * n_heads)))
@@ -110,10 +114,11 @@ def _copying_score(experiment: Experiment, folded: Folded, W_U: Float[Tensor, "d
 
 def _top1_share(experiment: Experiment, folded: Folded, W_U: Float[Tensor, "d_model d_vocab"]) -> Measure:
     W_E, norm = experiment.subject.embedding(), experiment.subject.final_norm
-    tokens = _some_tokens(len(W_E), experiment.seed).to(W_E.device)
+    tokens = _some_tokens(len(W_E), experiment.ids, experiment.seed).to(W_E.device)
     embedded = W_E[tokens]
     shares = [ov_top1_share(embedded, tokens, W_V, folded_output(W_O, norm), W_U) for W_V, W_O in folded.layers()]
-    sample = "" if len(tokens) == len(W_E) else f"over {len(tokens)} tokens drawn with the seed"
+    drawn = " drawn with the seed" * (len(tokens) < len(experiment.ids or W_E))
+    sample = "" if len(tokens) == len(W_E) else f"over {len(tokens)} tokens{drawn}"
     return without_interval(
         torch.stack(shares).cpu().numpy(),
         "probability",
@@ -124,8 +129,10 @@ def _top1_share(experiment: Experiment, folded: Folded, W_U: Float[Tensor, "d_mo
     )
 
 
-def _some_tokens(d_vocab: int, seed: int) -> Int[Tensor, " token"]:
-    """All tokens; of a large vocabulary a sample, drawn with the seed."""
-    if d_vocab <= _WHOLE:
-        return torch.arange(d_vocab)
-    return torch.randperm(d_vocab, generator=generator(seed, "tokens of the top-1 share"))[:_SAMPLE].sort().values
+def _some_tokens(d_vocab: int, ids: tuple[int, ...] | None, seed: int) -> Int[Tensor, " token"]:
+    """All tokens that sequences are drawn from, or of the vocabulary; of many a sample, drawn with the seed."""
+    tokens = torch.arange(d_vocab) if ids is None else torch.tensor(ids)
+    if len(tokens) <= _WHOLE:
+        return tokens
+    chosen = torch.randperm(len(tokens), generator=generator(seed, "tokens of the top-1 share"))[:_SAMPLE]
+    return tokens[chosen.sort().values]

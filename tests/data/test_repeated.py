@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from mesascope.data import RepeatedTokens, TaskError
@@ -35,9 +37,40 @@ def test_the_control_begins_alike_and_says_nothing_again(d_vocab: int, bos: int 
         assert not (runs[:, one] == runs[:, other]).any()
 
 
+@pytest.mark.parametrize("period", [2, 3, 8])
+def test_a_shuffled_repeat_holds_the_same_tokens_and_keeps_no_pair(period: int) -> None:
+    family = RepeatedTokens(period=period, d_vocab=30, repeats=3, bos=0)
+    repeated, shuffled = family.draw(40, 5).tokens[:, 1:], family.shuffled(40, 5).tokens[:, 1:]
+    assert torch.equal(repeated[:, :period], shuffled[:, :period])
+    for row in shuffled.unflatten(1, (3, period)).tolist():
+        first, *later = row
+        pairs = set(pairwise(first))
+        for repeat in later:
+            assert sorted(repeat) == sorted(first)
+            assert not pairs & set(pairwise(repeat))
+    same = torch.equal(shuffled[:, period : 2 * period], shuffled[:, 2 * period :])
+    assert same is (period == 2)  # two tokens have one other order
+
+
+def test_a_single_token_has_no_other_order() -> None:
+    with pytest.raises(TaskError, match="period = 1: a repeat of one token has no other order"):
+        RepeatedTokens(period=1, d_vocab=9).shuffled(1, 0)
+
+
+@pytest.mark.parametrize("bos", [None, 0])
+def test_sequences_hold_the_ids_that_were_given(bos: int | None) -> None:
+    family = RepeatedTokens(period=3, d_vocab=30, bos=bos, ids=(4, 7, 9, 28))
+    for draw in (family.draw, family.control, family.shuffled):
+        assert set(draw(20, 1).tokens[:, family.first :].flatten().tolist()) == {4, 7, 9, 28}
+    assert family.draw(2, 1).recipe.settings["ids"] == (4, 7, 9, 28)
+    assert "ids" not in RepeatedTokens(period=3, d_vocab=30).draw(2, 1).recipe.settings
+    with pytest.raises(TaskError, match="period = 5, repeats = 2; expected at most 4 each, the ids to draw from"):
+        RepeatedTokens(period=5, d_vocab=30, ids=(4, 7, 9, 28))
+
+
 def test_the_first_sequences_do_not_depend_on_how_many_there_are() -> None:
     family = RepeatedTokens(period=5, d_vocab=12, bos=0)
-    for draw in (family.draw, family.control):
+    for draw in (family.draw, family.control, family.shuffled):
         assert torch.equal(draw(3, 9).tokens, draw(7, 9).tokens[:3])
         assert not torch.equal(draw(3, 9).tokens, draw(3, 10).tokens)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...drawing import head_marks, marks
 from ...drawing.marks import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Look
 from ...findings import head_from, head_name
-from ..names import GROUPS, MATCHING, READ_BY, Verdict
+from ..names import GROUPS, MATCHING, READ_BY, UNNAMED, Verdict
 
 if TYPE_CHECKING:
     from ...drawing.head_marks import Marked
@@ -31,6 +31,7 @@ LOOKS = {
 }
 """How heads of a verdict are drawn; those without any are not marked."""
 WHOLE = Look("whole model", BLACK, "D", ":")
+STRONGEST = Look(UNNAMED, marks.GREY, "P", "--")
 ABLATION = {"zero": "zero ablation", "mean": "mean ablation"}
 """Titles by what replaces the output of ablated heads."""
 COMPOSITION = dict(zip(READ_BY, ("Q-composition", "K-composition", "V-composition"), strict=True))
@@ -62,11 +63,9 @@ def group_series(measure: Measure | None, label: str = "all {} heads") -> dict[L
     """A measure with the axis `group`, group by group, where it has a number."""
     if measure is None or "group" not in measure.axes:
         return {}
-    series = {
-        replace(LOOKS[verdict], label=label.format(verdict)): measure.sel(group=verdict)
-        for verdict in GROUPS
-        if verdict in measure.labels("group")
-    }
+    looks = {str(verdict): replace(LOOKS[verdict], label=label.format(verdict)) for verdict in GROUPS}
+    looks[UNNAMED] = replace(STRONGEST, label=label.replace("all ", "").format(UNNAMED))
+    series = {look: measure.sel(group=name) for name, look in looks.items() if name in measure.labels("group")}
     return {look: group for look, group in series.items() if marks.has_number(group)}
 
 

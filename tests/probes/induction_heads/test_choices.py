@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from mesascope.probes.induction_heads.inputs import period_inputs
 from mesascope.probes.induction_heads.names import Verdict
 from mesascope.probes.induction_heads.observations import observe
 from mesascope.probes.induction_heads.score_measures import Comparison, head_measures
+from mesascope.probes.measure import without_interval
 
 VERDICTS = dict(zip(np.ndindex(2, 4), Verdict, strict=True))
 CALLED = [(0, 0), (0, 1), (0, 2), (0, 3)]  # by content, and previous-token
@@ -50,10 +52,21 @@ def test_groups_are_chosen_on_the_even_and_on_the_odd_sequences() -> None:
 
     whole = head_measures(observations, comparison) | {"other": halves[0]["excess"]}
     choice = choose("called", judge, whole, observations, comparison)
-    assert choice.groups == {
-        "induction": Halves(even=((0, 0),), odd=((1, 0),)), "previous-token": Halves((), ()),
-    }  # fmt: skip
+    nobody = Halves((), ())
+    called = {"induction": Halves(even=((0, 0),), odd=((1, 0),)), "previous-token": nobody}
+    assert choice.groups == {**called, "strongest unnamed": nobody}
     assert choice.alone == []
+
+    gain = without_interval(np.array(2.0), "nat", message="made up", no_nulls="made up")
+    in_order = whole | {"order_gain": replace(gain, interval=(np.array(1.9), np.array(2.1)))}
+    unnamed = choose("called", judge, in_order, observations, comparison).groups["strongest unnamed"]
+    for half, of_half in ((unnamed.even, halves[0]), (unnamed.odd, halves[1])):
+        inside = [of_half["excess"].values[head] for head in half]
+        outside = [value for head, value in np.ndenumerate(of_half["excess"].values) if head not in half]
+        assert len(inside) == 4
+        assert min(inside) >= max(outside)
+    named = choose("called", lambda _: {(0, 0): Verdict.INDUCTION}, in_order, observations, comparison)
+    assert named.groups["strongest unnamed"] == nobody
 
 
 @pytest.mark.parametrize(("heads", "periods"), [(8, 3), (144, 3), (1024, 1)])

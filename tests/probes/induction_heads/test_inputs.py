@@ -30,6 +30,8 @@ def test_default_periods_differ_and_fit() -> None:
     assert periods(bos=0, n_ctx=8) == [3, 2]
     assert periods(bos=None, n_ctx=4) == [2]
     assert periods(d_vocab=21) == [10, 7, 5]  # no token twice in the control
+    laws = period_laws(shape(), 0, None, 2, ids=tuple(range(5, 25)))
+    assert [(law.period, law.ids) for law in laws] == [(period, tuple(range(5, 25))) for period in (10, 7, 5)]
 
 
 def test_asked_for_periods_come_longest_first_and_once_each() -> None:
@@ -60,6 +62,8 @@ def test_sequences_and_their_controls() -> None:
         assert torch.equal(one.repeated[:, 1 : S + 1], one.repeated[:, S + 1 :])
         assert torch.equal(one.repeated[:, : S + 1], one.control[:, : S + 1])
         assert all(len(set(row.tolist())) == 2 * S + 1 for row in one.control)
+        assert torch.equal(one.shuffled.sort(dim=1).values, one.repeated.sort(dim=1).values)
+        assert not torch.equal(one.shuffled, one.repeated)
 
 
 def test_offsets_of_the_other_periods() -> None:
@@ -74,8 +78,9 @@ def test_recipes_say_how_to_make_them_again() -> None:
     laws = period_laws(shape(), 0, (10, 6), 2)
     inputs = period_inputs(laws, 3, seed=1)
     found = input_recipes(inputs, seed=1)
-    assert found["evaluation"].n == found["control"].n == 6
+    assert (found["evaluation"].n, found["control"].n, found["shuffled"].n) == (6, 6, 3)
     assert found["evaluation"].settings["periods"] == [10, 6]
+    assert found["shuffled"].settings["periods"] == [10]
     assert found == input_recipes(period_inputs(laws, 3, seed=1), seed=1)
     other = input_recipes(period_inputs(laws, 3, seed=2), seed=2)
     assert other["evaluation"].sha256 != found["evaluation"].sha256 != found["control"].sha256

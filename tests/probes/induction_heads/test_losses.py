@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from mesascope.data import RepeatedTokens
 from mesascope.models import NotApplicable
+from mesascope.probes import Measure
 from mesascope.probes.induction_heads.inputs import period_inputs
-from mesascope.probes.induction_heads.losses import in_context_learning, loss_measures, mean_over_repeat
-from mesascope.probes.induction_heads.names import NO_REPEATS, PERMUTED
-from mesascope.probes.induction_heads.observations import Observations, PeriodObservations
+from mesascope.probes.induction_heads.losses import (
+    in_context_learning,
+    learns_in_context,
+    loss_measures,
+    mean_over_repeat,
+    uses_order,
+)
+from mesascope.probes.induction_heads.names import NO_REPEATS, PERMUTED, SHUFFLED_REPEAT
+from mesascope.probes.induction_heads.observations import ModelObservations, PeriodObservations
 from mesascope.probes.induction_heads.score_measures import Comparison
 
 LAW = RepeatedTokens(period=5, d_vocab=12, bos=0)
 
 
-def observed(rng: np.random.Generator) -> Observations:
-    tokens = {"loss": rng.random((4, 10)), "hit": rng.integers(0, 2, (4, 10)).astype(float)}
-    return Observations((PeriodObservations({}, tokens, {}),), (PeriodObservations({}, tokens, {}),))
+def observed(rng: np.random.Generator, **shift: float) -> ModelObservations:
+    """Made-up losses; `shift` is added to those of the second repeat and of the shuffled one."""
+
+    def tokens(second: float) -> dict[str, np.ndarray]:
+        losses = rng.random((4, 10))
+        losses[:, 5:] += second
+        return {"loss": losses, "hit": rng.integers(0, 2, (4, 10)).astype(float)}
+
+    repeated, control = (PeriodObservations({}, tokens(shift.get(side, 0)), {}) for side in ("repeated", "control"))
+    return ModelObservations(
+        (repeated,), (control,), torch.zeros(1, 1, 1).double(), tokens(shift.get("shuffled", 0)), {}
+    )
+
+
+def measured(observations: ModelObservations) -> dict[str, Measure]:
+    return loss_measures(observations, Comparison(period_inputs((LAW,), 4, seed=0), [], 0.05, seed=0), None)
 
 
 def test_repeats_are_read_without_their_first_token() -> None:
@@ -37,6 +58,11 @@ def test_losses_stand_beside_controls_and_permuted_weights(rng: np.random.Genera
     difference = found["loss_first_repeat"].estimate - found["loss_second_repeat"].estimate
     assert score.estimate == pytest.approx(difference, abs=1e-12)
     assert (score.nulls[NO_REPEATS].shape, score.nulls[PERMUTED].shape) == ((1,), (2,))
+    shuffled = found["loss_shuffled_repeat"].estimate
+    assert shuffled == pytest.approx(observations.shuffled["loss"][:, 6:].mean(), abs=1e-12)
+    assert found["order_gain"].estimate == pytest.approx(shuffled - found["loss_second_repeat"].estimate, abs=1e-12)
+    of_shuffled = observations.shuffled["loss"][:, 1:5].mean() - shuffled
+    assert score.nulls[SHUFFLED_REPEAT] == pytest.approx(of_shuffled, abs=1e-12)
     assert score.message == "period 5; without the first token of each repeat"
     assert (score.higher_is_better, found["loss_second_repeat"].higher_is_better) == (True, False)
     assert np.allclose(found["loss_by_position"].values, observations.repeated[0].tokens["loss"].mean(axis=0))
@@ -46,8 +72,23 @@ def test_losses_stand_beside_controls_and_permuted_weights(rng: np.random.Genera
     )
 
 
+def test_learning_in_any_order_and_in_the_true_one(rng: np.random.Generator) -> None:
+    nothing = measured(observed(rng))
+    assert not learns_in_context(nothing)
+    assert not uses_order(nothing)
+    in_order = measured(observed(rng, repeated=-5))
+    assert learns_in_context(in_order)
+    assert uses_order(in_order)
+    in_any_order = measured(observed(rng, repeated=-5, shuffled=-5))
+    assert learns_in_context(in_any_order)
+    assert not uses_order(in_any_order)
+    without_repeats_too = measured(observed(rng, repeated=-5, control=-9))
+    assert not learns_in_context(without_repeats_too)
+    assert not uses_order({})
+
+
 def test_without_logits_every_loss_says_why(rng: np.random.Generator) -> None:
     comparison = Comparison(period_inputs((LAW,), 4, seed=0), [], 0.05, seed=0)
     found = loss_measures(observed(rng), comparison, NotApplicable("no logits here"))
-    assert len(found) == 5
+    assert len(found) == 7
     assert {(measure.status, measure.message) for measure in found.values()} == {("not applicable", "no logits here")}

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mesascope.data import RepeatedTokens
 from mesascope.models import AttentionOnlyModel, AttentionOnlyTransformer, load
 from mesascope.models.constructed.induction import induction_circuit, near_misses
 from mesascope.models.language_model import LanguageModel
@@ -16,7 +17,7 @@ from mesascope.probes import Findings
 from mesascope.probes.induction_heads.access import Access
 from mesascope.probes.induction_heads.experiment import Experiment, Passes
 from mesascope.probes.induction_heads.inputs import period_inputs, period_laws
-from mesascope.probes.induction_heads.names import NO_REPEATS, PERMUTED, RANDOM_HEADS, ROTATED
+from mesascope.probes.induction_heads.names import NO_REPEATS, PERMUTED, RANDOM_HEADS, ROTATED, SHUFFLED_REPEAT
 from mesascope.probes.induction_heads.observations import observe
 from mesascope.probes.induction_heads.probe import InductionHeads
 from mesascope.probes.induction_heads.score_measures import Comparison, head_measures
@@ -67,8 +68,16 @@ def test_a_planted_circuit_is_found_exactly() -> None:
     for name in ("loss_first_repeat", "in_context_learning_score"):
         assert measures[name].estimate == pytest.approx(everything, abs=1e-4)
     assert measures["loss_second_repeat"].estimate == pytest.approx(0, abs=1e-4)
-    assert np.abs(measures["group_ablation"].sel(replacement="zero").values - everything).max() < 1e-4
-    assert np.abs(measures["in_context_learning_without"].sel(replacement="mean").values).max() < 1e-4
+    assert np.nanmax(np.abs(measures["group_ablation"].sel(replacement="zero").values - everything)) < 1e-4
+    assert np.nanmax(np.abs(measures["in_context_learning_without"].sel(replacement="mean").values)) < 1e-4
+    # in a shuffled repeat it expects another token each time: a logit of 20, all others 0
+    tokens = RepeatedTokens(11, SIZES["d_vocab"], bos=0).shuffled(16, 0).tokens
+    twice = float((tokens[:, 11] == tokens[:, 12]).double().mean())  # it never attends to itself, and knows nothing
+    misled = (1 - twice / 10) * np.log(np.exp(20) + 22) + twice / 10 * everything
+    assert measures["loss_shuffled_repeat"].estimate == pytest.approx(misled, abs=1e-3)
+    assert measures["order_gain"].estimate == pytest.approx(misled, abs=1e-3)
+    assert measures["strength"].values[1, 0] == pytest.approx(1, abs=1e-6)
+    assert np.isnan(measures["strength"].values[0, 0])
     assert measures["near_threshold"].values.sum() == 0
 
 
@@ -111,8 +120,11 @@ def test_shipped_two_layers_do_induction_together() -> None:
             assert k[place] > 1.5 * null[(slice(None), *place)].max()
     learned = measures["in_context_learning_score"].estimate
     assert learned > 3
-    assert np.abs(measures["in_context_learning_without"].values).max() < 0.1 * learned
-    assert measures["group_ablation"].interval[0].min() > 0.8 * learned
+    assert np.nanmax(np.abs(measures["in_context_learning_without"].values)) < 0.1 * learned
+    assert np.nanmin(measures["group_ablation"].interval[0]) > 0.8 * learned
+    assert np.isnan(measures["group_ablation"].sel(group="strongest unnamed").values).all()
+    in_any_order = measures["in_context_learning_score"].nulls[SHUFFLED_REPEAT]
+    assert in_any_order < 0  # it expects the first order, and is misled
     rise = measures["group_ablation"].sel(replacement="zero", group="induction")
     assert rise.estimate > rise.nulls[RANDOM_HEADS].max() + 1
 
@@ -122,7 +134,10 @@ def test_shipped_single_layer_copies_and_has_no_induction_head() -> None:
     assert not {"induction", "anti-induction"} & set(PROBE.heads(measures).values())
     assert (measures["ov_copying_score"].values > 0.9).sum() >= 2
     assert measures["composition"].status == "not applicable"
-    assert measures["group_ablation"].status == "not applicable"
+    groups = measures["group_ablation"].sel(replacement="mean")
+    assert groups.sel(group="induction").status == "not applicable"
+    assert groups.sel(group="strongest unnamed").interval[0] > 0  # it learns from the order, and nobody is named
+    assert measures["order_gain"].interval[0] > 0.1
     words = PROBE.claim(measures, (load("induction-1layer").source,))
     assert words.found.startswith("None of the 4 heads is an induction head.")
 

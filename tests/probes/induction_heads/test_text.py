@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mesascope.data import TaskError
 from mesascope.models import AttentionOnlyModel
 from mesascope.models.constructed.induction import induction_circuit
 from mesascope.probes import Findings
+from mesascope.probes.induction_heads.names import SHUFFLED_IDS
 from mesascope.probes.induction_heads.probe import InductionHeads
+from mesascope.probes.induction_heads.text import Matches, Replicates
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +46,7 @@ def test_matches_wherever_they_are(circuit: AttentionOnlyModel, tmp_path: Path) 
     assert score.values[1, 0] == pytest.approx(1, abs=1e-6)
     assert excess.values[1, 0] == pytest.approx(1, abs=1e-6)
     assert abs(excess.values[0, 0]) < 0.5
-    assert (score.replicate, score.n) == ("document", 3)
+    assert (score.replicate, score.n) == ("window", 3)  # three documents are too few to test heads by
     assert found.measures["text_duplicate_score"].values[1, 0] == pytest.approx(0, abs=1e-6)
     assert found.recipes["text"].n == 3
     assert found.measures["forward_passes"].values[-1] == 3
@@ -50,12 +54,69 @@ def test_matches_wherever_they_are(circuit: AttentionOnlyModel, tmp_path: Path) 
     assert any("matches are single tokens" in limit for limit in claim.limits)
 
 
+def narrow(known: int = 4) -> AttentionOnlyModel:
+    """An induction circuit that knows the tokens 1 … `known` of 30: its heads read nothing of the others."""
+    subject = induction_circuit(d_vocab=30, n_ctx=64)
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        subject.module.W_E[known + 1 :] = 0
+        unread = subject.module.W_E[known + 1 :, -30:]  # the code of the next token, which the unembedding alone reads
+        unread.copy_(0.1 * torch.rand(unread.shape, generator=rng, dtype=unread.dtype))
+    return subject
+
+
+def random_text(folder: Path, tokens: range) -> str:
+    np.save(folder / "own.npy", np.random.default_rng(0).choice(tokens, size=(40, 20)))
+    return str(folder / "own.npy")
+
+
+def test_a_narrow_language_is_measured_in_its_own_tokens(tmp_path: Path) -> None:
+    """Random tokens of the whole vocabulary, most of which the model does not know, show a weak head."""
+    subject, without = narrow(), InductionHeads(ablate="nothing")
+    blind = without.claim(without.measure(subject, 0, 16).measures, (subject.source,))
+    assert "L1H0 (weak: strength 0.1" in blind.found
+    assert any("cannot tell which token ids" in limit for limit in blind.limits)
+
+    given = replace(without, tokens=random_text(tmp_path, range(1, 5)))
+    measures = given.measure(subject, 0, 16).measures
+    assert given.heads(measures)["L1H0"] == "induction"
+    assert measures["token_ids"].values.tolist() == [4, 0]
+    excess, null = measures["text_matching_excess"], measures["text_matching_excess"].nulls[SHUFFLED_IDS]
+    assert (excess.replicate, excess.n) == ("document", 40)
+    assert excess.values[1, 0] > 0.9
+    assert null.shape == (4, 2, 1)
+    assert np.abs(null).max() < 0.1
+    assert measures["text_p_adjusted"].values[1, 0] < 0.05
+    assert "1 of 2 heads is an induction head: L1H0 (strong: strength" in given.claim(measures, (subject.source,)).found
+
+
+def test_a_text_in_tokens_that_the_model_does_not_know_names_nobody(tmp_path: Path) -> None:
+    probe = InductionHeads(ablate="nothing", tokens=random_text(tmp_path, range(20, 24)))
+    measures = probe.measure(narrow(), 0, 16).measures
+    assert "induction" not in probe.heads(measures).values()
+    assert measures["text_matching_excess"].values[1, 0] < 0.2
+
+
+def test_shuffled_ids_are_the_windows_own_tokens(circuit: AttentionOnlyModel) -> None:
+    tokens = torch.tensor([[0, 1, 2, 3, 1, 2], [0, 4, 4, 5, 6, 7]])
+    watcher = Matches(first=1, seed=0)
+    watcher.watch(tokens)
+    shuffled = torch.stack(watcher._shuffled)
+    assert torch.equal(shuffled.sort(dim=-1).values, tokens.sort(dim=-1).values.expand(4, -1, -1))
+    assert (shuffled[..., 0] == 0).all()
+    assert not (shuffled == tokens).all(dim=-1).all()
+
+
 def test_documents_weigh_the_same_however_long(circuit: AttentionOnlyModel, tmp_path: Path) -> None:
-    """A long document of three windows with matches, and a short one: a mean of two, not of four."""
+    """A long document of three windows with matches, and short ones: a mean of nine, not of eleven."""
     long = [1, 2, 3, 1, 2, 4, 5, 6, 7, 8] * 3
-    path = saved(tmp_path, [long, [7, 8, 9, 7, 10]])
-    found = measure(circuit, tokens=path).measures["text_matching_score"]
-    assert (found.replicate, found.n) == ("document", 2)
+    path = saved(tmp_path, [long, *[[7, 8, 9, 7, 10]] * 8])
+    found = measure(circuit, tokens=path).measures
+    assert (found["text_matching_score"].replicate, found["text_matching_score"].n) == ("document", 9)
+    windows = Replicates.of(np.array([0, 0, 0, 1]), needed=3)
+    assert (windows.name, windows.means(np.ones((4, 1, 1))).shape) == ("window", (4, 1, 1))
+    values = np.array([1.0, 2.0, 6.0, 11.0]).reshape(4, 1, 1)
+    assert Replicates.of(np.array([0, 0, 0, 1]), needed=2).means(values).ravel().tolist() == [3, 11]
 
 
 def test_one_document_is_resampled_by_windows_and_says_what_is_left_out(
