@@ -69,17 +69,20 @@ def chosen_probes(options: RunOptions) -> list[Probe]:
         kinds = {name: kind for name, kind in _every_class().items() if kind.by_default}
     for setting in options.settings:
         _refuse_unclear(setting, kinds)
-    return [
-        probe_named(name, {s: value for s, value in options.settings.items() if s in _setting_names(kind)}, text=True)
-        for name, kind in kinds.items()
-    ]
+    return [_as_asked(name, kind, options) for name, kind in kinds.items()]
 
 
 def probes_only_named(options: RunOptions) -> list[Probe]:
     """The probes that this run leaves out because nobody named them."""
     if options.probe:
         return []
-    return [probe_named(name) for name, kind in _every_class().items() if not kind.by_default]
+    return [_as_asked(name, kind, options) for name, kind in _every_class().items() if not kind.by_default]
+
+
+def _as_asked(name: str, kind: type[Probe], options: RunOptions) -> Probe:
+    """A probe with those of the given settings that it has."""
+    own = {setting: value for setting, value in options.settings.items() if setting in _setting_names(kind)}
+    return probe_named(name, own, text=True)
 
 
 def opened(options: RunOptions, outcome: Outcome) -> list[Subject]:
@@ -116,7 +119,7 @@ def checked_device(name: str) -> torch.device:
     return device
 
 
-def planned(probes: Sequence[Probe], subjects: Sequence[Subject], outcome: Outcome) -> list[Job]:
+def planned(options: RunOptions, probes: Sequence[Probe], subjects: Sequence[Subject], outcome: Outcome) -> list[Job]:
     """Checkpoints of one architecture together, for each probe that applies to them."""
     jobs: list[Job] = []
     for probe in probes:
@@ -125,21 +128,27 @@ def planned(probes: Sequence[Probe], subjects: Sequence[Subject], outcome: Outco
             refusal = probe.applies(subject)
             if isinstance(refusal, NotApplicable):
                 skipped = {"probe": probe.name, "label": subject.source.label, "reason": refusal.reason}
-                outcome.not_applicable.append({**skipped, "applies": applicable(subject)})
+                applying = [name for name, refused in refusals(subject, options).items() if refused is None]
+                outcome.not_applicable.append({**skipped, "applies": applying})
             else:
                 groups.setdefault(repr(sorted(subject.source.facts.items())), []).append(subject)
         jobs += [Job(probe, tuple(in_order(group))) for group in groups.values()]
     return jobs
 
 
-def refusals(subject: Subject) -> dict[str, NotApplicable | None]:
-    """What every registered probe with its default settings says of a subject: None, or why it does not apply."""
-    return {name: probe_named(name).applies(subject) for name in registered()}
+def refusals(subject: Subject, options: RunOptions) -> dict[str, NotApplicable | None]:
+    """What every registered probe says of a subject, with the settings that were given: None, or why it does not apply.
 
-
-def applicable(subject: Subject) -> list[str]:
-    """The probes that can measure a subject, with their default settings."""
-    return [name for name, refusal in refusals(subject).items() if refusal is None]
+    A setting may mean something else to a probe that nobody chose; that probe is asked without any.
+    """
+    found = {}
+    for name, kind in _every_class().items():
+        try:
+            probe = _as_asked(name, kind, options)
+        except MesascopeError:
+            probe = probe_named(name)
+        found[name] = probe.applies(subject)
+    return found
 
 
 def note_only_named(probes: Iterable[Probe], subjects: Iterable[Subject], outcome: Outcome) -> None:

@@ -32,11 +32,11 @@ def run_command(options: RunOptions) -> int:
     outcome = Outcome()
     probes = chosen_probes(options)
     subjects = opened(options, outcome)
-    jobs = planned(probes, subjects, outcome)
+    jobs = planned(options, probes, subjects, outcome)
     if options.dry_run:
         note_only_named(probes_only_named(options), subjects, outcome)
         return _dry_run(jobs, options, outcome)
-    for line in remarks(subjects, jobs, outcome):
+    for line in remarks(options, subjects, jobs, outcome):
         _remark(line, options)
     if jobs:
         refuse_unwritable(Path(options.output_dir))
@@ -152,7 +152,7 @@ def _prospect(job: Job, subject: Subject, options: RunOptions) -> dict[str, Any]
 # -- printing ---------------------------------------------------------------------------------------------------------
 
 
-def remarks(subjects: Sequence[Subject], jobs: Sequence[Job], outcome: Outcome) -> list[str]:
+def remarks(options: RunOptions, subjects: Sequence[Subject], jobs: Sequence[Job], outcome: Outcome) -> list[str]:
     """Why a probe does not apply, and, of a checkpoint to which none does, what would."""
     skipped = outcome.not_applicable
     lines = [f"{s['probe']} does not apply to {s['label']}: {sentence(s['reason'])}" for s in skipped]
@@ -167,8 +167,8 @@ def remarks(subjects: Sequence[Subject], jobs: Sequence[Job], outcome: Outcome) 
         else:
             lines.append(f"No probe applies to {label} as called.")
             asked = {s["probe"] for s in skipped}
-            others = {name: refusal for name, refusal in refusals(subject).items() if refusal and name not in asked}
-            lines += [f"{name} does not apply either: {sentence(refusal.reason)}" for name, refusal in others.items()]
+            others = [item for item in refusals(subject, options).items() if item[0] not in asked]
+            lines += [f"{name} does not apply either: {sentence(why.reason)}" for name, why in others if why]
     return lines
 
 

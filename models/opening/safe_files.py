@@ -37,6 +37,8 @@ _CONSTRUCTORS = re.compile(
     r"|torch\._utils (?:_rebuild_tensor|_rebuild_tensor_v2|_rebuild_parameter)"
     r"|torch\.nn\.parameter Parameter"
 )
+_NUMPY = re.compile(r"numpy(?:\.\w+)* \w+|_codecs encode")
+"""What pickled NumPy numbers and arrays name; `_codecs encode` makes their bytes."""
 _IMPORTS = {"GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}
 _LEGACY_PICKLES = 5  # before torch 1.6: magic number, protocol, system, object, storage keys, then raw numbers
 _SAVE_WEIGHTS = "torch.save({name: tensor for name, tensor in model.state_dict().items()}, FILE)"
@@ -136,20 +138,36 @@ def _check_archive(path: Path, file: io.BufferedReader) -> None:
 
 
 def _refuse_programs(path: Path, file: io.BytesIO, pickles: int) -> None:
-    for name in _named(path, (opcode for _ in range(pickles) for opcode in pickletools.genops(file))):
-        if not _CONSTRUCTORS.fullmatch(name):
-            named = ".".join(name.split())[:80]
-            raise CheckpointRefused(
-                f"{path.name}: a whole-object pickle (it names {named!r}), which runs code when opened; expected a"
-                " state"
-                f" dict; if you trust it, open it with its own program and save the weights alone: {_SAVE_WEIGHTS}; see"
-                f" {PICKLES}"
-            )
+    numbers = None
+    try:
+        for name in _named(path, (opcode for _ in range(pickles) for opcode in pickletools.genops(file))):
+            if _NUMPY.fullmatch(name):
+                numbers = numbers or name
+            elif not _CONSTRUCTORS.fullmatch(name):
+                raise CheckpointRefused(
+                    f"{path.name}: a whole-object pickle (it names {_dotted(name)}), which runs code when opened;"
+                    " expected a state dict; if you trust it, open it with its own program and save the weights alone:"
+                    f" {_SAVE_WEIGHTS}; see {PICKLES}"
+                )
+    except ValueError:  # no file of torch.save: what it names says more
+        if numbers is None:
+            raise
+    if numbers is not None:
+        raise CheckpointRefused(
+            f"{path.name}: holds NumPy numbers or arrays (it names {_dotted(numbers)}); expected a dictionary of"
+            " tensors alone; if you trust it, open it with its own program, make tensors of its arrays and save these:"
+            f" {_SAVE_WEIGHTS}; see {PICKLES}"
+        )
+
+
+def _dotted(name: str) -> str:
+    return repr(".".join(name.split())[:80])
 
 
 def _named(path: Path, opcodes: Iterable[tuple[pickletools.OpcodeInfo, Any, int | None]]) -> Iterator[str]:
     """The names that pickles import, read from their opcodes without running them."""
-    strings = ["?", "?"]
+    strings, memo = ["?", "?"], list[Any]()
+    pushed: Any = None
     for number, (opcode, argument, _) in enumerate(opcodes):
         if number == MAX_OPCODES:
             raise CheckpointRefused(
@@ -158,8 +176,13 @@ def _named(path: Path, opcodes: Iterable[tuple[pickletools.OpcodeInfo, Any, int 
         if opcode.name in _IMPORTS:
             # STACK_GLOBAL takes its names from the stack; torch refuses it, so these serve the message alone
             yield str(argument) if opcode.name in {"GLOBAL", "INST"} else " ".join(strings[-2:])
-        elif isinstance(argument, str):
-            strings = [strings[-1], argument]
+        if opcode.name == "MEMOIZE":
+            memo.append(pushed)
+            continue
+        recalled = opcode.name in {"BINGET", "LONG_BINGET"} and argument < len(memo)
+        pushed = memo[argument] if recalled else argument
+        if isinstance(pushed, str):
+            strings = [strings[-1], pushed]
 
 
 def _state_dict(path: Path, loaded: Any) -> dict[str, Tensor]:

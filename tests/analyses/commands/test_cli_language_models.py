@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mesascope.analyses.commands import cli
@@ -82,6 +83,20 @@ def test_a_language_model_without_a_tokenizer_is_told_which_option_would_help(
     assert lines[1] == "No probe applies to words as called."
     assert lines[2].startswith("token-norms does not apply either: words has no tokenizer")
     assert "--tokens FILE" in lines[2]
+
+
+def test_what_applies_knows_the_options_that_were_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An encoder has no induction heads; that token-norms needs a file is no advice to somebody who gave one."""
+    path, tokens = tmp_path / "words.safetensors", tmp_path / "tokens.npy"
+    config = replace(CONFIG, causal=False)
+    save_checkpoint(path, config, {name: torch.ones(shape) for name, shape in config.shapes.items()})
+    np.save(tokens, np.ones((3, 4), dtype=int))
+    assert cli.main(["run", str(path), "-p", "induction-heads"]) == 0
+    assert "No probe applies to words as called." in capsys.readouterr().out
+    assert cli.main(["run", str(path), "-p", "induction-heads", "--tokens", str(tokens)]) == 0
+    said = capsys.readouterr().out
+    assert "Probes that apply to words: token-norms. Choose one with -p NAME." in said
+    assert "--tokens FILE" not in said
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])

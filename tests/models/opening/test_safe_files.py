@@ -181,13 +181,20 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
     "numbers": (of_object({"a": torch.ones(2), "b": 3}), "'b' holds a int; expected only tensors under string names"),
     "nameless": (of_object({0: torch.ones(2)}), "0 holds a Tensor; expected only tensors under string names"),
     "sparse": (of_object({"a": torch.eye(3).to_sparse()}), "names 'torch._utils._rebuild_sparse_tensor'"),
-    "numpy object": (of_object({"a": np.float64(3)}), "a whole-object pickle (it names 'numpy"),
+    "numpy number": (
+        of_object({"a": torch.ones(2), "b": np.float64(3)}),
+        "holds NumPy numbers or arrays (it names 'numpy",
+    ),
+    "numpy and an object": (
+        of_object([np.float64(3), torch.nn.Linear(2, 2)]),
+        "a whole-object pickle (it names 'torch.nn",
+    ),
     "stride bomb": (of_object({"a": torch.zeros(1).expand(10**6, 10**6)}), "claims 4000000000000 bytes but stores 4"),
     "deflated": (deflated, "/data.pkl' is compressed; torch.save never compresses"),
     "another archive": (other_archive, "a zip archive with 0 members data.pkl; expected 1"),
     "two archives": (two_archives, "the archive begins at byte "),
     "program": (script, "a TorchScript program"),
-    "pickle": (of_bytes(pickle.dumps({"a": np.zeros(2)})), "a whole-object pickle (it names 'numpy"),
+    "pickle": (of_bytes(pickle.dumps({"a": np.zeros(2)})), "holds NumPy numbers or arrays (it names 'numpy"),
     "plain pickle": (of_bytes(pickle.dumps({"a": 1})), "cannot be read as weights"),
     "endless": (of_bytes(b"\x80\x02" + b"N0" * 3_000_000 + b"."), "a pickle of over 1000000 opcodes"),
 }
