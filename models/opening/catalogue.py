@@ -20,11 +20,11 @@ from typing import Any
 
 from ...data.errors import CheckpointRefused, UsageError, nearest, not_a_file
 from .file_kinds import not_safetensors, refuse_other_kinds
+from .tl_legacy_names import TL_LEGACY, layout_advice
 
 FORMAT = "mesascope-regression-1"
 LANGUAGE_FORMAT = "mesascope-language-1"
 HAIKU = "von-oswald-haiku"
-TL_LEGACY = "tl-legacy"
 HUGGING_FACE = "hugging-face"
 DECLARED = "declared"
 LAYOUTS = {
@@ -34,7 +34,7 @@ LAYOUTS = {
 }
 """Layouts: how parameter names in a file map to roles. A FILE.toml declares any other."""
 MODEL_ARGS = {
-    "n_layers": "number of layers (default: the layers in the file; 1 if tied)",
+    "n_layers": "number of layers (default: the layers in the file; needed where they are tied)",
     "tied": "true: all layers share one set of weights (default: as the parameter names show)",
     "n_heads": "number of attention heads (default 1)",
     "softmax": "true: softmax attention; false: linear attention (default false)",
@@ -126,8 +126,7 @@ def read_header(path: Path) -> Header:
     if not isinstance(metadata, dict) or found not in (FORMAT, LANGUAGE_FORMAT):
         raise CheckpointRefused(
             f"{path.name}: a .safetensors without mesascope's metadata (format: {found!r:.40}); expected format"
-            f" {FORMAT} or"
-            f" {LANGUAGE_FORMAT}; give --layout {TL_LEGACY}, or a FILE.toml that declares its names"
+            f" {FORMAT} or {LANGUAGE_FORMAT}; {layout_advice(raw)}"
         )
     config, record = (_json_object(path, metadata, key) for key in ("config", "record"))
     prefixes = {name: match.groups() for name in raw if (match := _PREFIX.match(name))}

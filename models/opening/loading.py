@@ -15,12 +15,13 @@ from ...data.errors import CheckpointRefused, UsageError, nearest
 from ..own.attention_only import AttentionOnlyModel
 from ..regressors import TransformerRegressor
 from ..subject import Subject
-from .catalogue import HAIKU, LAYOUTS, MAX_JSON, TL_LEGACY, find, parse_json, read_header, shipped
+from .catalogue import HAIKU, LAYOUTS, MAX_JSON, find, parse_json, read_header, shipped
 from .checkpoint import open_member
 from .haiku import open_haiku
 from .layouts import open_declared
 from .safe_files import PICKLED, read_tensors
 from .tl_legacy import open_tl_legacy
+from .tl_legacy_names import TL_LEGACY, layout_advice
 
 FileSubject = TransformerRegressor | AttentionOnlyModel
 _WEIGHTS = {".safetensors", ".npz", *PICKLED}
@@ -119,8 +120,7 @@ def _layout_by_ending(path: Path) -> str:
     if path.suffix in PICKLED:
         names = sorted(read_tensors(path))  # raises CheckpointRefused if it is not a state dict
         raise CheckpointRefused(
-            f"{path.name}: a state dict (first name: {names[0]!r:.80}) without a layout; give --layout {TL_LEGACY}, or"
-            " --layout FILE.toml that declares its names"
+            f"{path.name}: a state dict (first name: {names[0]!r:.80}) without a layout; {layout_advice(names)}"
         )
     return HAIKU if path.suffix == ".npz" else "mesascope"
 

@@ -7,7 +7,6 @@ configuration: a `HookedTransformerConfig` as JSON, or a short form of it, e.g. 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,28 +18,11 @@ from ...data.errors import CheckpointRefused
 from ..own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
 from ..subject import Source
 from ..weights import weights_sha256
-from .catalogue import TL_LEGACY
 from .checkpoint import refuse_unusable
 from .safe_files import read_tensors
 from .state_dicts import Stacks, defaults_note, read_bos, sized, stacked
 from .tl_config import meaningful, read_settings
-
-_LAYER = "(?P<layer>0|[1-9][0-9]{0,4})"
-_SINGLE = {
-    "embed.W_E": "W_E",
-    "pos_embed.W_pos": "W_pos",
-    "ln_final.w": "ln_final_scale",
-    "ln_final.b": "ln_final_offset",
-    "unembed.W_U": "W_U",
-    "unembed.b_U": "b_U",
-}
-_STACKED = {
-    **{f"attn.{letter}_{role}": f"{letter}_{role}" for letter in "Wb" for role in "QKVO"},
-    **{f"mlp.{letter}_{side}": f"{letter}_{side}" for letter in "Wb" for side in ("in", "out")},
-    **{f"{ln}.{tl}": f"{ln}_{ours}" for ln in ("ln1", "ln2") for tl, ours in (("w", "scale"), ("b", "offset"))},
-}
-_BLOCK = re.compile(rf"blocks\.{_LAYER}\.(?P<parameter>{'|'.join(map(re.escape, _STACKED))})")
-_BUFFER = re.compile(rf"blocks\.{_LAYER}\.attn\.(?P<buffer>mask|IGNORE|rotary_sin|rotary_cos)")
+from .tl_legacy_names import BLOCK, BUFFER, SINGLE, STACKED, TL_LEGACY
 
 
 def open_tl_legacy(path: Path, model_config: Mapping[str, Any], given_path: str) -> AttentionOnlyModel:
@@ -84,11 +66,11 @@ def _sort(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Stacks, dic
     stacks: Stacks = {}
     buffers: dict[str, list[Tensor]] = {}
     for name, tensor in tensors.items():
-        if name in _SINGLE:
-            single[_SINGLE[name]] = tensor
-        elif match := _BLOCK.fullmatch(name):
-            stacks.setdefault(_STACKED[match["parameter"]], {})[int(match["layer"])] = tensor
-        elif match := _BUFFER.fullmatch(name):
+        if name in SINGLE:
+            single[SINGLE[name]] = tensor
+        elif match := BLOCK.fullmatch(name):
+            stacks.setdefault(STACKED[match["parameter"]], {})[int(match["layer"])] = tensor
+        elif match := BUFFER.fullmatch(name):
             buffers.setdefault(match["buffer"], []).append(tensor)
         else:
             raise CheckpointRefused(

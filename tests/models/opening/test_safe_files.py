@@ -219,7 +219,7 @@ def test_conversion_is_explained(tmp_path: Path) -> None:
 def test_a_pickle_without_a_layout_is_refused_with_what_to_say(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointRefused,
-        match=r"\(first name: 'a.weight'\) without a layout; give --layout tl-legacy, or",
+        match=r"\(first name: 'a.weight'\) without a layout; give --layout FILE.toml that declares its names$",
     ):
         load(saved(tmp_path / "a.pt", TENSORS))
 
