@@ -143,14 +143,14 @@ def _rival_excess(excess: Measure, evidence: Evidence, induction: list[Head]) ->
 
 
 def _evidence(measures: Mapping[str, Measure]) -> str:
-    like = next((m for m in measures.values() if m.status == "ok" and m.replicate not in ("none", "")), None)
-    if like is None:
-        return "None."
-    if like.replicate != "sequence":
-        return f"t-interval over {like.n} {like.replicate}s."
+    if Evidence.of(measures) is None:
+        like = next((m for m in measures.values() if m.status == "ok" and m.replicate not in ("none", "")), None)
+        return "None." if like is None else f"t-interval over {like.n} {like.replicate}s."
     periods = [str(period) for period in measures["excess_by_period"].labels("period")]
     several = "s" * (len(periods) > 1)
-    return f"Bootstrap over {measures['excess'].n} sequences (period{several} {listed(periods)})."
+    text = measures.get("text_matching_excess")
+    beside = f" and {text.n} {text.replicate}s of text" if text is not None and text.status == "ok" else ""
+    return f"Bootstrap over {measures['excess'].n} sequences (period{several} {listed(periods)}){beside}."
 
 
 def _methods(measures: Mapping[str, Measure], thresholds: Thresholds) -> str:

@@ -79,7 +79,8 @@ def loss_measures(
         return {name: missing(unit, "not applicable", no_logits.reason) for name, unit in units.items()}
     repeated, control, law = observations.repeated[0], observations.control[0], comparison.periods[0].law
     samples = _by_sequence(repeated.tokens, law)
-    others = {NO_REPEATS: _by_sequence(control.tokens, law), SHUFFLED_REPEAT: _by_sequence(observations.shuffled, law)}
+    controls = {NO_REPEATS: control.tokens, SHUFFLED_REPEAT: observations.shuffled}
+    others = {null: _by_sequence(tokens, law) for null, tokens in controls.items()}
     permuted = [_by_sequence(null.repeated[0].tokens, law) for null in comparison.nulls]
     metrics = {}
     for name in UNITS:
@@ -88,7 +89,7 @@ def loss_measures(
             nulls[PERMUTED] = np.array([null[name].mean() for null in permuted])
         metrics[name] = _of_model(name, samples[name], law, nulls)
     metrics |= _of_order(samples, others[SHUFFLED_REPEAT], law)
-    metrics["loss_by_position"] = _by_position(repeated, control, law)
+    metrics["loss_by_position"] = _by_position(repeated, controls, law)
     return task_measures(metrics, comparison.seed)
 
 
@@ -125,13 +126,13 @@ def _by_sequence(tokens: Arrays, law: RepeatedTokens) -> BySequence:
     }
 
 
-def _by_position(repeated: PeriodObservations, control: PeriodObservations, law: RepeatedTokens) -> PerTask:
+def _by_position(repeated: PeriodObservations, others: Mapping[str, Arrays], law: RepeatedTokens) -> PerTask:
     return PerTask(
         repeated.tokens["loss"],
         "nat",
         ("position",),
         {"position": tuple(range(1, law.length))},
-        {NO_REPEATS: control.tokens["loss"].mean(axis=0)[None]},
+        {null: tokens["loss"].mean(axis=0)[None] for null, tokens in others.items()},
         higher_is_better=False,
         message=f"period {law.period}",
         replicate="sequence",

@@ -31,7 +31,7 @@ LOOKS = {
 }
 """How heads of a verdict are drawn; those without any are not marked."""
 WHOLE = Look("whole model", BLACK, "D", ":")
-STRONGEST = Look(UNNAMED, marks.GREY, "P", "--")
+STRONGEST = Look(UNNAMED, BLACK, "P", "--")
 ABLATION = {"zero": "zero ablation", "mean": "mean ablation"}
 """Titles by what replaces the output of ablated heads."""
 COMPOSITION = dict(zip(READ_BY, ("Q-composition", "K-composition", "V-composition"), strict=True))

@@ -19,7 +19,7 @@ _REPEATED = Look("repeated", VERMILION, marker="")
 
 def loss_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Loss of every token of sequences that repeat. Dotted: first token of a repeat. Band: 95 % interval. Grey: the
-    same first repeat, followed by tokens that repeat nothing.
+    same first repeat, followed by tokens that repeat nothing, or by the same tokens in another order.
     """
     measure = marks.last_step(findings.measures).get("loss_by_position")
     if measure is None or not marks.has_number(measure):

@@ -296,6 +296,8 @@ def test_a_text_says_which_tokens_the_model_knows(circuit: Measures) -> None:
     assert not says(given, RANDOM)
     assert not says(given, "cannot tell which token ids")
     assert "On the text a head may match, too" in given.methods
+    assert given.evidence == "Bootstrap over 24 sequences (periods 6, 5 and 4) and 24 sequences of text."
+    assert "of text" not in without.evidence
 
 
 def test_ids_that_were_left_out_are_named(circuit: Measures) -> None:

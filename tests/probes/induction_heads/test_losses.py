@@ -65,7 +65,10 @@ def test_losses_stand_beside_controls_and_permuted_weights(rng: np.random.Genera
     assert score.nulls[SHUFFLED_REPEAT] == pytest.approx(of_shuffled, abs=1e-12)
     assert score.message == "period 5; without the first token of each repeat"
     assert (score.higher_is_better, found["loss_second_repeat"].higher_is_better) == (True, False)
-    assert np.allclose(found["loss_by_position"].values, observations.repeated[0].tokens["loss"].mean(axis=0))
+    by_position = found["loss_by_position"]
+    assert np.allclose(by_position.values, observations.repeated[0].tokens["loss"].mean(axis=0))
+    assert np.allclose(by_position.nulls[NO_REPEATS], observations.control[0].tokens["loss"].mean(axis=0))
+    assert np.allclose(by_position.nulls[SHUFFLED_REPEAT], observations.shuffled["loss"].mean(axis=0))
     assert (
         PERMUTED
         not in loss_measures(observations, Comparison(periods, [], 0.05, seed=0), None)["loss_first_repeat"].nulls
