@@ -28,7 +28,7 @@ def circuit() -> AttentionOnlyModel:
 
 
 def measure(circuit: AttentionOnlyModel, **settings: object) -> Findings:
-    probe = InductionHeads(periods=(5, 3), n_sequences=6, ablate="nothing", **settings)
+    probe = InductionHeads(**{"periods": (5, 3), "n_sequences": 6, "ablate": "nothing", **settings})
     return probe.measure(circuit, 0, 4)
 
 
@@ -95,6 +95,17 @@ def test_a_text_in_tokens_that_the_model_does_not_know_names_nobody(tmp_path: Pa
     measures = probe.measure(narrow(), 0, 16).measures
     assert "induction" not in probe.heads(measures).values()
     assert measures["text_matching_excess"].values[1, 0] < 0.2
+
+
+def test_copying_is_read_in_the_tokens_of_the_text(tmp_path: Path) -> None:
+    """Tokens that the text lacks are written with the other sign: over the whole vocabulary the head anti-copies."""
+    subject = induction_circuit(d_vocab=12, n_ctx=11)
+    with torch.no_grad():
+        subject.module.W_E[5:, :12] *= -1
+    of_all = measure(subject).measures["ov_copying_score"].values[1, 0]
+    of_text = measure(subject, tokens=random_text(tmp_path, range(1, 5)), periods=2, n_sequences=9).measures
+    assert of_all == pytest.approx((5 - 7) / 12, abs=1e-6)  # of 12 eigenvalues 7 are -1
+    assert of_text["ov_copying_score"].values[1, 0] == pytest.approx(1, abs=1e-6)
 
 
 def test_shuffled_ids_are_the_windows_own_tokens(circuit: AttentionOnlyModel) -> None:

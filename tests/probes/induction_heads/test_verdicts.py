@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mesascope.probes import Measure
 from mesascope.probes.induction_heads.evidence import Evidence, Thresholds
-from mesascope.probes.induction_heads.names import BY_POSITION, EVEN, PERMUTED, Verdict
+from mesascope.probes.induction_heads.names import BY_POSITION, EVEN, PERMUTED, SHUFFLED_IDS, Verdict
 from mesascope.probes.induction_heads.verdicts import (
     copying_sign,
     head_verdicts,
@@ -206,6 +206,21 @@ def test_verdicts_are_read_off_measures() -> None:
     assert set(head_verdicts(measures(previous_token_score=0.39), T).values()) == {"none"}
     assert set(head_verdicts(measures(previous_token_score=0.41), T).values()) == {"previous-token"}
     assert set(head_verdicts(found, replace(T, positional=0.0)).values()) <= set(Verdict)
+
+
+def test_each_score_has_the_floor_of_its_own_null() -> None:
+    """By period, and with shuffled ids on the text."""
+    found = measures()
+    by_period = found["excess_by_period"]
+    by_period.nulls[PERMUTED][:] = np.array([0.1, 0.2, 0.3])[:, None, None]
+    text = replace(found["excess"], nulls={SHUFFLED_IDS: np.full((4, 2, 3), 0.4), PERMUTED: np.full((4, 2, 3), 0.9)})
+    seen = Evidence.of(found | {"text_matching_excess": text})
+    assert seen is not None
+    assert seen.excess_floor == pytest.approx([0.1, 0.2, 0.3])
+    assert seen.text_floor == pytest.approx(0.4)
+    without = Evidence.of(found)
+    assert without is not None
+    assert np.isnan(without.text_low).all()
 
 
 def test_measures_of_several_checkpoints_have_no_verdicts() -> None:
