@@ -46,6 +46,11 @@ def open_haiku(path: Path, model_args: Mapping[str, Any], given_path: str) -> Tr
     config = _config(path, attention, norms, model_args)
     parameters = _stack(path, config, attention, norms)
     refuse_unusable(parameters, path.name)
+    if -1 in attention and "n_layers" not in model_args:
+        raise CheckpointRefused(
+            f"{path.name}: holds one block of weights, and not how many layers apply it; expected n_layers among the"
+            " model arguments. Tied layers share one block in this layout. For one layer try --model-args n_layers=1"
+        )
     defaulted = sorted(set(MODEL_ARGS) - set(model_args) - {"prefix"})
     notes = [
         "not in --model-args, so read from the file or set by default:"

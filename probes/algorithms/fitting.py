@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,15 @@ GRID = 61  # points of the scan: a loss over a setting may have several valleys
 class Fit:
     """A fitted positive setting with its 95 % interval over tuning tasks.
 
-    n:  the number of those tasks; 0 for a setting that was given
+    n:       the number of those tasks; 0 for a setting that was given
+    at_end:  whether the setting lies at an end of the range that was searched: a better one may lie beyond
     """
 
     value: float
     low: float
     high: float
     n: int
+    at_end: bool = False
 
     @property
     def given(self) -> bool:
@@ -58,7 +60,9 @@ def fit_log_scale(objective: Callable[[float], Float[np.ndarray, " task"]], low:
         return Fit(nan, nan, nan, n=len(objective(low)))
     bounds = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, GRID - 1)]))
     result: Any = minimize_scalar(mean, bounds=bounds, method="bounded", options={"xatol": 1e-10})
-    return _with_interval(objective, _polished(mean, float(result.x)))
+    found = _polished(mean, float(result.x))
+    at_end = min(found - grid[0], grid[-1] - found) < STEP
+    return replace(_with_interval(objective, found), at_end=bool(at_end))
 
 
 def _polished(mean: Callable[[float], float], found: float) -> float:

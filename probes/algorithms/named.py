@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 from .algorithm import Algorithm, mean_label
@@ -29,11 +30,6 @@ def gradient_descent(steps: int) -> Algorithm:
     )
 
 
-def gradient_descents(most_steps: int) -> tuple[Algorithm, ...]:
-    """Gradient descent of 1 to `most_steps` steps."""
-    return tuple(gradient_descent(steps) for steps in range(1, most_steps + 1))
-
-
-def algorithms(most_steps: int) -> tuple[Algorithm, ...]:
-    """Every algorithm of this room; gradient descent takes 1 to `most_steps` steps."""
-    return (ZERO, MEAN_LABEL, RIDGE, MINIMUM_NORM, *gradient_descents(most_steps))
+def algorithms(steps: Iterable[int]) -> tuple[Algorithm, ...]:
+    """Every algorithm of this room, and gradient descent of each of these numbers of steps."""
+    return (ZERO, MEAN_LABEL, RIDGE, MINIMUM_NORM, *map(gradient_descent, steps))

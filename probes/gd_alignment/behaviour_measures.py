@@ -15,6 +15,7 @@ from .behaviours import PENALTIES, RATE_FACTORS, Comparison, NearMisses
 from .by_candidate import flat_samples, measures_by_candidate
 from .names import CANDIDATE, MODEL
 from .sensitivity import LOSS, Behaviour, agreement, cosine, half_squared_error, prediction_difference
+from .unexplained import share_measures
 
 UNITS = {
     "loss": LOSS,
@@ -35,6 +36,7 @@ HIGHER_IS_BETTER = {
 OTHER_CANDIDATE = "other_candidate"
 NO_MODEL = "this number does not depend on the model"
 ZERO_SENSITIVITY = "this candidate does not look at the query: its sensitivity is zero"
+MODEL_INSENSITIVE = "the model does not look at the query: its sensitivity is zero"
 
 Metrics = dict[str, dict[str, Float[Tensor, " task"]]]
 """By metric and candidate."""
@@ -46,6 +48,7 @@ def behaviour_findings(
     """Measures of behaviour, and the samples behind those that a reader may want task by task."""
     metrics = _samples(evaluation, nulls)
     measures = measures_by_candidate(metrics, seed, others=_matrices(evaluation) | _near_misses(evaluation, wrong))
+    measures["unexplained_share"] = share_measures(evaluation, nulls, seed)
     arrays = {name: held.samples for name, held in flat_samples(metrics).items()}
     arrays["prediction_model"] = evaluation.model.prediction.numpy()
     arrays |= {f"prediction_{name}": other.prediction.numpy() for name, other in evaluation.candidates.items()}
@@ -60,16 +63,17 @@ def _samples(evaluation: Comparison, nulls: Mapping[str, Sequence[Comparison]]) 
         found[metric] = {}
         for name, samples in parts.items():
             of_model = metric != "loss" or name == MODEL
+            message = _message(metric, evaluation.model, evaluation.candidates.get(name))
             null = {
                 null: np.array([float(draw[metric][name].mean()) for draw in draws]) for null, draws in drawn.items()
             }
             found[metric][name] = PerTask(
-                samples.numpy(),
+                np.full(len(samples), np.nan) if message and metric == "cosine" else samples.numpy(),
                 UNITS[metric],
                 nulls=null if of_model else {},
                 no_nulls="" if of_model else NO_MODEL,
                 higher_is_better=HIGHER_IS_BETTER[metric],
-                message=_message(metric, evaluation.candidates.get(name)),
+                message=message,
             )
     return found
 
@@ -88,9 +92,13 @@ def _metrics(comparison: Comparison) -> Metrics:
     }
 
 
-def _message(metric: str, candidate: Behaviour | None) -> str:
-    insensitive = candidate is not None and not bool(candidate.sensitivity.any())
-    return ZERO_SENSITIVITY if insensitive and metric in ("cosine", "norm_ratio") else ""
+def _message(metric: str, model: Behaviour, candidate: Behaviour | None) -> str:
+    """Why a comparison of directions or lengths has no number."""
+    if candidate is None or metric not in ("cosine", "norm_ratio"):
+        return ""
+    if not candidate.sensitivity.any():
+        return ZERO_SENSITIVITY
+    return MODEL_INSENSITIVE if metric == "cosine" and not model.sensitivity.any() else ""
 
 
 def _matrices(comparison: Comparison) -> dict[str, PerTask]:

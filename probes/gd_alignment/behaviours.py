@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data.batch import Batch
-from ...models.own.regression_transformer import RegressionTransformer
 from ..algorithms.named import RIDGE
 from .constructed import constructed_gd
-from .nulls import shuffled_labels
+from .nulls import Untrained, shuffles
 from .sensitivity import Behaviour
 from .settings import FittedSettings, Settings
-from .setup import Setup
+from .setup import Predict, Setup
+from .sign import readout_sign, turned
 
 RATE_FACTORS = (0.25, 0.5, 1.0, 2.0)
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -24,17 +24,21 @@ PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model beside its candidates, by name, on the same tasks."""
+    """A model beside its candidates, by name, on the same tasks.
+
+    sign:  of the model's read-out; its behaviour here is that of the model turned by it
+    """
 
     model: Behaviour
     candidates: Mapping[str, Behaviour]
     targets: Float[Tensor, "task d_out"]
+    sign: int
 
 
 def model_behaviours(setup: Setup) -> dict[Batch, Behaviour]:
-    """The subject on the tuning and the evaluation tasks of every fold."""
+    """The subject, with the sign of its read-out, on the tuning and the evaluation tasks of every fold."""
     batches = dict.fromkeys(batch for fold in setup.splits.folds for batch in (fold.tuning, fold.evaluation))
-    return {batch: setup.behaviour(setup.subject.predict, batch) for batch in batches}
+    return {batch: setup.behaviour(turned(setup.subject.predict, setup.sign), batch) for batch in batches}
 
 
 def candidate_behaviours(setup: Setup, settings: Settings, tasks: Batch) -> dict[str, Behaviour]:
@@ -62,6 +66,7 @@ def evaluation_comparison(setup: Setup, settings: FittedSettings, model: Mapping
         _concatenate([model[tasks] for tasks in folds]),
         {name: _concatenate([fold[name] for fold in candidates]) for name in candidates[0]},
         setup.splits.evaluation.targets,
+        setup.sign,
     )
 
 
@@ -69,24 +74,25 @@ def _concatenate(folds: Sequence[Behaviour]) -> Behaviour:
     return Behaviour(torch.cat([f.prediction for f in folds]), torch.cat([f.sensitivity for f in folds]))
 
 
-def null_comparisons(
-    setup: Setup, settings: Settings, untrained: Iterable[RegressionTransformer]
-) -> dict[str, list[Comparison]]:
+def null_comparisons(setup: Setup, settings: Settings, untrained: Iterable[Untrained]) -> dict[str, list[Comparison]]:
     """By null, models without the mechanism beside the candidates, one comparison a draw.
 
     Untrained: only where the architecture is known. Shuffled labels: the model alone sees them.
     """
-    tasks = setup.splits.nulls
+    tasks, predict = setup.splits.nulls, setup.subject.predict
     candidates = candidate_behaviours(setup, settings, tasks)
+
+    def compared(model: Predict, sign: int, shown: Batch) -> Comparison:
+        return Comparison(setup.behaviour(turned(model, sign), shown), candidates, tasks.targets, sign)
+
     drawn = {
-        "untrained": [setup.behaviour(model, tasks) for model in untrained],
-        "shuffled labels": [setup.behaviour(setup.subject.predict, wrong) for wrong in shuffled_labels(setup, tasks)],
+        "untrained": [compared(model.module, model.sign, tasks) for model in untrained],
+        "shuffled labels": [
+            compared(predict, readout_sign(setup, predict, shuffled, start=setup.sign), shuffled(tasks))
+            for shuffled in shuffles(setup)
+        ],
     }
-    return {
-        null: [Comparison(model, candidates, tasks.targets) for model in models]
-        for null, models in drawn.items()
-        if models
-    }
+    return {null: comparisons for null, comparisons in drawn.items() if comparisons}
 
 
 @dataclass(frozen=True)
@@ -103,10 +109,11 @@ class NearMisses:
 
 def near_misses(setup: Setup, settings: Settings) -> NearMisses:
     """Near-misses on the evaluation tasks."""
-    tasks, rates = setup.splits.evaluation, ()
+    tasks, at_wrong_rates = setup.splits.evaluation, ()
     if settings.gd is not None:
-        wrong = (constructed_gd(setup.shape, settings.gd.value * factor) for factor in RATE_FACTORS)
-        rates = tuple(setup.behaviour(setup.at_precision(model), tasks) for model in wrong)
+        rates = [fit.value for fit in settings.gd]
+        wrong = (constructed_gd(setup.shape, [factor * rate for rate in rates]) for factor in RATE_FACTORS)
+        at_wrong_rates = tuple(setup.behaviour(setup.at_precision(model), tasks) for model in wrong)
     spectrum = setup.spectrum(tasks)
     ridge = (Behaviour(RIDGE.predictions(spectrum, p), RIDGE.weights(spectrum, p)) for p in PENALTIES)
-    return NearMisses(rates, tuple(ridge))
+    return NearMisses(at_wrong_rates, tuple(ridge))

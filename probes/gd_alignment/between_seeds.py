@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from ...models.subject import NotApplicable, Regressor
+from ...models.subject import NotApplicable
 from ..measure import Measure, Status, missing
 from ..statistics.bootstrap import t_interval
 from .path_measures import POSITION
 from .sensitivity import LOSS, agreement
 from .setup import Setup
-from .weight_comparison import path_losses
+from .sign import turned
+from .weight_comparison import path_losses, signed_products
 from .weight_measures import DISTANCE
-from .weights import PATH, WeightProducts, align, barrier, live_entries, products, tensor_distance
+from .weights import PATH, WeightProducts, align, barrier, live_entries, tensor_distance
 
 PATH_TASKS = 2_000
 UNITS = {"cosine": "cosine", "prediction_difference": "label", "model_difference": "label / input"}
@@ -24,16 +24,15 @@ CEILING = "this is the ceiling of the comparisons with candidates, and has no nu
 SHARED_SEEDS = "pairs share seeds: the interval is somewhat too narrow"
 
 
-def between_seeds(setup: Setup, others: Sequence[Regressor]) -> dict[str, Measure]:
-    """`<metric>_between_seeds`, on the tasks of the setup: each seed beside the next one around the circle.
+def between_seeds(setups: Sequence[Setup]) -> dict[str, Measure]:
+    """`<metric>_between_seeds`, one setup a seed, all on the same tasks: each seed beside the next around the circle.
 
     Every seed then counts twice and no pair more than once. The points are the pairs; neighbouring pairs share a seed,
     so their t-interval is somewhat too narrow, as the message says.
     """
-    setups = [setup, *(replace(setup, subject=other) for other in others)]
     n = len(setups)
     pairs = [(i, (i + 1) % n) for i in range(n)] if n > 2 else [(0, 1)]
-    behaviours = [one.behaviour(one.subject.predict, one.splits.evaluation) for one in setups]
+    behaviours = [one.behaviour(turned(one.subject.predict, one.sign), one.splits.evaluation) for one in setups]
     compared = [agreement(behaviours[a], behaviours[b]) for a, b in pairs]
     measures = {
         f"{metric}_between_seeds": _over_pairs(np.array([float(found[metric].mean()) for found in compared]), unit)
@@ -61,7 +60,7 @@ def _weights_between(pairs: Sequence[tuple[Setup, Setup]]) -> dict[str, Measure]
     """Path and distance from one trained seed to another, both aligned."""
     losses, distances = [], []
     for first, second in pairs:
-        start, end = products(first.subject), products(second.subject)
+        start, end = signed_products(first), signed_products(second)
         if isinstance(start, NotApplicable) or isinstance(end, NotApplicable):
             return _none("not applicable", _reason(start, end))
         start_aligned, end_aligned = align(start), align(end)

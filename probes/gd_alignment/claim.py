@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from ...models.subject import Source
 from ..measure import Claim, Measure
 from .limits import limits, notes
 from .names import CANDIDATE, GD, MODEL
+from .nulls import UNTRAINED
 from .ranking import Ranking, number, ranking
+from .sign import turned_seeds
+from .verdicts import percent, percent_with_interval, verdict
 
 CITATIONS = (
     "J. von Oswald, E. Niklasson, E. Randazzo, J. Sacramento, A. Mordvintsev, A. Zhmoginov, M. Vladymyrov."
     " Transformers learn in-context by gradient descent. ICML 2023. arXiv:2212.07677.",
 )
 
+NOT_FINITE = "The model's predictions on these tasks are not finite, so mesascope compared nothing."
+CONSTANT = "The model's predictions do not vary between these tasks, so no candidate explains them."
+
 
 def gd_claim(
-    measures: Mapping[str, Measure], sources: tuple[Source, ...], tasks_file: str | None, law: Mapping[str, float]
+    measures: Mapping[str, Measure],
+    sources: tuple[Source, ...],
+    tasks_file: str | None = None,
+    law: Mapping[str, float] | None = None,
+    sign: int | None = None,
 ) -> Claim:
     """Sentences from numbers: of one checkpoint, or of several seeds at the same step.
 
-    law: what the user changed of the law of generated tasks
+    law, sign: what the user changed of the law of generated tasks; the sign of the read-out, where the user gave it
     """
-    methods = _methods(measures, sources[0].facts.get("n_layers"), tasks_file)
+    methods = _methods(measures, tasks_file, sign)
     order = ranking(measures)
-    if order is None:
+    if order is None or order.constant:
         return Claim(
-            found="The model's predictions on these tasks are not finite, so mesascope compared nothing.",
+            found=NOT_FINITE if order is None else CONSTANT,
             rival="No candidate was ranked.",
             evidence="None.",
             limits=notes(sources),
@@ -38,50 +50,80 @@ def gd_claim(
         found=_found(order),
         rival=_rival(order),
         evidence=_evidence(order),
-        limits=limits(order, sources, tasks_file, law),
+        limits=limits(order, sources, tasks_file, law or {}, sign),
         methods=methods,
         citations=CITATIONS,
     )
 
 
 def _found(order: Ranking) -> str:
-    title, difference = order.title(order.closest), order.difference(order.closest)
+    turned, seeds = turned_seeds(order.measures["readout_sign"])
+    of = f" in {turned} of {seeds} seeds" * (turned < seeds)
+    return f"Sign turned{of}. " * bool(turned) + _verdict(order)
+
+
+def _verdict(order: Ranking) -> str:
+    title, left = order.title(order.closest), order.unexplained(order.closest)
+    called = verdict(left)
+    if order.is_floor and called == "agrees":
+        return f"The model agrees with {title}, which ignores the query: it leaves {percent(left)} unexplained."
     if order.is_floor:
-        return f"No candidate is closer to the model than {title} (prediction difference {difference})."
+        difference = order.difference(order.closest)
+        return f"No candidate explains the model: none is closer than {title} (prediction difference {difference})."
+    share = percent_with_interval(left)
+    if called == "none":
+        return f"No candidate explains the model: even {title} leaves {share} unexplained."
     if not order.separated:
-        differences = f"prediction differences {difference} and {order.difference(order.next)}"
-        return f"These tasks do not separate {title} from {order.title(order.next)} ({differences})."
-    cosine = order.of("cosine", order.closest).estimate
-    return f"Closest candidate: {title} (prediction difference {difference}, sensitivity cosine {cosine:.4g})."
+        return f"These tasks do not separate {title} from {order.title(order.next)} ({_both(order)})."
+    title += " (most tried)" * order.at_edge
+    if called == "agrees":
+        return f"The model agrees with {title}, leaving {share} unexplained."
+    return f"Closest: {title}, but it leaves {share} unexplained."
+
+
+def _both(order: Ranking) -> str:
+    """How far the closest two are from the model. A single task has no variation to take a share of."""
+    shares = [order.unexplained(name) for name in (order.closest, order.next)]
+    if any(np.isnan(share.value) for share in shares):
+        return f"prediction differences {order.difference(order.closest)} and {order.difference(order.next)}"
+    return f"{percent(shares[0])} and {percent(shares[1])} unexplained"
 
 
 def _rival(order: Ranking) -> str:
+    """The next candidate, and the gap to it."""
     if not order.is_floor and not order.separated:
-        return f"The gap between the two is {order.gap}."
-    return f"Next: {order.title(order.next)} ({order.difference(order.next)}); the gap is {order.gap}."
+        return f"Gap in prediction difference: {order.gap}."
+    title, share = order.title(order.next), percent(order.unexplained(order.next))
+    return f"Next: {title} ({share} unexplained). Gap in prediction difference: {order.gap}."
 
 
 def _evidence(order: Ranking) -> str:
-    """What was resampled, and the null that agrees best with the closest candidate."""
-    loss = order.of("loss", MODEL)
+    """What was resampled, and the cosine beside that of the null that agrees best with the closest candidate."""
+    loss, cosine = order.of("loss", MODEL), order.of("cosine", order.closest)
     replicates = f"{loss.n:,} {loss.replicate}{'s' * (loss.n != 1)}."
-    means = {null: float(samples.mean()) for null, samples in order.of("cosine", order.closest).nulls.items()}
+    means = {null: float(samples.mean()) for null, samples in cosine.nulls.items()}
     if order.is_floor or not means:
         return replicates
     strongest = max(means, key=lambda null: means[null])
-    return f"{replicates} Strongest null ({strongest}): cosine {means[strongest] + 0.0:.2f}."
+    return f"{replicates} Cosine {cosine.estimate:.4g}; null ({strongest}) {means[strongest] + 0.0:.2f}."
 
 
-def _methods(measures: Mapping[str, Measure], layers: int | None, tasks_file: str | None) -> str:
+def _methods(measures: Mapping[str, Measure], tasks_file: str | None, sign: int | None) -> str:
     source = "tasks supplied by the user" if tasks_file else "freshly drawn in-context linear regression tasks"
-    steps = f"{layers} gradient step{'s' * (layers != 1)}" if layers else "gradient steps"
+    steps = measures["constructed_steps"].estimate
+    counted = f"{steps:g} gradient step{'s' * (steps != 1)}"
+    untrained = "untrained" in measures["loss"].sel(**{CANDIDATE: MODEL}).nulls
     return " ".join([
-        f"We compared the model with transformers constructed to take {steps} (von Oswald et al., 2023) and with other"
-        f" algorithms of linear regression, on {source}.",
-        "We report the mean absolute prediction difference, the mean L2 distance and the mean cosine of the"
-        " sensitivities d prediction / d x_query, and the loss 0.5 (y - y_hat)^2.",
+        f"We compared the model with transformers constructed to take {counted} (von Oswald et al., 2023) and with"
+        f" other algorithms of linear regression, on {source}.",
+        "We report the mean absolute prediction difference, also as a share of the mean absolute deviation of the"
+        " model's predictions from their median; the mean L2 distance and the mean cosine of the sensitivities"
+        " d prediction / d x_query; and the loss 0.5 (y - y_hat)^2.",
         *_fits(measures, tasks_file),
-        "Nulls: 50 untrained initialisations of the same architecture, and context labels shuffled for the model only.",
+        f"The sign of the predictions was {'found on the labels of other tasks' if sign is None else 'given'}, alike"
+        " for the model and for every null.",
+        f"Nulls: {f'{UNTRAINED} untrained initialisations of the same architecture, and ' * untrained}context labels"
+        " shuffled for the model only.",
         f"95 % confidence intervals: {_intervals(measures)}.",
     ])  # fmt: skip
 
@@ -90,7 +132,7 @@ def _fits(measures: Mapping[str, Measure], tasks_file: str | None) -> list[str]:
     split = (
         "Settings that were not given were cross-fitted between two halves of the tasks."
         if tasks_file
-        else "Settings were fitted on tuning tasks that share none with the evaluation tasks"
+        else "Settings that were not given were fitted on tuning tasks that share none with the evaluation tasks"
         " (von Oswald et al. tune on the evaluation tasks)."
     )
     rates = measures["learning_rate"]
@@ -98,9 +140,9 @@ def _fits(measures: Mapping[str, Measure], tasks_file: str | None) -> list[str]:
     used = [f"Constructed gradient descent has the learning rate {number(rate)}."] if rate and rate.has_number else []
     return [
         split,
+        "Of these, settings of constructed models were fitted to the loss, those of ridge regression and k-step"
+        " gradient descent to the model's predictions.",
         *used,
-        "Constructed models were fitted to the loss; ridge regression and k-step gradient descent to the model's"
-        " predictions.",
     ]
 
 

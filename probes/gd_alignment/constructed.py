@@ -7,7 +7,7 @@ that it is compared with.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...models.constructed.gradient_descent import gd_transformer, gdpp_transformer
 from ...models.own.regression_transformer import RegressionTransformer
@@ -30,11 +30,13 @@ class ConstructedShape:
         return 1 if self.tied else self.n_layers
 
 
-def constructed_gd(shape: ConstructedShape, learning_rate: float) -> RegressionTransformer:
-    """`n_layers` steps of gradient descent; float64."""
+def constructed_gd(shape: ConstructedShape, rates: Sequence[float]) -> RegressionTransformer:
+    """`n_layers` steps of gradient descent, at one learning rate or at one for each layer; float64."""
+    if len(rates) > 1:
+        return constructed_gdpp(replace(shape, tied=False), rates, [0.0] * len(rates))
     return gd_transformer(
         shape.n_context,
-        learning_rate,
+        rates[0],
         shape.d_in,
         shape.d_out,
         shape.n_layers,

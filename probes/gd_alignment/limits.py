@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from ...models.subject import Source
+from ..algorithms.named import ZERO
 from ..measure import Measure
 from .behaviour_measures import OTHER_CANDIDATE
 from .names import CANDIDATE, MODEL
-from .ranking import Ranking
+from .ranking import Ranking, number
+from .setting_measures import AT_END
+from .sign import turned_seeds
 from .splits import recorded_law
+from .verdicts import verdict
 
 HARD_TO_SEPARATE = 0.99
+FAR_OFF = 10.0
+"""A loss of so many times that of the zero predictor is no poor fit: the model does something else with these tokens.
+"""
+SAME_COSINE = 5e-5
+"""Cosines that differ by less look the same in four decimals."""
+DIRECTIONS = "A cosine compares directions only. Read the norm ratio and the prediction difference, too."
+CONVEX = "With one layer and several heads a zero barrier is no evidence: the loss is convex along the mixture."
 
 
 def limits(
-    order: Ranking, sources: tuple[Source, ...], tasks_file: str | None, law: Mapping[str, float]
+    order: Ranking,
+    sources: tuple[Source, ...],
+    tasks_file: str | None,
+    law: Mapping[str, float],
+    sign: int | None,
 ) -> tuple[str, ...]:
-    """All limits of one claim. `law`: what the user changed of the law of generated tasks."""
-    layers = sources[0].facts.get("n_layers")
+    """All limits of one claim.
+
+    law, sign: what the user changed of the law of generated tasks; the sign of the read-out, where the user gave it
+    """
+    facts = sources[0].facts
     return (
-        "Agreement on these tasks does not show that the model computes what the closest candidate computes.",
-        *([_one_layer(order.measures)] if layers == 1 else []),
+        *_agreement(order),
+        *_far_off(order),
+        *_turned(order.measures, sign),
+        *_learning_rate(order.measures, clipped=facts.get("activation_clip") is not None),
+        *_edge(order),
         *_hard_to_separate(order),
-        "A cosine compares directions only. Read the norm ratio and the prediction difference, too.",
-        *_barriers(order.measures, layers),
+        *([DIRECTIONS] if order.of("cosine", order.closest).has_number else []),
+        *_barriers(order.measures, facts),
         *(_about_file(order) if tasks_file is not None else _about_law(sources, law)),
         *notes(sources),
     )
@@ -35,14 +59,51 @@ def notes(sources: tuple[Source, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(note for source in sources for note in source.notes))
 
 
-def _one_layer(measures: Mapping[str, Measure]) -> str:
-    words = "With one layer the sensitivity cosine does not depend on the learning rate"
-    if "cosine_by_gd_rate" not in measures:
-        return f"{words}."
-    rates = measures["cosine_by_gd_rate"]
+def _turned(measures: Mapping[str, Measure], sign: int | None) -> list[str]:
+    turned, _ = turned_seeds(measures["readout_sign"])
+    if not turned:
+        return []
+    found = "By the labels of the tuning tasks the output is the negative of a prediction."
+    return [f"{found if sign is None else 'You gave the sign -1.'} Every number is that of the turned model."]
+
+
+def _agreement(order: Ranking) -> list[str]:
+    explains = not order.is_floor and verdict(order.unexplained(order.closest)) != "none"
+    words = "Agreement on these tasks does not show that the model computes what the closest candidate computes."
+    return [words] * explains
+
+
+def _far_off(order: Ranking) -> list[str]:
+    """For a model of another task, or of tokens in another layout, that is read as regression."""
+    loss, zero = number(order.of("loss", MODEL)), number(order.of("loss", ZERO.name))
+    if not loss.low > FAR_OFF * zero.value:
+        return []
+    times = f"{loss.value / zero.value:.2g}"
+    return [
+        f"The model's loss is {times} times that of the zero predictor."
+        " It may solve another task, or read tokens in another layout."
+    ]
+
+
+def _learning_rate(measures: Mapping[str, Measure], clipped: bool) -> list[str]:
+    """One step at another rate is the same direction, unless the activation clip saturates."""
+    rates = measures.get("cosine_by_gd_rate")
+    if measures["constructed_steps"].estimate != 1 or rates is None or not rates.has_number:
+        return []
     cosines = ", ".join(f"{value:.4f}" for value in rates.values)
-    factors = ", ".join(f"{factor:g}" for factor in rates.labels("rate_factor"))
-    return f"{words}: at {factors} times the fitted rate it is {cosines}."
+    seen = f"at {', '.join(f'{factor:g}' for factor in rates.labels('rate_factor'))} times the rate it is {cosines}."
+    if np.ptp(rates.values) < SAME_COSINE:
+        return [f"With one step the sensitivity cosine does not depend on the learning rate: {seen}"]
+    return [f"The activation clip makes the sensitivity cosine depend on the learning rate: {seen}"] * clipped
+
+
+def _edge(order: Ranking) -> list[str]:
+    """Where the closest candidate takes the most steps that were tried, or its setting is at an end of its range."""
+    title, setting = order.title(order.closest), order.setting(order.closest)
+    found = [f"{title} is the end of the search. More steps may come closer."] * order.at_edge
+    if setting is not None and AT_END in setting.message:
+        found.append(f"The {setting.unit} of {title} is {AT_END}. One beyond may come closer.")
+    return found
 
 
 def _hard_to_separate(order: Ranking) -> list[str]:
@@ -58,12 +119,13 @@ def _hard_to_separate(order: Ranking) -> list[str]:
     ]
 
 
-def _barriers(measures: Mapping[str, Measure], layers: int | None) -> list[str]:
+def _barriers(measures: Mapping[str, Measure], facts: Mapping[str, Any]) -> list[str]:
+    """One head's path goes through products of mixtures, and a clip is not linear: neither need be convex."""
     if not measures["barrier"].has_number:
         return []
     read = "A barrier alone is no evidence. Read the losses at both ends and the weight distance, too."
-    convex = "With one layer a zero barrier is no evidence: the loss is convex along the mixture of both models."
-    return [read, *([convex] if layers == 1 else [])]
+    convex = facts.get("n_layers") == 1 and facts.get("n_heads", 1) > 1 and facts.get("activation_clip") is None
+    return [read, *([CONVEX] if convex else [])]
 
 
 def _about_file(order: Ranking) -> list[str]:

@@ -5,11 +5,12 @@ A candidate is a transformer *constructed* to take gradient steps, or an algorit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..algorithms.algorithm import Algorithm
-from ..algorithms.named import MEAN_LABEL, MINIMUM_NORM, RIDGE, ZERO, gradient_descents
+from ..algorithms.named import MEAN_LABEL, MINIMUM_NORM, RIDGE, ZERO, gradient_descent
 
 CANDIDATE = "candidate"
 """The axis of measures that have a value for each candidate."""
@@ -36,14 +37,15 @@ Candidate = Constructed | Algorithm
 
 def candidates(names: Collection[str]) -> dict[str, Candidate]:
     """The candidates among these names, in the order of figures: constructed models, gradient descent, the others."""
-    everyone = (GD, GDPP, *gradient_descents(len(names)), RIDGE, MINIMUM_NORM, MEAN_LABEL, ZERO)
+    everyone = (GD, GDPP, *map(gradient_descent, descents(names)), RIDGE, MINIMUM_NORM, MEAN_LABEL, ZERO)
     return {candidate.name: candidate for candidate in everyone if candidate.name in names}
 
 
-def same_steps(names: Collection[str]) -> set[str]:
-    """Constructed gradient descent and the algorithm of as many steps: one hypothesis, at two learning rates.
+def descents(names: Collection[str]) -> list[int]:
+    """The numbers of steps of the algorithms of gradient descent among these names, fewest first."""
+    return sorted(int(found[1]) for name in names if (found := re.fullmatch("gd_([1-9][0-9]*)", name)))
 
-    The steps of the constructed model are half of the most that an algorithm takes.
-    """
-    descents = [descent.name for descent in gradient_descents(len(names)) if descent.name in names]
-    return {GD.name, descents[len(descents) // 2 - 1]}
+
+def same_steps(steps: int) -> set[str]:
+    """Constructed gradient descent and the algorithm of as many steps: one hypothesis, at two learning rates."""
+    return {GD.name, gradient_descent(steps).name}

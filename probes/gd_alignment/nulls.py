@@ -7,7 +7,9 @@ nothing.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -17,13 +19,22 @@ from ...data.batch import Batch, generator
 from ...models.own.regression_transformer import RegressionTransformer, initialise
 from ...models.regressors import TransformerRegressor
 from .setup import Setup
+from .sign import readout_sign
 
 UNTRAINED = 50
 SHUFFLES = 20
 AUTHORS_INIT_SCALE = 0.002  # divided by the number of layers
 
 
-def untrained_models(setup: Setup) -> list[RegressionTransformer]:
+@dataclass(frozen=True)
+class Untrained:
+    """A model before training, and the sign of its read-out."""
+
+    module: RegressionTransformer
+    sign: int
+
+
+def untrained_models(setup: Setup) -> list[Untrained]:
     """The subject's architecture at fresh initialisations, at the scale of its recipe where it is recorded.
 
     A wrapped predictor has none: its architecture is not known.
@@ -34,14 +45,19 @@ def untrained_models(setup: Setup) -> list[RegressionTransformer]:
     recipe = subject.source.record.get("recipe", {})
     scale = float(recipe.get("init_scale", AUTHORS_INIT_SCALE / subject.config.n_layers))
     draws = (generator(setup.seed, "untrained", _own_draws(setup), draw) for draw in range(UNTRAINED))
-    return [setup.at_precision(initialise(subject.config, scale, rng)) for rng in draws]
+    models = (setup.at_precision(initialise(subject.config, scale, rng)) for rng in draws)
+    return [Untrained(module, readout_sign(setup, module)) for module in models]
 
 
-def shuffled_labels(setup: Setup, tasks: Batch) -> Iterator[Batch]:
-    """The tasks with context labels in random order, several times over."""
-    for draw in range(SHUFFLES):
+def shuffles(setup: Setup) -> Iterator[Callable[[Batch], Batch]]:
+    """Several ways to put the context labels of tasks in random order."""
+
+    def shuffled(tasks: Batch, draw: int) -> Batch:
         rng = generator(setup.seed, "shuffled labels", _own_draws(setup), draw)
-        yield Batch(shuffle(setup.inputs(tasks), setup.subject.d_in, rng), tasks.targets, tasks.recipe)
+        return Batch(shuffle(setup.inputs(tasks), setup.subject.d_in, rng), tasks.targets, tasks.recipe)
+
+    for draw in range(SHUFFLES):
+        yield partial(shuffled, draw=draw)
 
 
 def _own_draws(setup: Setup) -> int:

@@ -3,27 +3,27 @@
 The paper compares a trained transformer with one constructed to take gradient steps: predictions, sensitivities and
 interpolated weights. A cosine near 1 and differences near 0 say that the two agree on these tasks. They do not say that
 the model performs gradient descent: with a trained two-layer model plain ridge regression has a cosine of .988. So
-every number is compared with other candidates and with nulls, and the strongest verdict is "closest candidate, by …".
+every number is compared with other candidates and with nulls, and the strongest verdict is "agrees with".
 
-The line of a measurement, one file each: `splits` -> `settings` -> `behaviours` -> `behaviour_measures` -> `claim` and
-`figures`; beside it `weights` and `weight_comparison`, `distribution_shift`, `readouts`. The formulas, for tensors from
-anywhere, are in `sensitivity.py` (behaviour), `weights.py` (weights) and the room `probes/algorithms`.
+The line of a measurement, one file each: `splits` -> `sign` -> `steps` -> `settings` -> `behaviours` ->
+`behaviour_measures` and `unexplained` -> `claim` and `figures`; beside it `weights` and `weight_comparison`,
+`distribution_shift`, `readouts`. The formulas, for tensors from anywhere, are in `sensitivity.py` (behaviour),
+`weights.py` (weights) and the room `probes/algorithms`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
 from ...data.errors import UsageError
 from ...data.recipe import Recipe, file_sha256
-from ...models.own.regression_transformer import RegressionTransformer
 from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable, Regressor, Source, Subject
 from ..findings import Findings
@@ -37,7 +37,7 @@ from .constructed import ConstructedShape
 from .distribution_shift import shifts
 from .memo import LastResult
 from .names import GD, GDPP, MODEL
-from .nulls import untrained_models
+from .nulls import Untrained, untrained_models
 from .path_measures import path_measures
 from .readout_measures import layer_measures, rollout_measures
 from .readouts import layer_losses, rollout_losses
@@ -45,7 +45,9 @@ from .setting_measures import setting_measures
 from .settings import Requested, Settings, fit_settings
 from .setup import Setup
 from .shift_measures import no_shift_measures, shift_measures
+from .sign import readout_sign, sign_measure, turned
 from .splits import EVALUATION_TASKS, Splits, file_splits, generated_splits, law_of_tasks, recorded_law, task_file
+from .steps import PREDICTOR_STEPS, StepSearch, steps_measure
 from .weight_comparison import all_path_losses, compare_weights
 from .weight_measures import no_weight_measures, weight_arrays, weight_measures
 
@@ -60,13 +62,16 @@ class GDAlignment(Probe):
     limit:               the first so many of them; without a file, how many tasks are generated for each split
     n_context, input_range, weight_scale, noise:  the law of generated tasks, where it differs from the one recorded
     twins:               constructed models: "gd", "gdpp", "gd+gdpp"; "auto": GD, and GD++ for more than one layer
-    steps:               gradient steps of constructed models; by default the model's layers (1 for a wrapped predictor)
-    learning_rate:       η of constructed GD, of the mean loss (the authors print η/N)
+    steps:               gradient steps of constructed models; by default the model's layers, or for a wrapped predictor
+                         the number that comes closest to it
+    learning_rate:       η of constructed GD, of the mean loss (the authors print η/N); or a list, one for each layer
     gdpp_learning_rate, gdpp_gamma:  settings of constructed GD++, for every layer; both or neither
+    dampening:           factor on every update of constructed models; by default the model's own
+    sign:                of the model's read-out: 1, or -1 for a model that outputs the negative of a prediction
     """
 
     name: ClassVar[str] = "gd-alignment"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     tasks: str | None = None
     limit: Annotated[int, Ge(1)] | None = None
@@ -76,9 +81,11 @@ class GDAlignment(Probe):
     noise: float | None = None
     twins: Literal["auto", "gd", "gdpp", "gd+gdpp"] = "auto"
     steps: Annotated[int, Ge(1)] | None = None
-    learning_rate: float | None = None
+    learning_rate: float | tuple[float, ...] | None = None
     gdpp_learning_rate: float | None = None
     gdpp_gamma: float | None = None
+    dampening: Annotated[float, Gt(0)] | None = None
+    sign: Literal[1, -1] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,7 +118,7 @@ class GDAlignment(Probe):
             n_context = {"n_context": subject.d_in, **recorded_law(subject.source.record), **self._law}["n_context"]
             tasks = 8 * (self.limit or EVALUATION_TASKS) * (n_context + 1) * (subject.d_in + subject.d_out)
         # measured: so many copies of the tasks are alive at the peak
-        return tasks * (6 + 3 * self._steps(subject))
+        return tasks * (6 + 3 * (self._steps(subject) or PREDICTOR_STEPS))
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         if not isinstance(subject, Regressor):
@@ -120,12 +127,17 @@ class GDAlignment(Probe):
         setup = self._setup(subject, seed, batch_size)
         progress("fitting candidates", 0.05)
         model = model_behaviours(setup)
-        settings = fit_settings(setup, self._requested(subject), model)
+        search = StepSearch(setup, model)
+        setup = self._with_steps(setup, search)
+        settings = fit_settings(setup, self._requested(setup), search.fits)
         progress("behaviour", 0.3)
         untrained = untrained_models(setup)
         evaluation = evaluation_comparison(setup, settings, model)
         nulls = null_comparisons(setup, settings.mean, untrained)
         measures, arrays = behaviour_findings(evaluation, nulls, near_misses(setup, settings.mean), seed)
+        signs = {null: [comparison.sign for comparison in drawn] for null, drawn in nulls.items()}
+        measures["readout_sign"] = sign_measure(setup.sign, signs, given=self.sign is not None)
+        measures["constructed_steps"] = steps_measure(setup.shape.n_layers, self._decided_by(subject))
         measures |= setting_measures(setup, settings.mean)
         progress("weights", 0.5)
         found, matrices = _weights(setup, settings.mean, untrained)
@@ -139,15 +151,15 @@ class GDAlignment(Probe):
         regressors = [subject for subject in subjects if isinstance(subject, Regressor)]
         if len(regressors) < 2:
             return {}
-        first, *others = regressors
-        return between_seeds(self._setup(first, seed, batch_size), others)
+        return between_seeds([self._setup(regressor, seed, batch_size) for regressor in regressors])
 
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
-        return gd_claim(measures, sources, self.tasks, self._law)
+        return gd_claim(measures, sources, self.tasks, self._law, self.sign)
 
     def _setup(self, subject: Regressor, seed: int, batch_size: int) -> Setup:
         splits = self._splits(subject, seed)
-        return Setup(subject, splits, self._shape(subject, splits), seed, batch_size)
+        setup = Setup(subject, splits, self._shape(subject, splits), seed, batch_size, self.sign)
+        return replace(setup, sign=readout_sign(setup, subject.predict))
 
     def _splits(self, subject: Regressor, seed: int) -> Splits:
         if self.tasks is not None:
@@ -161,18 +173,36 @@ class GDAlignment(Probe):
         this probe is."""
         return LastResult()
 
-    def _requested(self, subject: Regressor) -> Requested:
-        auto = (GD.name, GDPP.name) if self._steps(subject) > 1 else (GD.name,)
+    def _requested(self, setup: Setup) -> Requested:
+        auto = (GD.name, GDPP.name) if setup.shape.n_layers > 1 else (GD.name,)
         constructed = TWINS[self.twins] or auto
         return Requested(constructed, self.learning_rate, self.gdpp_learning_rate, self.gdpp_gamma)
 
-    def _steps(self, subject: Regressor) -> int:
-        return self.steps or (subject.config.n_layers if isinstance(subject, TransformerRegressor) else 1)
+    def _steps(self, subject: Regressor) -> int | None:
+        """Of constructed models, where nothing has to be searched."""
+        if self.steps is not None:
+            return self.steps
+        if isinstance(subject, TransformerRegressor):
+            return subject.config.n_layers
+        return len(self.learning_rate) if isinstance(self.learning_rate, tuple) else None
+
+    def _decided_by(self, subject: Regressor) -> str:
+        if self.steps is not None or not isinstance(subject, TransformerRegressor):
+            return "given" if self._steps(subject) else "the number that comes closest on the tuning tasks"
+        return "the model's layers"
+
+    def _with_steps(self, setup: Setup, search: StepSearch) -> Setup:
+        """The setup with the numbers of steps that the subject is compared with."""
+        known = self._steps(setup.subject)
+        compared = search.run(2 * known if known else PREDICTOR_STEPS)
+        shape = setup.shape if known else replace(setup.shape, n_layers=search.best)
+        return replace(setup, shape=shape, steps=compared)
 
     def _shape(self, subject: Regressor, splits: Splits) -> ConstructedShape:
-        steps = self._steps(subject)
+        steps = self._steps(subject) or 1  # of a predictor, until they have been searched
         if not isinstance(subject, TransformerRegressor):
-            return ConstructedShape(splits.n_context, subject.d_in, subject.d_out, steps)
+            dampening = 1.0 if self.dampening is None else self.dampening
+            return ConstructedShape(splits.n_context, subject.d_in, subject.d_out, steps, dampening=dampening)
         config = subject.config
         return ConstructedShape(
             splits.n_context,
@@ -180,13 +210,13 @@ class GDAlignment(Probe):
             config.d_out,
             steps,
             tied=config.tied or steps != config.n_layers,
-            dampening=config.dampening,
+            dampening=config.dampening if self.dampening is None else self.dampening,
             activation_clip=config.activation_clip,
         )
 
 
 def _weights(
-    setup: Setup, settings: Settings, untrained: Sequence[RegressionTransformer]
+    setup: Setup, settings: Settings, untrained: Sequence[Untrained]
 ) -> tuple[dict[str, Measure], dict[str, np.ndarray]]:
     """Measures of weights and the matrices behind them; where they do not apply, why."""
     constructed = settings.constructed(setup.shape)
@@ -205,7 +235,7 @@ def _away_from_training(setup: Setup, settings: Settings) -> dict[str, Measure]:
     if setup.splits.law is None:
         measures |= no_shift_measures([MODEL, *constructed])
     else:
-        predictors = {MODEL: setup.subject.predict, **constructed}
+        predictors = {MODEL: turned(setup.subject.predict, setup.sign), **constructed}
         measures |= shift_measures(shifts(setup, setup.splits.law, predictors), setup.seed)
     return measures | rollout_measures(rollout_losses(setup, settings), setup.seed)
 

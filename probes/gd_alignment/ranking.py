@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..algorithms.named import RIDGE, gradient_descent
 from ..measure import Measure
 from .behaviour_measures import OTHER_CANDIDATE
-from .names import CANDIDATE, FLOOR, candidates, same_steps
+from .names import CANDIDATE, FLOOR, candidates, descents, same_steps
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,36 @@ class Ranking:
     def separated(self) -> bool:
         return self.gap.low > 0  # not where there is no interval
 
+    @property
+    def constant(self) -> bool:
+        """Whether the model gives the same prediction for several tasks."""
+        return self.measures["loss"].n > 1 and not self.measures["unexplained_share"].has_number
+
     def same_hypothesis(self, name: str) -> bool:
         """Whether a candidate says of the model what the closest one says."""
-        every = self.measures["closeness_margins"].labels(CANDIDATE)
-        return name == self.closest or {name, self.closest} == same_steps(every)
+        steps = self.measures["constructed_steps"].estimate
+        return name == self.closest or (steps.is_integer() and {name, self.closest} == same_steps(int(steps)))
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the closest candidate takes the most steps of all that were tried."""
+        most = max(descents(self.measures["closeness_margins"].labels(CANDIDATE)), default=0)
+        return self.closest == gradient_descent(max(most, 1)).name and most > 1
 
     def of(self, metric: str, name: str) -> Measure:
         """A metric between the model and one candidate."""
         return self.measures[metric].sel(**{CANDIDATE: name})
+
+    def unexplained(self, name: str) -> Number:
+        """The share of the model's prediction that one candidate leaves unexplained."""
+        return number(self.of("unexplained_share", name))
+
+    def setting(self, name: str) -> Measure | None:
+        """The learning rate or penalty of one candidate, if it has one."""
+        if name == RIDGE.name:
+            return self.measures["ridge_penalty"]
+        rates = self.measures["learning_rate"]
+        return rates.sel(**{CANDIDATE: name}) if name in rates.labels(CANDIDATE) else None
 
     def title(self, name: str) -> str:
         return candidates(self.names)[name].title

@@ -17,6 +17,7 @@ from .names import GD, MODEL
 from .sensitivity import half_squared_error
 from .settings import Settings
 from .setup import Setup
+from .weights import LABEL_SET
 
 ROLLOUT_STEPS = 50
 ROLLOUT_DAMPENING = 0.75
@@ -32,7 +33,8 @@ def layer_losses(setup: Setup, constructed: Mapping[str, RegressionTransformer])
     if not isinstance(subject, TransformerRegressor):
         return NotApplicable("a wrapped predictor has no layers to read out")
     tasks = setup.splits.evaluation
-    return {name: _losses(setup, module, tasks) for name, module in {MODEL: subject.module, **constructed}.items()}
+    losses = {name: _losses(setup, module, tasks) for name, module in constructed.items()}
+    return {MODEL: _losses(setup, subject.module, tasks, setup.sign)} | losses
 
 
 def rollout_losses(setup: Setup, settings: Settings) -> LayerLosses | NotApplicable:
@@ -45,18 +47,23 @@ def rollout_losses(setup: Setup, settings: Settings) -> LayerLosses | NotApplica
         return NotApplicable("a wrapped predictor has no block to apply again")
     if subject.config.n_layers > 1 or subject.config.layer_norm:
         return NotApplicable("only the one block of a single-layer model without layer norm can be applied again")
+    if setup.sign < 0 and setup.query_label_set:
+        return NotApplicable(LABEL_SET)
     if settings.gd is None:
         return NotApplicable("the roll-out is compared with constructed gradient descent, which was not asked for")
+    rate, *others = settings.gd
+    if others:
+        return NotApplicable("the roll-out takes one learning rate, and several were given")
     tasks = setup.splits.evaluation[:ROLLOUT_TASKS]
-    models = {MODEL: _rolled(subject.module), GD.name: _descent(setup, settings.gd.value)}
+    models = {MODEL: _rolled(subject.module, setup.sign), GD.name: _descent(setup, rate.value)}
     return {name: _losses(setup, module, tasks) for name, module in models.items()}
 
 
-def _rolled(module: RegressionTransformer) -> RegressionTransformer:
+def _rolled(module: RegressionTransformer, sign: int) -> RegressionTransformer:
     many = {"n_layers": ROLLOUT_STEPS, "dampening": ROLLOUT_DAMPENING, "target_only": True}
-    return RegressionTransformer(
-        RegressionConfig(**{**module.config.as_dict(), **many}), dict(module.named_parameters())
-    )
+    # what the one layer writes is the prediction
+    parameters = {name: sign * held if name == "W_O" else held for name, held in module.named_parameters()}
+    return RegressionTransformer(RegressionConfig(**{**module.config.as_dict(), **many}), parameters)
 
 
 def _descent(setup: Setup, learning_rate: float) -> RegressionTransformer:
@@ -73,7 +80,9 @@ def _descent(setup: Setup, learning_rate: float) -> RegressionTransformer:
     return setup.at_precision(model)
 
 
-def _losses(setup: Setup, module: RegressionTransformer, tasks: Batch) -> Float[np.ndarray, "task layer"]:
+def _losses(
+    setup: Setup, module: RegressionTransformer, tasks: Batch, sign: int = 1
+) -> Float[np.ndarray, "task layer"]:
     with torch.no_grad():
-        readouts = module.predict_layers(setup.inputs(tasks))
+        readouts = sign * module.predict_layers(setup.inputs(tasks))
     return half_squared_error(readouts.cpu().double(), tasks.targets).T.numpy()

@@ -4,7 +4,9 @@ The paper compares two regressors A and B, task by task, through g = d predictio
 
     prediction difference   |p_A - p_B|_2
     model difference        |g_A - g_B|_2
-    cosine                  <g_A / (|g_A| + 1e-8), g_B / (|g_B| + 1e-8)>      then the mean of the tasks' cosines
+    cosine                  <g_A, g_B> / (|g_A| |g_B|), then the mean of the tasks' cosines
+
+The authors add 1e-8 to each norm, which is most of the norm of a sensitivity near 0. Here the cosine is exact.
 
 With a linear-attention model g is the weight vector that the model has in effect learned in context. All statistics are
 taken in float64. A cosine of 1 says that both point the same way and nothing about their lengths: the norm ratio
@@ -21,7 +23,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 LOSS = "half squared label"  # the unit of half_squared_error
-EPSILON = 1e-8  # the authors add it to each norm, so that a zero sensitivity has cosine 0
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,15 @@ def half_squared_error(
 
 
 def cosine(a: Float[Tensor, "task d_out d_in"], b: Float[Tensor, "task d_out d_in"]) -> Float[Tensor, " task"]:
-    """Cosine of two sensitivities, task by task; 0 where one of them is zero."""
-    a, b = a.flatten(1), b.flatten(1)
-    return ((a / (a.norm(dim=1, keepdim=True) + EPSILON)) * (b / (b.norm(dim=1, keepdim=True) + EPSILON))).sum(dim=1)
+    """Cosine of two sensitivities, task by task; 0 where one of them is zero (as with the authors)."""
+    return (_direction(a.flatten(1)) * _direction(b.flatten(1))).sum(dim=1)
+
+
+def _direction(vectors: Float[Tensor, "task entry"]) -> Float[Tensor, "task entry"]:
+    """Of length 1, at any scale: squares of entries below 1e-162 or above 1e154 are no float64; 0 stays 0."""
+    largest = vectors.abs().amax(dim=1, keepdim=True)
+    scaled = vectors / torch.where(largest > 0, largest, 1.0)
+    return scaled / scaled.norm(dim=1, keepdim=True).clamp_min(1.0)  # one entry is ±1, so only 0 is shorter
 
 
 def norm_ratio(a: Float[Tensor, "task d_out d_in"], b: Float[Tensor, "task d_out d_in"]) -> Float[Tensor, " task"]:

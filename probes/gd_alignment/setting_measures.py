@@ -15,17 +15,25 @@ from .setup import Setup
 
 GAMMA = "1 / squared input"
 UNITS = {"learned_learning_rate": LEARNING_RATE, "learned_gamma": GAMMA}
+RATES_BY_LAYER = "one learning rate was given for each layer: see given_learning_rate"
 NO_NULLS = "a setting of a candidate, not a property of the model"
+AT_END = "at an end of the range that was searched"
 NOT_FINITE = "no setting is closest: the model's predictions are not finite"
 ONE_LAYER = "with one layer GD++ is gradient descent: its γ does not change any prediction"
 
 
 def setting_measures(setup: Setup, settings: Settings) -> dict[str, Measure]:
     """`learning_rate` of every candidate that has one, `ridge_penalty`, and GD++'s settings block by block."""
-    rates = {} if settings.gd is None else {GD.name: settings.gd}
-    rates |= {a.name: settings.algorithms[a.name] for a in setup.algorithms if a.setting == LEARNING_RATE}
-    measures = {
-        "learning_rate": along(CANDIDATE, {name: _setting(fit, LEARNING_RATE) for name, fit in rates.items()}),
+    fits = {a.name: settings.algorithms[a.name] for a in setup.algorithms if a.setting == LEARNING_RATE}
+    rates = {name: _setting(fit, LEARNING_RATE) for name, fit in fits.items()}
+    measures: dict[str, Measure] = {}
+    if settings.gd is not None:
+        first, *others = settings.gd
+        of_gd = missing(LEARNING_RATE, "not applicable", RATES_BY_LAYER) if others else _setting(first, LEARNING_RATE)
+        rates = {GD.name: of_gd, **rates}
+        measures |= {"given_learning_rate": _by_layer(settings.gd, LEARNING_RATE)} if others else {}
+    measures |= {
+        "learning_rate": along(CANDIDATE, rates),
         "ridge_penalty": _setting(settings.algorithms[RIDGE.name], PENALTY),
     }
     if settings.gdpp is not None:
@@ -54,5 +62,5 @@ def _by_layer(fits: Sequence[Fit], unit: str) -> Measure:
         n=fits[0].n,
         axes=("layer",),
         no_nulls=NO_NULLS,
-        message="given, not fitted" if was_given else "",
+        message="given, not fitted" if was_given else AT_END * any(fit.at_end for fit in fits),
     )

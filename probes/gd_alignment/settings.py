@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...data.batch import Batch
+from ...data.errors import UsageError
 from ...models.own.regression_transformer import RegressionTransformer
 from ..algorithms.fitting import Fit, given
 from .constructed import ConstructedShape, constructed_gd, constructed_gdpp
 from .constructed_fits import GDPPFit, fit_gdpp, fit_learning_rate
 from .names import GD, GDPP
-from .sensitivity import Behaviour
 from .setup import Setup
 
 
@@ -23,19 +23,20 @@ class Requested:
     """What the user asked for: which constructed models, and settings that are not to be fitted (None: fit)."""
 
     constructed: tuple[str, ...]
-    learning_rate: float | None = None
+    learning_rate: float | tuple[float, ...] | None = None
     gdpp_learning_rate: float | None = None
     gdpp_gamma: float | None = None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """gd: η of constructed gradient descent; gdpp: of constructed GD++; algorithms: by name, where one is free.
+    """gd: η of constructed gradient descent, one or one a layer; gdpp: of constructed GD++; algorithms: by name, where
+    one is free.
 
     None: that constructed model was not asked for.
     """
 
-    gd: Fit | None
+    gd: tuple[Fit, ...] | None
     gdpp: GDPPFit | None
     algorithms: Mapping[str, Fit]
 
@@ -43,7 +44,7 @@ class Settings:
         """The constructed models with these settings, by name, in float64."""
         models = {}
         if self.gd is not None:
-            models[GD.name] = constructed_gd(shape, self.gd.value)
+            models[GD.name] = constructed_gd(shape, [fit.value for fit in self.gd])
         if self.gdpp is not None:
             rates, gammas = ([fit.value for fit in fits] for fits in (self.gdpp.learning_rates, self.gdpp.gammas))
             models[GDPP.name] = constructed_gdpp(shape, rates, gammas)
@@ -58,29 +59,33 @@ class FittedSettings:
     mean: Settings
 
 
-def fit_settings(setup: Setup, requested: Requested, model: Mapping[Batch, Behaviour]) -> FittedSettings:
-    """Fit on each fold's tuning tasks what was not given. `model`: its behaviour on them."""
+def fit_settings(setup: Setup, requested: Requested, fits: Mapping[str, tuple[Fit, ...]]) -> FittedSettings:
+    """Fit on each fold's tuning tasks what was not given. `fits`: of algorithms, by name, one a fold."""
     folds = tuple(
         Settings(
             gd=_gd(setup, requested, fold.tuning),
             gdpp=_gdpp(setup, requested, fold.tuning),
-            algorithms={
-                algorithm.name: algorithm.fit(setup.spectrum(fold.tuning), model[fold.tuning].prediction)
-                for algorithm in setup.algorithms
-                if algorithm.setting is not None
-            },
+            algorithms={a.name: fits[a.name][number] for a in setup.algorithms if a.setting is not None},
         )
-        for fold in setup.splits.folds
+        for number, fold in enumerate(setup.splits.folds)
     )
     return FittedSettings(folds, _mean(folds))
 
 
-def _gd(setup: Setup, requested: Requested, tuning: Batch) -> Fit | None:
+def _gd(setup: Setup, requested: Requested, tuning: Batch) -> tuple[Fit, ...] | None:
     if GD.name not in requested.constructed:
         return None
-    if requested.learning_rate is not None:
-        return given(requested.learning_rate)
-    return fit_learning_rate(tuning, setup.shape, setup.batch_size)
+    rates, layers = requested.learning_rate, setup.shape.n_layers
+    if rates is None:
+        return (fit_learning_rate(tuning, setup.shape, setup.batch_size),)
+    if not isinstance(rates, tuple):
+        return (given(rates),)
+    if len(rates) != layers:
+        raise UsageError(
+            f"gd-alignment: learning_rate has {len(rates)} values; expected {layers}, one for each step of constructed"
+            " gradient descent; one number is the rate of every step"
+        )
+    return tuple(map(given, rates))
 
 
 def _gdpp(setup: Setup, requested: Requested, tuning: Batch) -> GDPPFit | None:
@@ -100,7 +105,7 @@ def _mean(folds: Sequence[Settings]) -> Settings:
     gd = [fold.gd for fold in folds if fold.gd is not None]
     gdpp = [fold.gdpp for fold in folds if fold.gdpp is not None]
     return Settings(
-        gd=_mean_fit(gd) if gd else None,
+        gd=tuple(map(_mean_fit, zip(*gd, strict=True))) if gd else None,
         gdpp=_mean_gdpp(gdpp) if gdpp else None,
         algorithms={name: _mean_fit([fold.algorithms[name] for fold in folds]) for name in folds[0].algorithms},
     )
@@ -116,4 +121,4 @@ def _mean_fit(fits: Sequence[Fit]) -> Fit:
     mean = sum(fit.value for fit in fits) / len(fits)
     # halves are independent, so the squared half-widths of a mean of two add up to a quarter each
     half = sum(((fit.high - fit.low) / 2) ** 2 for fit in fits) ** 0.5 / len(fits)
-    return Fit(mean, mean - half, mean + half, sum(fit.n for fit in fits))
+    return Fit(mean, mean - half, mean + half, sum(fit.n for fit in fits), any(fit.at_end for fit in fits))

@@ -25,18 +25,34 @@ Predict = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Setup:
-    """shape: of the constructed models; seed: of nulls and resamples; batch_size: tasks in one forward pass."""
+    """One subject's measurement.
+
+    shape:           of the constructed models
+    seed:            of nulls and resamples
+    batch_size:      tasks in one forward pass
+    requested_sign:  of the read-out, for the subject and every null; None: each has the one that is found
+    sign:            of the subject's read-out
+    steps:           numbers of steps of the algorithms of gradient descent that the subject is compared with
+    """
 
     subject: Regressor
     splits: Splits
     shape: ConstructedShape
     seed: int
     batch_size: int
+    requested_sign: int | None = None
+    sign: int = 1
+    steps: tuple[int, ...] = ()
 
     @property
     def algorithms(self) -> tuple[Algorithm, ...]:
-        """Those that the subject is compared with: gradient descent takes up to twice the constructed model's steps."""
-        return algorithms(2 * self.shape.n_layers)
+        """Those that the subject is compared with."""
+        return algorithms(self.steps)
+
+    @property
+    def query_label_set(self) -> bool:
+        """Whether the evaluation tasks put something into the query's y slot."""
+        return bool(self.splits.evaluation.inputs[:, -1, self.subject.d_in :].any())
 
     def inputs(self, tasks: Batch) -> Float[Tensor, "task token feature"]:
         """Tokens at the subject's own device and precision."""

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from ...data.batch import Batch, generator
 from ...models.own.regression_transformer import RegressionTransformer
 from ...models.subject import NotApplicable
+from .nulls import Untrained
 from .setup import Setup
 from .weights import (
     Live,
@@ -22,9 +23,11 @@ from .weights import (
     path,
     products,
     rotated,
+    with_sign,
 )
 
 WRONG_RATE = 0.5
+RATES_DIFFER = "constructed layers have learning rates of their own, but all layers of this model share one block"
 ALIGNED, UNALIGNED, WRONG, ROTATED = PATH_LABELS = ("aligned", "unaligned", "wrong_rate", "rotated")
 """Paths to a constructed model: from the aligned weights, and three controls."""
 CONTROLS = ("trained", WRONG, ROTATED)
@@ -85,24 +88,39 @@ def at_wrong_rate(constructed: WeightProducts) -> WeightProducts:
 def compare_weights(
     setup: Setup,
     constructed: Mapping[str, RegressionTransformer],
-    untrained: Sequence[RegressionTransformer],
+    untrained: Sequence[Untrained],
 ) -> WeightComparison | NotApplicable:
     """The subject's weights beside constructed and untrained ones, or why they cannot be compared."""
-    trained = products(setup.subject)
+    trained = signed_products(setup)
     if isinstance(trained, NotApplicable):
         return trained
     steps, layers = setup.shape.n_layers, trained.config.n_layers
     if steps != layers:
         return NotApplicable(f"the constructed models take {steps} steps, but the model has {layers} layers")
-    tasks, d_in = setup.splits.evaluation, setup.subject.d_in
+    if trained.config.n_blocks == 1 and any(model.config.n_blocks > 1 for model in constructed.values()):
+        return NotApplicable(RATES_DIFFER)
     return WeightComparison(
         trained,
         align(trained),
         {name: matched_blocks(module_products(model), trained.config) for name, model in constructed.items()},
-        [module_products(model) for model in untrained],
-        live_entries(trained.config, query_label_set=bool(tasks.inputs[:, -1, d_in:].any())),
+        [_signed(module_products(model.module), model.sign) for model in untrained],
+        live_entries(trained.config, setup.query_label_set),
         setup.seed,
     )
+
+
+def signed_products(setup: Setup) -> WeightProducts | NotApplicable:
+    """The subject's products with the sign of its read-out, or why they cannot be set beside constructed ones."""
+    held = products(setup.subject)
+    if isinstance(held, NotApplicable):
+        return held
+    return with_sign(held, setup.sign, setup.query_label_set)
+
+
+def _signed(untrained: WeightProducts, sign: int) -> WeightProducts:
+    """With its own sign where that has a meaning."""
+    turned = with_sign(untrained, sign)
+    return untrained if isinstance(turned, NotApplicable) else turned
 
 
 def path_losses(setup: Setup, start: WeightProducts, end: WeightProducts, tasks: Batch) -> Float[np.ndarray, "task t"]:

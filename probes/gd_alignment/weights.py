@@ -24,6 +24,7 @@ PATH = tuple(i / 20 for i in range(21))
 """Positions t of the interpolation: 0 is the trained model, 1 the constructed one."""
 NEAR_ZERO = 0.05
 """β is undefined below this share of the diagonal's root mean square: it is then a difference of cancelling entries."""
+LABEL_SET = "the sign of the predictions is turned, and these tasks set the query's y slot, which does not turn along"
 
 Products = Float[Tensor, "block head d_model d_model"]
 
@@ -60,6 +61,20 @@ def module_products(module: RegressionTransformer) -> WeightProducts:
     """Products of a linear-attention transformer's distinct blocks."""
     W_Q, W_K, W_V, W_O = (getattr(module, name).detach().cpu().double() for name in ("W_Q", "W_K", "W_V", "W_O"))
     return WeightProducts(W_Q @ W_K.mT, W_V @ W_O, module.config)
+
+
+def with_sign(weights: WeightProducts, sign: int, query_label_set: bool = False) -> WeightProducts | NotApplicable:
+    """The weights of the model whose prediction is turned.
+
+    One layer writes the prediction into an empty y slot, so -PV turns it. Deeper layers read what -PV has written.
+    """
+    if sign > 0:
+        return weights
+    if weights.config.n_layers > 1:
+        return NotApplicable("the sign of the predictions is turned: with several layers the weights do not turn along")
+    if query_label_set:
+        return NotApplicable(LABEL_SET)
+    return replace(weights, PV=-weights.PV)
 
 
 def gauge(KQ: Float[Tensor, "block 1 d_model d_model"], d_in: int) -> Float[np.ndarray, " block"]:
@@ -177,9 +192,13 @@ def rotated(weights: WeightProducts, rng: torch.Generator) -> WeightProducts:
 
 
 def matched_blocks(constructed: WeightProducts, config: RegressionConfig) -> WeightProducts:
-    """Constructed products repeated for every distinct block of an untied stack."""
+    """Constructed products repeated for every distinct block of an untied stack.
+
+    A constructed model that is dampened otherwise is the same model with PV scaled to the dampening of `config`.
+    """
     shape = (config.n_blocks, 1, config.d_model, config.d_model)
-    return WeightProducts(constructed.KQ.expand(shape), constructed.PV.expand(shape), config)
+    PV = constructed.PV * (constructed.config.dampening / config.dampening)
+    return WeightProducts(constructed.KQ.expand(shape), PV.expand(shape), config)
 
 
 @dataclass(frozen=True)

@@ -110,10 +110,8 @@ def test_one_refused_checkpoint_does_not_stop_the_others(
 
 def test_not_applicable_is_an_answer(checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", checkpoint(), "--probe-args", "refuse=true"]) == 0
-    assert (
-        "toy does not apply to model: it was told to refuse.\nProbes that apply to model: toy."
-        in capsys.readouterr().out
-    )
+    expected = "toy does not apply to model: it was told to refuse.\nNo probe applies to model as called.\n"
+    assert capsys.readouterr().out == expected
     assert reports() == []
 
 

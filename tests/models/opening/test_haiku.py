@@ -77,7 +77,7 @@ def variants(rng: np.random.Generator) -> dict[str, tuple[Arrays, int, dict[str,
     l_norm = norm("transformer/l_norm/layer_norm", rng)
     norms = norm("transformer/~trans_block/norm_1", rng) | norm("transformer/~trans_block/norm_2", rng)
     return {
-        "one layer": (tied(rng), 1, {}),
+        "one layer": (tied(rng), 1, {"n_layers": 1}),
         "tied": (tied(rng), 3, {"n_layers": 3}),
         "untied": (untied(rng), 3, {}),
         "one untied layer": (untied(rng, layers=1), 1, {}),
@@ -89,8 +89,8 @@ def variants(rng: np.random.Generator) -> dict[str, tuple[Arrays, int, dict[str,
         "facts": (tied(rng), 2, {"n_layers": 2, "dampening": 0.75, "activation_clip": 0.4, "query_in_context": True}),
         "target only": (tied(rng), 3, {"n_layers": 3, "target_only": True, "d_out": 2}),
         "float32": (untied(rng, dtype="f4"), 3, {}),
-        "big-endian": (tied(rng, dtype=">f8"), 1, {}),
-        "in Fortran's order": ({name: np.asfortranarray(array) for name, array in tied(rng).items()}, 1, {}),
+        "big-endian": (tied(rng, dtype=">f8"), 1, {"n_layers": 1}),
+        "in Fortran's order": ({name: np.asfortranarray(array) for name, array in untied(rng).items()}, 3, {}),
     }
 
 
@@ -188,7 +188,7 @@ def test_two_models_in_one_file(tmp_path: Path, rng: np.random.Generator) -> Non
     assert "['Transformer_gd', 'transformer']" in message
     assert "prefix=" in message
     for prefix, arrays in {"transformer": one, "Transformer_gd": twin}.items():
-        query = load(path, model_args={"prefix": prefix}).module.W_Q[0, 0].numpy()
+        query = load(path, model_args={"prefix": prefix, "n_layers": 1}).module.W_Q[0, 0].numpy()
         np.testing.assert_array_equal(query, arrays[f"{prefix}/multi_head_attention/query/w"])
     assert "Transformer_pg/" in refusal(path, prefix="Transformer_pg")
 
@@ -348,6 +348,17 @@ def test_an_argument_that_does_not_fit_the_file(
     tmp_path: Path, rng: np.random.Generator, args: dict[str, Any], message: str
 ) -> None:
     assert message in refusal(write(tmp_path, untied(rng)), **args)
+
+
+def test_how_often_a_tied_block_is_applied_has_to_be_said(tmp_path: Path, rng: np.random.Generator) -> None:
+    """One layer and two are different models of the same file. Where every layer has weights, the file says it."""
+    message = refusal(write(tmp_path, tied(rng)))
+    assert "holds one block of weights, and not how many layers apply it; expected n_layers" in message
+    assert message.endswith("For one layer try --model-args n_layers=1")
+    tokens = torch.from_numpy(rng.normal(size=(3, 6, D)))
+    one, two = (load(write(tmp_path, tied(rng)), model_args={"n_layers": n}).predict(tokens) for n in (1, 2))
+    assert not torch.allclose(one, two)
+    assert load(write(tmp_path, untied(rng, layers=1))).config.n_layers == 1
 
 
 def test_tied_names_are_tied(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -30,7 +30,11 @@ def test_the_deeper_of_two_valleys_is_found() -> None:
 
 
 def test_a_least_value_at_an_end_of_the_range_stays_there() -> None:
-    assert fit_log_scale(lambda setting: np.array([setting]), 1e-2, 1e2).value == pytest.approx(1e-2, rel=1e-6)
+    for objective, end in ((lambda setting: setting, 1e-2), (lambda setting: -setting, 1e2)):
+        fit = fit_log_scale(lambda setting, of=objective: np.array([of(setting)]), 1e-2, 1e2)
+        assert (fit.value, fit.at_end) == (pytest.approx(end, rel=1e-6), True)
+    inside = fit_log_scale(lambda setting: np.array([(np.log(setting) - np.log(90)) ** 2]), 1e-2, 1e2)
+    assert (inside.value, inside.at_end) == (pytest.approx(90), False)
 
 
 def test_what_is_finite_nowhere_has_no_setting() -> None:

@@ -188,7 +188,7 @@ def closest_setting(
 
 
 def comparisons(p: np.ndarray, g: np.ndarray, p_other: np.ndarray, g_other: np.ndarray) -> dict[str, float]:
-    """The authors' metrics, and the norm ratio: means over tasks."""
+    """The authors' metrics, and the norm ratio: means over tasks. No cosine where one side is zero in all of them."""
     found: dict[str, list[float]] = {
         "cosine": [],
         "norm_ratio": [],
@@ -197,11 +197,12 @@ def comparisons(p: np.ndarray, g: np.ndarray, p_other: np.ndarray, g_other: np.n
     }
     for a, s, b, r in zip(p, g, p_other, g_other, strict=True):
         length, other = np.sqrt((s**2).sum()), np.sqrt((r**2).sum())
-        found["cosine"].append(float((s / (length + 1e-8)) @ (r / (other + 1e-8))))
+        found["cosine"].append(float(s @ r / (length * other)) if length and other else 0.0)
         found["norm_ratio"].append(float(length / other) if other else np.nan)
         found["model_difference"].append(float(np.sqrt(((s - r) ** 2).sum())))
         found["prediction_difference"].append(float(np.sqrt(((a - b) ** 2).sum())))
-    return {name: float(np.mean(values)) for name, values in found.items()}
+    means = {name: float(np.mean(values)) for name, values in found.items()}
+    return means | ({} if g.any() and g_other.any() else {"cosine": np.nan})
 
 
 def half_squared(prediction: np.ndarray, targets: np.ndarray) -> float:

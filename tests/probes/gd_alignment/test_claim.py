@@ -12,7 +12,7 @@ from mesascope.analyses.commands import terminal
 from mesascope.models import Source
 from mesascope.probes import Claim, Measure
 from mesascope.probes.gd_alignment.claim import gd_claim
-from mesascope.probes.gd_alignment.ranking import Number
+from mesascope.probes.gd_alignment.setting_measures import AT_END
 from mesascope.probes.measure import along, missing
 from rich.console import Console
 
@@ -23,8 +23,8 @@ NULLS = {"untrained": np.linspace(-0.1, 0.1, 50), "shuffled labels": np.full(20,
 
 def scalar(value: float, width: float = 0.01, **changed: Any) -> Measure:
     ends = np.array(value - width), np.array(value + width)
-    settings: dict[str, Any] = {"replicate": "task", "n": 500, "no_nulls": "none exist"}
-    return Measure(np.array(value), "label", ends, **(settings | changed))
+    settings: dict[str, Any] = {"unit": "label", "replicate": "task", "n": 500, "no_nulls": "none exist"}
+    return Measure(np.array(value), interval=ends, **(settings | changed))
 
 
 def of_candidates(parts: Mapping[str, Measure]) -> Measure:
@@ -40,18 +40,22 @@ def measures(gaps: Mapping[str, float] = GAPS, uncertainty: float = 0.01, alike:
     cosines = np.full((7, 7), alike)
     return {
         "prediction_difference": of_candidates({name: scalar(gap) for name, gap in gaps.items()}),
+        "unexplained_share": of_candidates({name: scalar(2 * gap, 2 * uncertainty) for name, gap in gaps.items()}),
+        "readout_sign": scalar(1.0, np.nan),
+        "constructed_steps": scalar(1.0, np.nan),
         "cosine": of_candidates({name: scalar(0.98765, nulls=NULLS) for name in gaps}),
         "closeness_margins": Measure(margins, "label", (margins - uncertainty, margins + uncertainty), **square),
         "candidate_cosines": Measure(cosines, "cosine", (cosines, cosines), **square),
-        "loss": of_candidates({"model": scalar(0.2), "gd": scalar(0.2)}),
+        "loss": of_candidates({"model": scalar(0.2), "gd": scalar(0.2), "zero": scalar(0.4)}),
         "barrier": of_candidates({"gd": along("path", {"aligned": scalar(0.0)})}),
         "learning_rate": of_candidates({"gd": scalar(6.06, 0.1), "gd_1": scalar(6.0), "gd_2": scalar(3.0)}),
+        "ridge_penalty": scalar(0.3),
     }
 
 
 def with_loss(**changed: Any) -> dict[str, Measure]:
     """The measures, with another loss of the model."""
-    return measures() | {"loss": of_candidates({"model": scalar(0.2, **changed)})}
+    return measures() | {"loss": of_candidates({"model": scalar(0.2, **changed), "zero": scalar(0.4, n=500)})}
 
 
 def source(**changed: Any) -> Source:
@@ -59,10 +63,21 @@ def source(**changed: Any) -> Source:
     return Source("toy", "in-memory", **(settings | changed))
 
 
+def with_shares(**shares: tuple[float, float]) -> dict[str, Measure]:
+    """The measures, with other shares of some candidates: value and half the width of its interval."""
+    every = {name: scalar(2 * gap, 0.004) for name, gap in GAPS.items()}
+    changed = {name: scalar(value, half) for name, (value, half) in shares.items()}
+    return measures() | {"unexplained_share": of_candidates(every | changed)}
+
+
 def claim(
-    found: Mapping[str, Measure], tasks: str | None = None, law: Mapping[str, float] | None = None, **facts: Any
+    found: Mapping[str, Measure],
+    tasks: str | None = None,
+    law: Mapping[str, float] | None = None,
+    sign: int | None = None,
+    **facts: Any,
 ) -> Claim:
-    return gd_claim(found, (source(**facts),), tasks, law or {})
+    return gd_claim(found, (source(**facts),), tasks, law, sign)
 
 
 def text(card: Claim) -> str:
@@ -86,43 +101,106 @@ def shown_lines(card: Claim) -> int:
 
 def test_the_closest_candidate_with_the_next_and_the_gap() -> None:
     card = claim(measures())
-    words = "constructed gradient descent (prediction difference 0.0200, sensitivity cosine 0.9877)"
-    assert card.found == f"Closest candidate: {words}."
+    words = "The model agrees with constructed gradient descent, leaving 4.0 % (95 % CI 2.0 to 6.0) unexplained."
+    assert card.found == words
     # constructed gradient descent and as many steps of the algorithm are one hypothesis: the next is another one
-    assert card.rival == "Next: 2 steps of gradient descent (0.100); the gap is 0.0800 (95 % CI 0.0700 to 0.0900)."
-    assert card.evidence == "500 tasks. Strongest null (shuffled labels): cosine 0.12."
+    assert card.rival == (
+        "Next: 2 steps of gradient descent (20 % unexplained)."
+        " Gap in prediction difference: 0.0800 (95 % CI 0.0700 to 0.0900)."
+    )
+    assert card.evidence == "500 tasks. Cosine 0.9877; null (shuffled labels) 0.12."
+
+
+@pytest.mark.parametrize(
+    ("share", "half", "words"),
+    [
+        (0.04, 0.005, "The model agrees with constructed gradient descent, leaving 4.0 % (95 % CI 3.5 to 4.5)"),
+        (0.09, 0.0101, "Closest: constructed gradient descent, but it leaves 9.0 % (95 % CI 8.0 to 10.0) unex"),
+        (0.41, 0.02, "Closest: constructed gradient descent, but it leaves 41 % (95 % CI 39 to 43) unexplained."),
+        (0.52, 0.019, "No candidate explains the model: even constructed gradient descent leaves 52 % (95 % CI 50 to"),
+        (1e-9, 1e-9, "The model agrees with constructed gradient descent, leaving less than 0.1 % unexplained."),
+        (0.04, np.nan, "Closest: constructed gradient descent, but it leaves 4.0 % unexplained."),
+    ],
+)
+def test_the_unexplained_share_decides_the_words(share: float, half: float, words: str) -> None:
+    """Read off the end of the interval that is against the words: what is closest is not yet an explanation."""
+    found = claim(with_shares(gd=(share, half))).found
+    assert found.startswith(words)
+    assert ("agrees" in found, "but it leaves" in found, "No candidate" in found).count(True) == 1
+
+
+def test_predictions_that_do_not_vary_are_explained_by_nothing() -> None:
+    nothing = missing("share", "undefined", "the model's predictions do not vary between these tasks")
+    constant = measures() | {"unexplained_share": of_candidates(dict.fromkeys(NAMES, nothing))}
+    words = "The model's predictions do not vary between these tasks, so no candidate explains them."
+    assert claim(constant).found == words
+    assert (claim(constant).rival, claim(constant).evidence) == ("No candidate was ranked.", "None.")
+    assert "do not vary" not in claim(measures()).found
+    single = constant | {"loss": with_loss(n=1)["loss"]}  # one task has no variation, whatever the model
+    assert claim(single).found.startswith("Closest: constructed gradient descent")
+
+
+# -- the sign of the read-out ------------------------------------------------------------------------------------------
+
+
+def test_a_turned_sign_is_said_first() -> None:
+    turned = measures() | {"readout_sign": scalar(-1.0, np.nan)}
+    straight, found, given = claim(measures()), claim(turned), claim(turned, sign=-1)
+    assert found.found == given.found == f"Sign turned. {straight.found}"
+    every = "Every number is that of the turned model."
+    assert f"By the labels of the tuning tasks the output is the negative of a prediction. {every}" in found.limits
+    assert f"You gave the sign -1. {every}" in given.limits
+    assert "turned" not in text(straight)
+    assert "turned" not in text(claim(measures(), sign=1))
+    assert "sign of the predictions was found on the labels of other tasks, alike" in found.methods
+    assert "sign of the predictions was given, alike" in given.methods
+    assert "was given" in claim(measures(), sign=1).methods
+    assert "was found" in straight.methods
+
+
+def test_over_seeds_the_sign_says_in_how_many() -> None:
+    for points, words in (([-1, 1, 1], "Sign turned in 1 of 3 seeds. The"), ([-1, -1, -1], "Sign turned. The")):
+        signs = scalar(float(np.mean(points)), replicate="seed", n=3, points=np.array(points, dtype=float))
+        assert claim(measures() | {"readout_sign": signs}).found.startswith(words)
 
 
 def test_the_algorithm_of_as_many_steps_is_the_same_hypothesis() -> None:
     card = claim(measures(GAPS | {"gd_1": 0.001}))
-    assert card.found.startswith("Closest candidate: 1 step of gradient descent (prediction difference 0.00100,")
-    assert card.rival.startswith("Next: 2 steps of gradient descent (0.100)")
+    assert card.found.startswith("The model agrees with 1 step of gradient descent, leaving 0.2 %")
+    assert card.rival.startswith("Next: 2 steps of gradient descent (20 % unexplained)")
 
 
 def test_what_is_not_separated_is_not_ranked() -> None:
     card = claim(measures(uncertainty=0.081))
     assert card.found == (
         "These tasks do not separate constructed gradient descent from 2 steps of gradient descent"
-        " (prediction differences 0.0200 and 0.100)."
+        " (4.0 % and 20 % unexplained)."
     )
-    assert card.rival == "The gap between the two is 0.080 (95 % CI -0.001 to 0.161)."
-    assert "Closest" not in card.found
+    assert card.rival == "Gap in prediction difference: 0.080 (95 % CI -0.001 to 0.161)."
+    assert "agrees" not in card.found
     assert "do not separate" not in claim(measures(uncertainty=0.079)).found
 
 
 def test_a_gap_without_an_interval_separates_nothing() -> None:
     card = claim(measures(uncertainty=np.nan))
     assert card.found.startswith("These tasks do not separate")
-    assert card.rival == "The gap between the two is 0.0800."
+    assert card.rival == "Gap in prediction difference: 0.0800."
 
 
 @pytest.mark.parametrize(("floor", "title"), [("zero", "the zero predictor"), ("mean_label", "the mean label")])
 def test_a_floor_is_no_explanation(floor: str, title: str) -> None:
-    card = claim(measures(GAPS | {floor: 0.001}))
-    assert card.found == f"No candidate is closer to the model than {title} (prediction difference 0.00100)."
-    assert card.rival.startswith("Next: constructed gradient descent (0.0200)")
+    found = measures(GAPS | {floor: 0.001})
+    card = claim(found | {"unexplained_share": with_shares(**{floor: (1.0, 0.1)})["unexplained_share"]})
+    assert card.found == (
+        f"No candidate explains the model: none is closer than {title} (prediction difference 0.00100)."
+    )
+    assert card.rival.startswith("Next: constructed gradient descent (4.0 % unexplained)")
     assert card.evidence == "500 tasks."  # a floor has no cosine that a null could be compared with
     assert "No candidate" not in claim(measures()).found
+    # a model that is the floor is explained by it: it ignores the query
+    words = f"The model agrees with {title}, which ignores the query: it leaves 0.2 % unexplained."
+    assert claim(found).found == words
+    assert "ignores the query" not in card.found + claim(measures()).found
 
 
 def test_predictions_that_are_not_finite_are_not_compared() -> None:
@@ -137,7 +215,7 @@ def test_a_candidate_that_diverges_is_not_ranked() -> None:
     diverged = missing("label", "undefined", "no task has a finite value")
     differences = {name: scalar(gap) for name, gap in GAPS.items()} | {"gd": diverged}
     card = claim(measures() | {"prediction_difference": of_candidates(differences)})
-    assert card.found.startswith("Closest candidate: 1 step of gradient descent")
+    assert card.found.startswith("The model agrees with 1 step of gradient descent")
     assert "constructed gradient descent" not in card.found + card.rival
 
 
@@ -148,31 +226,20 @@ def test_no_sentence_says_that_a_model_performs_gradient_descent(closest: str, u
         words = text(claim(measures(GAPS | {closest: 0.0005}, uncertainty), tasks)).lower()
         assert "performs gradient descent" not in words
         assert "implements" not in words
-        assert "does not show that the model computes what the closest candidate computes" in words
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        ((0.1052, 0.1011, 0.1093), "0.105 (95 % CI 0.101 to 0.109)"),
-        ((0.0999, 0.0882, 0.1117), "0.0999 (95 % CI 0.0882 to 0.1117)"),
-        ((6.061, 5.9, 6.2), "6.06 (95 % CI 5.90 to 6.20)"),
-        ((0.0003, -0.05, 0.06), "0.000 (95 % CI -0.050 to 0.060)"),
-        ((1234.5, np.nan, np.nan), "1234"),
-        ((0.0, np.nan, np.nan), "0.00"),
-    ],
-)
-def test_an_interval_has_as_many_decimals_as_its_number(value: tuple[float, float, float], words: str) -> None:
-    assert str(Number(*value)) == words
+        floor = closest in ("zero", "mean_label")
+        assert ("does not show that the model computes what the closest candidate computes" in words) != floor
 
 
 @pytest.mark.parametrize("closest", NAMES)
 @pytest.mark.parametrize("uncertainty", [0.0, 1.0])
-def test_the_card_is_short(closest: str, uncertainty: float) -> None:
-    """Five lines at most, with long numbers and many tasks."""
+@pytest.mark.parametrize("share", [0.0432, 0.4321, 0.8765])
+def test_the_card_is_short(closest: str, uncertainty: float, share: float) -> None:
+    """Five lines at most, with long numbers, many tasks and a sign that is turned."""
     found = measures({name: gap + 0.000123 for name, gap in (GAPS | {closest: 0.000512}).items()}, uncertainty)
-    loss = of_candidates({"model": scalar(0.2, n=10_000)})
-    assert 2 < shown_lines(claim(found | {"loss": loss})) <= 5
+    loss = with_loss(n=10_000)["loss"]
+    shares = with_shares(**{closest: (share, 0.0056)})["unexplained_share"]
+    changed = {"loss": loss, "unexplained_share": shares, "readout_sign": scalar(-1.0, np.nan)}
+    assert 2 < shown_lines(claim(found | changed)) <= 5
 
 
 # -- what it does not show ---------------------------------------------------------------------------------------------
@@ -182,36 +249,69 @@ def limit(card: Claim, words: str) -> list[str]:
     return [found for found in card.limits if words in found]
 
 
-def test_with_one_layer_the_rate_is_out_of_sight() -> None:
-    sentence = "With one layer the sensitivity cosine does not depend on the learning rate"
-    cosines = np.array([0.9993, 0.9993, 0.9993])
+def by_rate(*cosines: float) -> dict[str, Measure]:
+    """The measures, with these cosines at three learning rates."""
+    held = np.array(cosines)
     axes: dict[str, Any] = {"axes": ("rate_factor",), "coords": {"rate_factor": (0.25, 1.0, 2.0)}, "no_nulls": "none"}
-    rates = Measure(cosines, "cosine", (cosines, cosines), replicate="task", n=500, **axes)
-    one = claim(measures() | {"cosine_by_gd_rate": rates})
-    assert f"{sentence}: at 0.25, 1, 2 times the fitted rate it is 0.9993, 0.9993, 0.9993." in one.limits
-    assert f"{sentence}." in claim(measures()).limits
-    assert sentence not in text(claim(measures(), facts={"n_layers": 2}))
+    return measures() | {"cosine_by_gd_rate": Measure(held, "cosine", (held, held), replicate="task", n=500, **axes)}
+
+
+def test_with_one_step_the_rate_is_out_of_sight() -> None:
+    sentence = "With one step the sensitivity cosine does not depend on the learning rate"
+    one = claim(by_rate(0.9993, 0.9993, 0.99932))
+    assert f"{sentence}: at 0.25, 1, 2 times the rate it is 0.9993, 0.9993, 0.9993." in one.limits
+    two_steps = by_rate(0.9993, 0.9993, 0.9993) | {"constructed_steps": scalar(2.0)}
+    for other in (measures(), two_steps, by_rate(0.9993, 0.9990, 0.9993)):
+        assert sentence not in text(claim(other))
+
+
+def test_a_clip_that_saturates_shows_the_rate() -> None:
+    words = "The activation clip makes the sensitivity cosine depend on the learning rate: at 0.25, 1, 2 times the rate"
+    clipped = {"n_layers": 1, "activation_clip": 1.0}
+    assert f"{words} it is 0.9993, 0.9980, 0.9200." in claim(by_rate(0.9993, 0.9980, 0.92), facts=clipped).limits
+    assert words not in text(claim(by_rate(0.9993, 0.9980, 0.92)))  # no clip that could be the reason
+    assert words not in text(claim(by_rate(0.9993, 0.9993, 0.9993), facts=clipped))  # a clip that does not bite
 
 
 def test_a_barrier_is_no_evidence_alone() -> None:
-    one, two = claim(measures()), claim(measures(), facts={"n_layers": 2})
-    for card in (one, two):
+    several = {"n_layers": 1, "n_heads": 2}
+    convex = "With one layer and several heads a zero barrier is no evidence: the loss is convex along the mixture."
+    for facts in (several, several | {"n_layers": 2}, several | {"n_heads": 1}, several | {"activation_clip": 1.0}):
+        card = claim(measures(), facts=facts)
         assert limit(card, "barrier")[0] == (
             "A barrier alone is no evidence. Read the losses at both ends and the weight distance, too."
         )
-    convex = "With one layer a zero barrier is no evidence: the loss is convex along the mixture of both models."
-    assert convex in one.limits
-    assert convex not in two.limits
-    no_weights = along(
-        "candidate", {"gd": along("path", {"aligned": missing("label", "not applicable", "no weights")})}
-    )
-    assert limit(claim(measures() | {"barrier": no_weights}), "barrier") == []
+        assert (convex in card.limits) == (facts == several)
+    nothing = along("path", {"aligned": missing("label", "not applicable", "no weights")})
+    assert limit(claim(measures() | {"barrier": of_candidates({"gd": nothing})}, facts=several), "barrier") == []
 
 
-def test_every_card_says_how_to_read_a_cosine() -> None:
+def test_a_cosine_that_is_there_has_to_be_read() -> None:
     words = "A cosine compares directions only. Read the norm ratio and the prediction difference, too."
     assert words in claim(measures()).limits
-    assert words in claim(measures(), facts={"n_layers": 3}).limits
+    undefined = dict.fromkeys(NAMES, missing("cosine", "undefined", "the model does not look at the query"))
+    assert words not in claim(measures() | {"cosine": of_candidates(undefined)}).limits
+
+
+def test_a_model_of_something_else_is_told_so() -> None:
+    """A loss of more than ten times that of the zero predictor, by the low end of its interval."""
+
+    def loss(value: float) -> dict[str, Measure]:
+        return measures() | {"loss": of_candidates({"model": scalar(value), "zero": scalar(0.4)})}
+
+    (found,) = limit(claim(loss(4e14)), "zero predictor")
+    assert found == (
+        "The model's loss is 1e+15 times that of the zero predictor."
+        " It may solve another task, or read tokens in another layout."
+    )
+    assert limit(claim(loss(4.02)), "zero predictor") != []
+    assert limit(claim(loss(4.0)), "zero predictor") == limit(claim(measures()), "zero predictor") == []
+
+
+def test_agreement_is_limited_where_there_is_some() -> None:
+    words = "Agreement on these tasks does not show that the model computes what the closest candidate computes."
+    assert words in claim(measures()).limits
+    assert words not in claim(with_shares(gd=(0.8, 0.01))).limits
 
 
 def test_candidates_of_nearly_the_same_direction_are_named() -> None:
@@ -257,8 +357,9 @@ def test_the_methods_say_where_tasks_and_settings_come_from() -> None:
     assert "cross-fitted between two halves of the tasks." in from_file
     assert "tuning tasks" not in from_file
     assert "to take 1 gradient step (" in drawn
-    assert "to take 2 gradient steps (" in claim(measures(), facts={"n_layers": 2}).methods
-    assert "to take gradient steps (" in claim(measures(), facts={}).methods
+    assert "to take 2 gradient steps (" in claim(measures() | {"constructed_steps": scalar(2.0)}).methods
+    assert "Nulls: context labels shuffled for the model only." in drawn
+    assert "Nulls: 50 untrained initialisations of the same" in claim(with_loss(nulls=NULLS)).methods
 
 
 def test_the_methods_give_the_learning_rate_where_there_is_one() -> None:
@@ -271,7 +372,29 @@ def test_the_methods_give_the_learning_rate_where_there_is_one() -> None:
 
 def test_over_seeds_the_evidence_is_the_seeds() -> None:
     family = with_loss(replicate="seed", n=3, points=np.array([0.19, 0.2, 0.21]))
-    card = gd_claim(family, (source(), source(), source()), None, {})
+    card = gd_claim(family, (source(), source(), source()))
     assert card.evidence.startswith("3 seeds. ")
     assert card.methods.endswith("95 % confidence intervals: t-interval over 3 seeds.")
     assert claim(measures()).methods.endswith("95 % confidence intervals: paired bootstrap over 500 tasks.")
+
+
+# -- the end of the search ---------------------------------------------------------------------------------------------
+
+
+def test_a_winner_at_the_end_of_the_search_is_called_so() -> None:
+    most, fewer = claim(measures(GAPS | {"gd_2": 0.002})), claim(measures(GAPS | {"gd_1": 0.002}))
+    assert most.found.startswith("The model agrees with 2 steps of gradient descent (most tried), leaving 0.4 %")
+    assert "2 steps of gradient descent is the end of the search. More steps may come closer." in most.limits
+    assert not any(words in text(fewer) for words in ("most tried", "end of the search"))
+
+
+@pytest.mark.parametrize(("closest", "words"), [("gd_1", "rate of 1 step of gradient"), ("ridge", "penalty of ridge")])
+def test_a_setting_at_the_end_of_its_range_is_named(closest: str, words: str) -> None:
+    found = measures(GAPS | {closest: 0.002})
+    assert limit(claim(found), "range that was searched") == []
+    at_end = {"gd_1": scalar(1e4, unit="learning rate", message=AT_END)}
+    found["learning_rate"] = of_candidates({"gd": scalar(6.06), "gd_2": scalar(3.0)} | at_end)
+    found["ridge_penalty"] = scalar(1e-6, unit="penalty", message=AT_END)
+    (said,) = limit(claim(found), "range that was searched")
+    assert words in said
+    assert said.endswith("is at an end of the range that was searched. One beyond may come closer.")

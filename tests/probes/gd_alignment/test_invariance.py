@@ -166,7 +166,7 @@ def test_two_layers_learn_the_papers_gamma() -> None:
     model = constructed_gdpp(shape, [fit.learning_rates[0].value], [fit.gammas[0].value])
     gdpp = behaviour(model, held_out.inputs, 10, 2_048)
     rate = fit_learning_rate(tuning, shape, 2_048)
-    gd = behaviour(constructed_gd(shape, rate.value), held_out.inputs, 10, 2_048)
+    gd = behaviour(constructed_gd(shape, [rate.value]), held_out.inputs, 10, 2_048)
     assert float(cosine(gdpp.sensitivity, gd.sensitivity).mean()) == pytest.approx(0.95, abs=0.01)
     tasks = decompose(held_out.inputs, 10)
     near = RIDGE.weights(tasks, RIDGE.fit(tasks, gdpp.prediction).value)

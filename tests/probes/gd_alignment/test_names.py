@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 from mesascope.probes.algorithms.named import algorithms
-from mesascope.probes.gd_alignment.names import GD, GDPP, candidates, same_steps
+from mesascope.probes.gd_alignment.names import GD, GDPP, candidates, descents, same_steps
 
 
 @pytest.mark.parametrize("layers", [1, 2, 12])
 def test_every_name_of_a_report_has_a_candidate(layers: int) -> None:
-    names = [GD.name, GDPP.name, *(algorithm.name for algorithm in algorithms(2 * layers))]
+    names = [GD.name, GDPP.name, *(algorithm.name for algorithm in algorithms(range(1, 2 * layers + 1)))]
     found = candidates(names)
     assert set(found) == set(names)
     assert all(candidate.name == name for name, candidate in found.items())
     for field in ("title", "label"):
         assert len({getattr(candidate, field) for candidate in found.values()}) == len(names)
-    assert same_steps(names) == {"gd", f"gd_{layers}"}
+    assert same_steps(layers) == {"gd", f"gd_{layers}"}
+    assert descents(names) == list(range(1, 2 * layers + 1))
 
 
 def test_figures_list_constructed_models_then_steps_then_the_others() -> None:
@@ -25,3 +26,4 @@ def test_figures_list_constructed_models_then_steps_then_the_others() -> None:
 
 def test_what_is_no_candidate_is_left_out() -> None:
     assert candidates(("model", "gd_x", "gd_0")) == {}
+    assert list(candidates(("gd_40", "gd_7"))) == ["gd_7", "gd_40"]  # steps between them need not be there
