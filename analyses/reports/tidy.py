@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from ...probes.measure import Measure
+from ...probes.statistics.null_p import two_sided_p
 from .escaping import csv_cell
 from .record import Record
 
@@ -31,8 +32,8 @@ def frame(report: Record) -> pd.DataFrame:
     A measure with several nulls has a row for each, and one without nulls has one row; the estimate repeats. Axes
     without a column of their own stand in `data` as `name=value;…`. `effect` is the estimate's distance from the
     null's mean in the null's standard deviations; `p` counts null samples at least as extreme, on the better side where
-    the measure has one and on both sides otherwise; `p_adjusted` controls the false discovery rate over the cells of
-    one measure.
+    the measure has one and on both sides otherwise (`two_sided_p`); `p_adjusted` controls the false discovery rate over
+    the cells of one measure.
     """
     common = _common(report)
     rows = [{**common, **row} for name, measure in report.measures.items() for row in _rows(name, measure)]
@@ -108,20 +109,17 @@ def compared_with_null(measure: Measure, samples: np.ndarray) -> dict[str, np.nd
     sd = np.sqrt(np.divide(squares, n - 1, out=np.full(measure.values.shape, np.nan), where=n > 1))
     distance = measure.values - mean
     effect = np.divide(distance, sd, out=np.full(measure.values.shape, np.nan), where=sd > 0)
-    p = _p_value(measure, samples, mean, n)
+    p = _p_value(measure, samples)
     return {"null_mean": mean, "null_sd": sd, "effect": effect, "p": p, "p_adjusted": _adjusted(p)}
 
 
-def _p_value(measure: Measure, samples: np.ndarray, mean: np.ndarray, n: np.ndarray) -> np.ndarray:
+def _p_value(measure: Measure, samples: np.ndarray) -> np.ndarray:
     if measure.higher_is_better is None:
-        extreme = np.abs(samples - mean) >= np.abs(measure.values - mean)
-    elif measure.higher_is_better:
-        extreme = samples >= measure.values
-    else:
-        extreme = samples <= measure.values
-    defined = np.isfinite(measure.values) & (n > 0)
+        return two_sided_p(measure.values, samples)
+    extreme = samples >= measure.values if measure.higher_is_better else samples <= measure.values
+    n = np.asarray(np.isfinite(samples).sum(axis=0))
     count = (extreme & np.isfinite(samples)).sum(axis=0)
-    return np.where(defined, (1 + count) / (n + 1), np.nan)
+    return np.where(np.isfinite(measure.values) & (n > 0), (1 + count) / (n + 1), np.nan)
 
 
 def _adjusted(p: np.ndarray) -> np.ndarray:
@@ -137,13 +135,13 @@ def csv_text(table: pd.DataFrame) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([csv_cell(column) for column in table.columns])
-    writer.writerows(zip(*(_cells(table[column]) for column in table.columns), strict=True))
+    writer.writerows(zip(*(_cells(cells) for _, cells in table.items()), strict=True))
     return text.getvalue()
 
 
 def _cells(column: pd.Series) -> list[Any]:
     """A column's cells. Most columns hold few texts, many times: each is looked at once."""
-    cells = column.astype(object).where(column.notna(), "").tolist()
+    cells = ["" if empty else cell for cell, empty in zip(column.tolist(), column.isna(), strict=True)]
     safe = {cell: csv_cell(cell) for cell in cells if isinstance(cell, str)}
     return [safe[cell] if isinstance(cell, str) else cell for cell in cells]
 

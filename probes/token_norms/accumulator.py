@@ -143,18 +143,29 @@ class Accumulator:
     def has(self, name: str) -> bool:
         return (name, 0) in self._sums
 
+    def values(self, name: str) -> Float[np.ndarray, "layer *axes"]:
+        """Means of a quantity over the whole text: those of `means`, without the cost of its resamples."""
+        return _ratio(*(of_pieces.sum(axis=0) for of_pieces in self._by_piece(name)))
+
     def means(self, name: str) -> Means:
         """Means of a quantity along (layer, position, …), or of windows along (layer, …): ratios of sums, in each
         resample of the pieces.
         """
+        totals, counts = self._by_piece(name)
+        used = counts.reshape(len(counts), -1).any(axis=1)
+        resampled = _ratio(*(bootstrap_means(of_pieces[used], self.seed) for of_pieces in (totals, counts)))
+        return Means(self.values(name), resampled, ("layer", *self._sums[name, 0].axes), int(used.sum()))
+
+    def _by_piece(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Totals and counts of a quantity along (piece, layer, …), as many axes each."""
         layers = [self._sums[name, layer] for layer in sorted(layer for of, layer in self._sums if of == name)]
         totals, counts = (np.stack(parts, axis=1) for parts in ([s.total for s in layers], [s.count for s in layers]))
-        used = counts.reshape(len(counts), -1).any(axis=1)
-        counts = counts.reshape(*counts.shape, *[1] * (totals.ndim - counts.ndim))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values = totals.sum(axis=0) / counts.sum(axis=0)
-            resampled = bootstrap_means(totals[used], self.seed) / bootstrap_means(counts[used], self.seed)
-        return Means(np.asarray(values), resampled, ("layer", *layers[0].axes), int(used.sum()))
+        return totals, counts.reshape(*counts.shape, *[1] * (totals.ndim - counts.ndim))
+
+
+def _ratio(totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(totals / counts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,10 +48,9 @@ class Covariates:
 def correlation_measures(model_pass: ModelPass) -> dict[str, Measure]:
     """Rank correlations of whichever quantities were noted; `spearman_covariates`: of the covariates themselves."""
     values = covariates(model_pass)
-    known = np.flatnonzero(np.isfinite(np.column_stack(list(values.values()))).all(axis=1))
-    if not (model_pass.noted.sample.position[known] > 0).any():
+    ranked = _ranked_where_known(model_pass, values)
+    if ranked is None:
         return _undefined(values)
-    ranked = ranked_covariates(model_pass, values, known)
     spearman, partial = _pair(model_pass, ranked, STREAM)
     found = {
         "spearman_covariates": _among_covariates(model_pass, ranked),
@@ -64,6 +63,26 @@ def correlation_measures(model_pass: ModelPass) -> dict[str, Measure]:
             found[measure] = along("quantity", {name: spearman for name, (spearman, _) in pairs.items()})
             found[f"partial_{measure}"] = along("quantity", {name: partial for name, (_, partial) in pairs.items()})
     return found
+
+
+def last_layer_correlations(model_pass: ModelPass) -> dict[str, float]:
+    """Correlations of the last layer's norm after position 0, by covariate: those of `stream_spearman`, without the
+    cost of resamples. {} where no token has all covariates.
+    """
+    ranked = _ranked_where_known(model_pass, covariates(model_pass))
+    if ranked is None:
+        return {}
+    last_layer = model_pass.noted.sample.column(STREAM)[ranked.rows["later"], -1:]
+    rho = standard_ranks(last_layer.astype(np.float32)).T @ ranked.ranks["later"] / len(last_layer)
+    return dict(zip(ranked.labels, rho[0].tolist(), strict=True))
+
+
+def _ranked_where_known(model_pass: ModelPass, values: dict[str, Float[np.ndarray, " token"]]) -> Covariates | None:
+    """None where no token after position 0 has all covariates."""
+    known = np.flatnonzero(np.isfinite(np.column_stack(list(values.values()))).all(axis=1))
+    if not (model_pass.noted.sample.position[known] > 0).any():
+        return None
+    return ranked_covariates(model_pass, values, known)
 
 
 def covariates(model_pass: ModelPass) -> dict[str, Float[np.ndarray, " token"]]:

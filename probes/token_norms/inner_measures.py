@@ -8,6 +8,7 @@ import numpy as np
 
 from ..measure import Measure, missing
 from .accumulator import ModelPass
+from .inner_watcher import InnerWatcher
 from .length_watcher import no_prediction
 from .quantity import Quantity, mean_measure
 from .sample import PLACES
@@ -22,23 +23,20 @@ UNITS = {
 }
 
 
-def inner_measures(model_pass: ModelPass, tokens: int) -> dict[str, Measure]:
-    """The inner problem by layer and position.
-
-    tokens:  so many of the text were looked at, from its beginning
-    """
+def inner_measures(model_pass: ModelPass, watcher: InnerWatcher) -> dict[str, Measure]:
+    """The inner problem by layer and position."""
     if reason := no_prediction(model_pass.subject):
         return {name: missing(unit, "not applicable", reason) for name, unit in UNITS.items()}
-    found = {name: _by_layer(model_pass, name, tokens) for name in UNITS}
+    found = {name: _by_layer(model_pass, name, watcher) for name in UNITS}
     if found["step_cosine"].status == "ok":
         found["step_cosine"] = replace(found["step_cosine"], nulls=_controls(model_pass), no_nulls="")
     return found
 
 
-def _by_layer(model_pass: ModelPass, name: str, tokens: int) -> Measure:
+def _by_layer(model_pass: ModelPass, name: str, watcher: InnerWatcher) -> Measure:
     messages = [f"{FORCED}; layer l is what block l writes"] if name == "step_cosine" else []
-    if model_pass.text.corpus.n_tokens > tokens:
-        messages.append(f"on about the first {tokens:,} tokens")
+    if watcher.stopped:
+        messages.append(f"on the first batches of windows, {watcher.seen:,} tokens")
     quantity = Quantity(UNITS[name], ("layer", "position"), {"position": PLACES}, "; ".join(messages))
     return mean_measure(quantity, model_pass.noted.means(name), model_pass.text)
 

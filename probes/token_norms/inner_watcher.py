@@ -32,10 +32,16 @@ class _StateBefore(NamedTuple):
 
 
 class InnerWatcher(Watcher):
-    """Notes, for the first so many tokens of the text, the inner problem at every layer of the stream."""
+    """Notes the inner problem at every layer of the stream.
+
+    tokens:  of the first batches of the text, whole ones, until they hold so many, BOS included
+    seen:    tokens of the batches that were looked at
+    stopped: whether there were more
+    """
 
     def __init__(self, model_pass: ModelPass, tokens: int) -> None:
-        self.noted, self.tokens_left = model_pass.noted, tokens
+        self.noted, self.tokens = model_pass.noted, tokens
+        self.seen, self.stopped = 0, False
         subject = model_pass.subject
         self.applies = no_prediction(subject) is None
         self._final_norm, self._unembed = subject.final_norm, subject.unembed
@@ -47,9 +53,10 @@ class InnerWatcher(Watcher):
         return self._unembed(self._final_norm(states))
 
     def watch(self, tokens: Int[Tensor, "batch pos"]) -> Mapping[Site, Reduce]:
-        if not self.applies or self.tokens_left <= 0:
+        if not self.applies or self.seen >= self.tokens:
+            self.stopped = True
             return {}
-        self.tokens_left -= tokens.numel()
+        self.seen += tokens.numel()
         self._tokens = tokens
         later = tokens.shape[0] * (tokens.shape[1] - 2)
         *self._write_shifts, self._target_shift = self._rng.integers(1, max(later, 2), OTHER_WRITES + 1).tolist()

@@ -90,20 +90,23 @@ def _percentiles_of(
 
 
 def growth_measures(model_pass: ModelPass) -> dict[str, Measure]:
-    """How the mean norm of the stream grows, position 0 left out; from the first block's output on, where that is
-    enough for a line.
-    """
-    means = model_pass.noted.means(f"norm_{STREAM}").at(position=PLACES.index("later"), power=0)
-    last = len(means.values) - 1
-    first = 1 if last >= 3 else 0
-    message = f"fitted to the stream at layers {first} to {last}, position 0 left out"
-    fitted = means.at(layer=slice(first, None))
-    factor = Quantity("factor per layer", message=message)
-    r2 = Quantity("R²", message=message, why_missing="the norm is the same in all layers")
+    """How the mean norm of the stream grows with depth, at position 0 and after it."""
+    means = model_pass.noted.means(f"norm_{STREAM}").at(power=0).ordered(("position", "layer"))
+    last = means.values.shape[1] - 1
+    layers = fitted_layers(last)
+    fitted, axes, coords = means.at(layer=layers), ("position",), {"position": PLACES}
+    message = f"fitted to the mean norm of the stream at layers {layers.start} to {last}"
+    factor = Quantity("factor per layer", axes, coords, message, "the norm is 0 in some layer")
+    r2 = Quantity("R²", axes, coords, message, "the norm is the same in all layers, or 0 in some")
     return {
-        "norm_growth": mean_measure(factor, combined(growth_factor, fitted, axes=()), model_pass.text),
-        "norm_growth_r2": mean_measure(r2, combined(growth_r2, fitted, axes=()), model_pass.text),
+        "norm_growth": mean_measure(factor, combined(growth_factor, fitted, axes=axes), model_pass.text),
+        "norm_growth_r2": mean_measure(r2, combined(growth_r2, fitted, axes=axes), model_pass.text),
     }
+
+
+def fitted_layers(last: int) -> slice:
+    """Layers of the stream that growth is fitted to: from the first block's output on, where that makes a line."""
+    return slice(1 if last >= 3 else 0, last + 1)
 
 
 def _next_token_loss(model_pass: ModelPass) -> Measure:

@@ -1,8 +1,8 @@
 """Lengths of representations, and how they grow with depth: formulas for tensors from anywhere.
 
 Growth is measured as by S. Heimersheim and A. Turner ("Residual stream norms grow exponentially over the forward pass",
-Alignment Forum 2023): log of the mean norm is fitted by a line in the layer, position 0 left out, whose own norm says
-nothing about the others.
+Alignment Forum 2023): log of the mean norm is fitted by a line in the layer. Position 0 is fitted apart: its own norm
+says nothing about the others.
 """
 
 from __future__ import annotations

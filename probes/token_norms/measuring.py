@@ -1,9 +1,8 @@
-"""One model's pass, from text to measures; and measures of untrained models as nulls beside those of a trained one."""
+"""One model's pass over a text: who watches it, and the measures that are made of what they noted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,11 +24,9 @@ from .text import Text
 from .vocabulary_measures import vocabulary_measures
 
 INNER_TOKENS = 4_096
-"""Tokens on which the inner problem is looked at."""
+"""Tokens on which the inner problem is looked at: the batches that hold the first so many of them, whole."""
 KEPT_TOKENS = 2_000
 """Tokens whose values are kept for figures."""
-UNTRAINED = "untrained"
-"""The null that untrained models make."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +52,22 @@ def begin_pass(subject: LanguageModel, text: Text, seed: int) -> ModelPass:
     return ModelPass(subject, text, seed, len(of_a_layer) * (subject.shape.n_layers + 1))
 
 
-def measure_pass(model_pass: ModelPass, settings: PassSettings, progress: Progress) -> PassFindings:
-    """One forward pass with everybody watching; then the measures, of what they noted."""
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """What watchers hold of a finished pass beside what they noted; None: the part was not asked for."""
+
+    inner: InnerWatcher | None
+    attention: AttentionWatcher | None
+    outliers: OutlierWatcher | None
+
+
+def read_through(model_pass: ModelPass, settings: PassSettings, progress: Progress) -> Watched:
+    """One forward pass with everybody watching."""
     subject, text, size = model_pass.subject, model_pass.text, settings.batch_size
     watchers: list[Watcher] = [LengthWatcher(model_pass)]
-    outliers, attention = None, None
+    inner, attention, outliers = None, None, None
     if "inner" in settings.parts:
-        watchers.append(InnerWatcher(model_pass, INNER_TOKENS))
+        watchers.append(inner := InnerWatcher(model_pass, INNER_TOKENS))
     if "attention" in settings.parts:
         watchers.append(attention := AttentionWatcher(model_pass, settings.maps))
     if "outliers" in settings.parts:
@@ -72,12 +78,18 @@ def measure_pass(model_pass: ModelPass, settings: PassSettings, progress: Progre
         subject, model_pass.noted.batches(size), watchers,
         progress=progress, stage=stage, total=text.n_batches(size),
     )  # fmt: skip
+    return Watched(inner, attention, outliers)
+
+
+def measure_pass(model_pass: ModelPass, settings: PassSettings, progress: Progress) -> PassFindings:
+    """One forward pass, and the measures of what was noted."""
+    watched = read_through(model_pass, settings, progress)
     measures, arrays = length_measures(model_pass) | vocabulary_measures(model_pass), kept_tokens(model_pass)
-    if "inner" in settings.parts:
-        measures |= inner_measures(model_pass, INNER_TOKENS)
-    if attention is not None:
+    if (inner := watched.inner) is not None:
+        measures |= inner_measures(model_pass, inner)
+    if (attention := watched.attention) is not None:
         measures, arrays = measures | attention_measures(model_pass), arrays | attention.arrays
-    if outliers is not None:
+    if (outliers := watched.outliers) is not None:
         measures, arrays = measures | outlier_measures(model_pass, outliers.sums), arrays | outliers.sums.arrays
     return PassFindings(measures | correlation_measures(model_pass), arrays)
 
@@ -93,15 +105,3 @@ def kept_tokens(model_pass: ModelPass) -> dict[str, np.ndarray]:
         "token_position": sample.position[rows],
         "token_log_frequency": model_pass.text.log_frequency[sample.token[rows]],
     }
-
-
-def beside_untrained(measures: Mapping[str, Measure], untrained: Sequence[Mapping[str, Measure]]) -> dict[str, Measure]:
-    """Every measure with that of untrained models as a null, where they have it in the same shape."""
-    found = {}
-    for name, measure in measures.items():
-        others = [of_one[name].values for of_one in untrained if name in of_one]
-        same = [values for values in others if values.shape == measure.values.shape and np.isfinite(values).any()]
-        if measure.status == "ok" and same:
-            measure = replace(measure, nulls={UNTRAINED: np.stack(same), **measure.nulls}, no_nulls="")
-        found[name] = measure
-    return found

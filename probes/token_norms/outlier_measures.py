@@ -13,7 +13,7 @@ from .accumulator import Means, ModelPass, combined
 from .length_watcher import STREAM
 from .outlier_watcher import VERSIONS, StateSums
 from .outliers import LARGE, MANY_TIMES, SINK_SHARE, SINK_TOKENS, TOP, anisotropy, rogue
-from .quantity import NO_UNTRAINED, Estimate, Quantity, mean_measure, measure_from
+from .quantity import SAMPLE_ONLY, Estimate, Quantity, mean_measure, measure_from
 from .sample import PLACES
 
 CRITERION = f"above {LARGE:g} and {MANY_TIMES:,.0f} times the median |entry| of the window's state"
@@ -57,7 +57,7 @@ def massive_measures(model_pass: ModelPass, sums: StateSums) -> dict[str, Measur
         " has such an entry"
     )
     found["massive_dimension"] = without_interval(
-        dimensions, "dimension", ("layer", "rank"), message=message, no_nulls=NO_UNTRAINED
+        dimensions, "dimension", ("layer", "rank"), message=message, no_nulls=SAMPLE_ONLY
     )
     return found
 
@@ -116,7 +116,7 @@ def anisotropy_measures(model_pass: ModelPass, sums: StateSums) -> dict[str, Mea
         "rogue_share": (share, "share of the anisotropy"),
     }
     return {"anisotropy": _anisotropy(model_pass, sums)} | {
-        name: without_interval(values, unit, ("layer", "rank"), message=message, no_nulls=NO_UNTRAINED)
+        name: without_interval(values, unit, ("layer", "rank"), message=message, no_nulls=SAMPLE_ONLY)
         for name, (values, unit) in ranks.items()
     }
 

@@ -8,9 +8,10 @@ attention and mixing ratios (Kobayashi et al. 2020, 2021), massive activations, 
 dimensions and anisotropy.
 
 Data runs one way: a text (`text.py`) is read by one model, whose watchers (`*_watcher.py`) note sums and a sample of
-tokens (`accumulator.py`, `sample.py`); measures are made of these (`*_measures.py`); untrained models do the same, as
-nulls (`measuring.py`); the claim and the figures read the measures. The formulas, for tensors from anywhere, are in
-`lengths.py`, `inner_problem.py`, `attention.py` and `outliers.py`.
+tokens (`accumulator.py`, `sample.py`); measures are made of these (`*_measures.py`), one pass after the other
+(`measuring.py`); untrained models, and the model once more, read a few tokens of the text, to be compared on these
+(`untrained_comparison.py`); the claim and the figures read the measures. The formulas, for tensors from anywhere, are
+in `lengths.py`, `inner_problem.py`, `attention.py` and `outliers.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from annotated_types import Ge
 
 from ...data.corpus import documents_sha256
 from ...data.errors import UsageError, nearest
-from ...data.recipe import Recipe, named_seed
+from ...data.recipe import named_seed
 from ...models.hugging_face.untrained import untrained
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable, Source, Subject
@@ -32,13 +33,12 @@ from ..measure import Claim, Measure
 from ..probe import Probe, Progress, silent
 from .claim import norm_claim
 from .inner_problem import CHUNK
-from .measuring import PassSettings, begin_pass, beside_untrained, measure_pass
+from .measuring import PassSettings, begin_pass, measure_pass
 from .sample import VALUES
-from .text import Text, TextSettings, read_text, unreadable
+from .text import TextSettings, read_text, unreadable
+from .untrained_comparison import SAMPLE_TOKENS, NullModel, beside_untrained, null_model, sample_statistics
 
 PARTS = ("inner", "attention", "outliers")
-UNTRAINED_TOKENS = 4_096
-"""Tokens that untrained models read."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,15 @@ class TokenNorms(Probe):
     limit:      the first so many tokens; of the grammar, 16,384 by default
     context:    tokens of a window, BOS included; by default the model's context, at most 512
     parts:      what is measured beside norms and their correlations, joined by "+": "inner" (inner optimization, on the
-                first 4,096 tokens), "attention" (norm-based attention, mixing ratios), "outliers"; or "all", or "none"
+                first batches, until they hold 4,096 tokens), "attention" (norm-based attention, mixing ratios),
+                "outliers"; or "all", or "none"
     maps:       of so many windows the head-summed attention norms of all pairs of tokens are kept
-    untrained:  models of the same shape with fresh weights, which read the first 4,096 tokens: what every statistic
-                stands beside
+    untrained:  models of the same shape with fresh weights, which read the first 256 tokens, as the model itself does
+                once more; with fewer than 19, p cannot reach 0.05
     """
 
     name: ClassVar[str] = "token-norms"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     batch_size: ClassVar[int] = 8
 
     text: str | None = None
@@ -66,7 +67,7 @@ class TokenNorms(Probe):
     context: Annotated[int, Ge(2)] | None = None
     parts: str = "all"
     maps: Annotated[int, Ge(0)] = 0
-    untrained: Annotated[int, Ge(0)] = 3
+    untrained: Annotated[int, Ge(0)] = 19
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,18 +117,23 @@ class TokenNorms(Probe):
             raise UsageError("token-norms needs a language model; ask applies() first")
         progress("reading the text", 0.0)
         text = read_text(subject, self._text_settings, seed)
-        nulls = text.shortened(UNTRAINED_TOKENS)
+        sample = text.shortened(SAMPLE_TOKENS)
         settings = PassSettings(self._parts, self.maps, batch_size)
-        share = 1 / (1 + self.untrained * nulls.corpus.n_tokens / text.corpus.n_tokens)
+        share = 1 / (1 + self.untrained * sample.corpus.n_tokens / text.corpus.n_tokens)
         found = measure_pass(begin_pass(subject, text, seed), settings, _share_of(progress, 0.0, share))
-        of_untrained = []
+        nulls: list[NullModel] = []
         for number, model in enumerate(self._untrained_models(subject, seed)):
-            begun = share + (1 - share) * number / self.untrained
-            told = _share_of(progress, begun, (1 - share) / self.untrained)
-            of_untrained.append(measure_pass(begin_pass(model, nulls, seed), settings, told).measures)
+            progress(f"measuring {model.source.name}", share + (1 - share) * number / self.untrained)
+            nulls.append(null_model(model, sample, settings, seed))
+        measures, recipes = found.measures, {"evaluation": text.corpus.recipe}
+        if nulls:
+            own = sample_statistics(begin_pass(subject, sample, seed), settings)
+            measures, recipes = (
+                beside_untrained(measures, own, nulls, sample),
+                recipes | {"nulls": sample.corpus.recipe},
+            )
         progress("done", 1.0)
-        recipes = _recipes(text, nulls if of_untrained else None)
-        return Findings(beside_untrained(found.measures, of_untrained), found.arrays, recipes)
+        return Findings(measures, found.arrays, recipes)
 
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
         return norm_claim(measures, sources, self._parts, own_text=bool(self.text or self.tokens))
@@ -148,8 +154,3 @@ def _share_of(progress: Progress, begun: float, share: float) -> Progress:
         progress(stage, begun + share * fraction)
 
     return told
-
-
-def _recipes(text: Text, nulls: Text | None) -> dict[str, Recipe]:
-    of_nulls = {} if nulls is None else {"nulls": nulls.corpus.recipe}
-    return {"evaluation": text.corpus.recipe, **of_nulls}

@@ -14,6 +14,7 @@ from .accumulator import Means
 from .text import Text
 
 NO_UNTRAINED = "no untrained model was measured beside it"
+SAMPLE_ONLY = "no untrained model read the whole text"
 NO_TOKEN = "the text has no token to measure it on"
 WEIGHTS_ALONE = "a function of the weights alone: nothing was resampled"
 
@@ -69,6 +70,6 @@ def measure_from(quantity: Quantity, estimate: Estimate, text: Text) -> Measure:
         n=text.n_replicates if n == text.n_pieces else n,
         axes=quantity.axes,
         coords=quantity.coords,
-        no_nulls=NO_UNTRAINED,
+        no_nulls=SAMPLE_ONLY,
         message="; ".join(filter(None, (quantity.message, why_missing, interval_note))),
     )

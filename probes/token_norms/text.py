@@ -120,10 +120,11 @@ class Text:
         return np.stack([row[first : first + n] for row, first in rows])
 
     def shortened(self, tokens: int) -> Text:
-        """The first documents, so many tokens of them."""
+        """The first documents, so many tokens of them, the BOS of full windows among these."""
         corpus, recipe = self.corpus, self.corpus.recipe
         shape = (corpus.length, len(self.log_frequency), corpus.bos)
-        return replace(self, corpus=windows(corpus.documents, *shape, tokens, recipe.family, recipe.settings))
+        limit = tokens * self.document_tokens // corpus.length
+        return replace(self, corpus=windows(corpus.documents, *shape, limit, recipe.family, recipe.settings))
 
 
 def read_text(subject: LanguageModel, settings: TextSettings, seed: int = 0) -> Text:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from . import attention, correlations, inner, norms, outliers, trajectory
+from . import attention, comparison, correlations, inner, norms, outliers, trajectory
 
 FIGURES = {
     "norms": norms.norms_figure,
+    "untrained": comparison.comparison_figure,
     "tokens": norms.tokens_figure,
     "correlations": correlations.last_layer_figure,
     "correlations_by_layer": correlations.by_layer_figure,

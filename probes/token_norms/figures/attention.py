@@ -88,7 +88,7 @@ def _head_maps(wanted: tuple[HeadMap, ...], findings: Findings, page: Page) -> p
 def mixing_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Mixing ratio of each layer: how much of a token attention mixes in from others (Kobayashi et al. 2021). W: by
     attention weights, N: by norms; Res: with the residual stream, Ln: with the norm that follows. Bands: 95 %
-    intervals; grey: AttnRes-N of untrained models.
+    intervals.
     """
     measures = marks.last_step(findings.measures)
     wanted: dict[Look, Selection] = {

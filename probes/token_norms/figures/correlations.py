@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -28,7 +27,7 @@ QUANTITIES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def last_layer_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Rank correlation of the norm after the last block with properties of the token and of its prediction, position 0
-    left out. Right: given position and log frequency. Bars: 95 % intervals; grey: untrained models.
+    left out. Right: given position and log frequency. Bars: 95 % intervals.
     """
     measures = marks.last_step(findings.measures)
     found = {
@@ -53,13 +52,7 @@ def by_layer_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     Partial: given position and log frequency.
     """
     measures = marks.last_step(findings.measures)
-    found = {
-        title: {
-            look: replace(curve, nulls={}, no_nulls="shown at the last layer")
-            for look, curve in by_covariate(measures, name, ESTIMATED, **labels).items()
-        }
-        for title, (name, labels) in QUANTITIES.items()
-    }
+    found = {title: by_covariate(measures, name, ESTIMATED, **labels) for title, (name, labels) in QUANTITIES.items()}
     return panels.curves_figure(found, page, per_row=2)
 
 

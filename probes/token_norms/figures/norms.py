@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,7 @@ PROPERTIES = {
 def norms_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Norm of the residual stream before the first block (layer 0) and after each; of what attention and MLPs write to
     it; of embedded tokens, the output of the final norm, and rows of the embedding and unembedding. Bands: 95 %
-    intervals of the mean; grey: untrained models of the same shape.
+    intervals of the mean; grey: rows of untrained models of the same shape.
     """
     measures = marks.last_step(findings.measures)
     curves = {
@@ -52,8 +51,9 @@ def norms_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     drawn, keys = panels.curves_panels(curves, logarithmic=curves)
     if not drawn:
         return None
-    drawn["elsewhere (mean)"] = partial(_draw_rows, selected(measures, ELSEWHERE)), ""
-    return panels.panels_figure(drawn, page, keys, per_row=2)
+    elsewhere = selected(measures, ELSEWHERE)
+    drawn["elsewhere (mean)"] = partial(_draw_rows, elsewhere), ""
+    return panels.panels_figure(drawn, page, [*keys, *marks.null_keys(list(elsewhere.values()))], per_row=2)
 
 
 def _draw_rows(rows: Mapping[Look, Measure], ax: Axes, panel: str) -> pd.DataFrame:
@@ -67,19 +67,14 @@ def _stream(measures: Mapping[str, Measure]) -> dict[Look, Measure]:
     tails: dict[Look, Selection] = {
         look: ("stream_norm", {"position": "later", "statistic": name}) for name, look in TAILS.items()
     }
-    without_nulls = {
-        look: replace(tail, nulls={}, no_nulls="the mean's are shown")
-        for look, tail in selected(measures, tails).items()
-    }
-    return selected(measures, first_and_later("stream_norm", statistic="mean")) | without_nulls
+    return selected(measures, first_and_later("stream_norm", statistic="mean") | tails)
 
 
 def _growth(measures: Mapping[str, Measure]) -> str:
-    factor, fit = (measures.get(name) for name in ("norm_growth", "norm_growth_r2"))
-    if factor is None or not marks.has_number(factor):
-        return ""
-    quality = f", $R^2$ {marks.decimal(fit.estimate)}" if fit is not None and marks.has_number(fit) else ""
-    return f" (× {factor.estimate:.4g} a layer{quality})"
+    later: dict[Look, Selection] = {LATER: ("norm_growth", {"position": "later"})}
+    fit: dict[Look, Selection] = {LATER: ("norm_growth_r2", {"position": "later"})}
+    quality = "".join(f", $R^2$ {marks.decimal(of.estimate)}" for of in selected(measures, fit).values())
+    return "".join(f" (× {of.estimate:.4g} a layer{quality})" for of in selected(measures, later).values())
 
 
 def headline(findings: Findings, ax: Axes) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ...drawing import head_marks, marks, panels
-from .looks import ESTIMATED, FIRST, LATER, MATRICES, by_covariate, by_layer, first_and_later, selected
+from .looks import ESTIMATED, FIRST, MATRICES, by_covariate, by_layer, first_and_later, selected
 
 if TYPE_CHECKING:
     from ...drawing.page import Page
@@ -22,8 +22,8 @@ HEADS = {"attention_to_first": "attention to position 0", "value_drain": "value 
 def norms_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Over training: norm of the residual stream and its growth per layer; loss of the model; loss and step cosine of
     reading the stream out early, position 0 left out (a falling loss forces a positive step cosine: it is no evidence
-    of an inner optimizer); rank correlations of the last layer's norm, and of embedding rows with frequency. Bands:
-    95 % intervals; grey: untrained models.
+    of an inner optimizer), in grey its controls; rank correlations of the last layer's norm, and of embedding rows with
+    frequency, in grey those of untrained models. Bands: 95 % intervals.
     """
     measures = _over_steps(findings)
     later = {"position": "later"}
@@ -32,7 +32,7 @@ def norms_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
         "norm at position 0": by_layer(measures, "stream_norm", statistic="mean", position="first"),
     }
     found = logarithmic | {
-        "growth of the norm": selected(measures, {LATER: ("norm_growth", {})}),
+        "growth of the norm": selected(measures, first_and_later("norm_growth")),
         "loss": selected(measures, first_and_later("next_token_loss")),
         "inner loss": by_layer(measures, "inner_loss", **later),
         "step cosine": by_layer(measures, "step_cosine", **later),
@@ -49,7 +49,7 @@ def attention_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Over training: mixing ratio; attention sinks (percentage of heads and windows) and mean attention to position 0;
     norm of the state and of the value at position 0 over the mean norm after it; largest |entry| of a state over the
     median one; anisotropy (mean cosine of two tokens' states), and the share of its largest dimension. Bands: 95 %
-    intervals; grey: untrained models.
+    intervals.
     """
     measures = _over_steps(findings)
     ratio = "largest / median |entry|"

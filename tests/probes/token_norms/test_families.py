@@ -47,7 +47,10 @@ def test_a_report_and_a_family_of_steps(text: str, tmp_path: Path) -> None:
     assert whole.measures["step_cosine"].axes[0] == "step"
     assert whole.measures["norm"].axes == ("step", "site", "layer", "position", "statistic")
     assert whole.measures["norm"].sel(site="mlp_out", step=100).axes == ("layer", "position", "statistic")
-    assert "Massive activations: dimension 5." in whole.claim.found
+    assert whole.measures["norm_growth"].axes == ("step", "position")
+    assert whole.measures["untrained_comparison"].axes == ("step", "statistic")
+    assert "Massive: dimension 5, layers 1–2." in whole.claim.found
+    assert whole.claim.limits[0].startswith("With 1 untrained model p cannot be below 0.5")
 
 
 def test_a_family_of_seeds(text: str) -> None:
@@ -63,7 +66,24 @@ def test_a_family_of_seeds(text: str) -> None:
         assert (measure.replicate, measure.n) == ("seed", 2), name
         assert np.isfinite(measure.values).all(), name
         assert "where it is defined" not in measure.message, name
-    assert whole.claim.evidence == "t-interval over 2 seeds, 2 checkpoints."
+    assert whole.claim.evidence == "2 seeds. No untrained model was measured beside it."
+
+
+def test_untrained_models_of_all_seeds_stand_beside_their_mean(text: str) -> None:
+    subjects = []
+    for seed in (0, 1):
+        model = planted_norms(seed=seed)
+        model.source = replace(model.source, seed=seed, revision=f"seed{seed}")
+        subjects.append(model)
+    probe = TokenNorms(tokens=text, untrained=10, parts="none", limit=60)
+    members, whole = analyses.run_family(subjects, probe, batch_size=8)
+    growth = whole.measures["untrained_comparison"].sel(statistic="norm_growth_later")
+    assert growth.nulls["untrained"].shape == (20,)
+    assert growth.points.tolist() == [
+        of_one.measures["untrained_comparison"].sel(statistic="norm_growth_later").estimate for of_one in members
+    ]
+    assert "p = 0.048" in whole.claim.evidence
+    assert "p cannot be below" in members[0].claim.limits[0]
 
 
 def test_bert_has_norms_and_mixing_under_the_norm_but_predicts_no_next_token(text: str) -> None:
@@ -97,5 +117,17 @@ def test_a_model_without_a_head_has_norms_and_no_inner_problem(text: str) -> Non
     for name in ("inner_loss", "next_token_loss", "norm_rows_W_U"):
         assert measures[name].status == "not applicable"
         assert "no head" in measures[name].message
-    assert measures["stream_norm"].nulls["untrained"].shape == (1, 3, 2, 5)
+    assert measures["norm_rows"].sel(matrix="W_E").nulls["untrained"].shape == (1, 5)
+    compared = measures["untrained_comparison"]
+    assert "spearman_surprisal" not in compared.labels("statistic")
+    assert len(compared.sel(statistic="spearman_log_frequency").nulls["untrained"]) == 1
     assert measures["spearman_rows_frequency"].labels("matrix") == ("W_E",)
+
+
+def test_the_inner_problem_is_looked_at_in_the_first_batches(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole batches of two windows of 41 tokens, until they hold so many; the message says so where more follow."""
+    probe = TokenNorms(tokens=text, untrained=0, parts="inner")
+    for tokens, words in ((83, "on the first batches of windows, 164 tokens"), (480, "")):
+        monkeypatch.setattr("mesascope.probes.token_norms.measuring.INNER_TOKENS", tokens)
+        message = probe.measure(planted_norms(), 0, 2).measures["inner_loss"].message
+        assert message == words

@@ -17,6 +17,7 @@ from mesascope.analyses.reports import figures
 from mesascope.analyses.reports.report import Report
 from mesascope.probes.drawing import page
 from mesascope.probes.measure import Claim, Measure, along, missing
+from mesascope.probes.token_norms.names import STATISTICS as COMPARED
 
 Faults = Callable[[Figure], list[str]]
 PLACES = ("first", "later")
@@ -47,23 +48,26 @@ class MadeUp:
         self._predictions()
         self._attention()
         self._outliers()
+        how: dict[str, Any] = {"interval": False, "nulls": "untrained"}
+        parts = {name: self.made(0.5, statistic.unit, **how) for name, statistic in COMPARED.items()}
+        self.measures["untrained_comparison"] = along("statistic", parts, place=1 if self.steps else 0)
         self._tokens()
 
     def report(self) -> Report:
         sources = tuple({"name": "tiny", "revision": f"seed{seed}"} for seed in range(max(self.seeds, 1)))
-        return Report(
-            "token-norms", "1", {}, sources, {}, {}, Claim("", "", "", (), "", ()), self.measures, self.arrays, 0,
-            "0" * 16,
-        )  # fmt: skip
+        claim = Claim("", "", "", (), "", ())
+        return Report("token-norms", "2", {}, sources, {}, {}, claim, self.measures, self.arrays, 0, "0" * 16)
 
-    def made(self, values: Any, unit: str, axes: tuple[str, ...] = (), interval: bool = True, **coords: Any) -> Measure:
-        """A measure around these values, beside three untrained models; over steps it grows into them."""
+    def made(
+        self, values: Any, unit: str, axes: tuple[str, ...] = (), interval: bool = True, nulls: str = "", **coords: Any
+    ) -> Measure:
+        """A measure around these values, beside nineteen samples of a null if it has one; over steps it grows."""
         values = np.asarray(values, dtype=np.float64)
-        nulls = 0.3 * values + 0.01 * self.rng.random((3, *values.shape)) * np.abs(values)
+        samples = 0.3 * values + 0.01 * self.rng.random((19, *values.shape)) * np.abs(values)
         if self.steps:
             grown = 1 - 0.9 * np.exp(-np.array(self.steps) / 1500.0).reshape(-1, *[1] * values.ndim)
             values, axes, coords = values * grown, ("step", *axes), {"step": self.steps, **coords}
-            nulls = np.stack([nulls] * len(self.steps), axis=1)
+            samples = np.stack([samples] * len(self.steps), axis=1)
         half = 0.04 * np.abs(values) if interval else np.full(values.shape, np.nan)
         points = (
             values + 0.04 * np.abs(values) * self.rng.normal(size=(self.seeds, *values.shape)) if self.seeds else None
@@ -71,7 +75,7 @@ class MadeUp:
         replicate, n = ("seed", self.seeds) if self.seeds else ("document", 33) if interval else ("none", 1)
         return Measure(
             values, unit, (np.asarray(values - half), np.asarray(values + half)), replicate, n, axes, coords,
-            {"untrained": nulls}, points=points, message="made up",
+            {nulls: samples} if nulls else {}, "made up", points, message="made up",
         )  # fmt: skip
 
     def put(self, name: str, values: Any, unit: str, axes: tuple[str, ...] = (), **how: Any) -> None:
@@ -96,12 +100,14 @@ class MadeUp:
         outside = dict.fromkeys(("embed", "final_norm"), spread)
         self.put_along("site", "norm_outside_blocks", outside, "norm", axes[1:], **of_tokens)
         rows = dict.fromkeys(("W_E", "W_U"), spread[1])
-        self.put_along("matrix", "norm_rows", rows, "norm", ("statistic",), interval=False, statistic=STATISTICS)
-        self.put("norm_growth", 1.045, "factor per layer")
-        self.put("norm_growth_r2", 0.97, "R²")
-        self.put("spearman_rows_frequency", [0.44, 0.08, -0.31], "rank correlation", ("matrix",), matrix=MATRICES)
+        of_weights = {"interval": False, "nulls": "untrained"}
+        self.put_along("matrix", "norm_rows", rows, "norm", ("statistic",), statistic=STATISTICS, **of_weights)
+        self.put("norm_growth", [1.2, 1.045], "factor per layer", ("position",), position=PLACES)
+        self.put("norm_growth_r2", [0.5, 0.97], "R²", ("position",), position=PLACES)
+        rho = [0.44, 0.08, -0.31]
+        self.put("spearman_rows_frequency", rho, "rank correlation", ("matrix",), nulls="untrained", matrix=MATRICES)
         deciles = np.linspace(0.9, 1.3, 10)[:, None] * np.array([1.0, 1.1, 0.2])
-        self.put("norm_rows_by_decile", deciles, "norm", ("decile", "matrix"), interval=False, matrix=MATRICES)
+        self.put("norm_rows_by_decile", deciles, "norm", ("decile", "matrix"), matrix=MATRICES, **of_weights)
 
     def _predictions(self) -> None:
         places = {"position": PLACES}
@@ -111,9 +117,8 @@ class MadeUp:
         self.put("radial_push", 0.01 / falling, "nat / norm", ("layer", "position"), **places)
         self.put("step_gain", -np.diff(falling, axis=0), "nat", ("layer", "position"), **places)
         self.put("step_first_order", -3 * np.diff(falling, axis=0), "nat", ("layer", "position"), **places)
-        self.put(
-            "step_cosine", 0.1 + 0.1 * self.rng.random((self.layers, 2)), "cosine", ("layer", "position"), **places
-        )
+        cosine = 0.1 + 0.1 * self.rng.random((self.layers, 2))
+        self.put("step_cosine", cosine, "cosine", ("layer", "position"), nulls="shuffled targets", **places)
         coords, axes = {"covariate": COVARIATES, "position": ("all", "later")}, ("layer", "covariate", "position")
         for kind in ("", "partial_"):
             self.put(f"{kind}stream_spearman", self._correlations(self.layers + 1), "rank correlation", axes, **coords)

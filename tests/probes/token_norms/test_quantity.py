@@ -26,7 +26,7 @@ def test_numbers_and_intervals_are_those_given() -> None:
     np.testing.assert_array_equal(measure.interval, [[0, 1], [2, 3]])
     assert (measure.replicate, measure.n, measure.axes, measure.unit) == ("document", 12, ("layer",), "norm")
     assert measure.message == "of something"
-    assert measure.no_nulls == "no untrained model was measured beside it"
+    assert measure.no_nulls == "no untrained model read the whole text"
 
 
 def test_where_a_number_is_missing_the_message_says_why() -> None:

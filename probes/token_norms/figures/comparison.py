@@ -1,0 +1,46 @@
+"""The figure of the comparison with untrained models, on the tokens that all of them read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ...drawing import marks
+from ...drawing.marks import BLUE, Look
+from ...statistics.null_p import two_sided_p
+from ..names import COMPARISON, STATISTICS, UNTRAINED
+from ..words import p_value
+
+if TYPE_CHECKING:
+    from ...drawing.page import Page
+    from ...findings import Findings
+    from ...measure import Measure
+
+
+def comparison_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
+    """The model beside untrained models of its shape, all of them on the same first tokens of the text. p: two-sided,
+    by rank. Correlations, cosines and ratios are those of the last layer after position 0.
+    """
+    measure = marks.last_step(findings.measures).get(COMPARISON)
+    if measure is None:
+        return None
+    by_unit: dict[str, list[tuple[Look, Measure]]] = {}
+    for name, part in measure.apart().items():
+        if marks.has_number(part):
+            by_unit.setdefault(part.unit, []).append((Look(_label(name, part), BLUE), part))
+    heights = [len(rows) + 1.5 for rows in by_unit.values()]
+    axes = page.grid(len(by_unit), 1, 0.3 + 0.2 * sum(heights), height_ratios=heights)
+    tables = []
+    for (unit, rows), ax in zip(by_unit.items(), axes, strict=True):
+        tables.append(marks.rows(rows, ax, unit))
+        ax.set_xlabel(unit)
+    nulls = marks.keys(part for rows in by_unit.values() for _, part in rows)
+    page.legend([marks.line_key(Look("this model", BLUE, line="")), *nulls])
+    return marks.together(tables)
+
+
+def _label(name: str, part: Measure) -> str:
+    samples = part.nulls.get(UNTRAINED)
+    p = "" if samples is None else f", {p_value(float(two_sided_p(part.values, samples)))}"
+    return f"{STATISTICS[name].words}{p}"
