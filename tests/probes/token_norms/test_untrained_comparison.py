@@ -161,7 +161,7 @@ def test_one_in_twenty_untrained_models_is_called_different(zipf_file: str) -> N
 @pytest.mark.slow
 def test_fresh_untrained_models_are_called_different_as_often_as_the_level_allows(zipf_file: str) -> None:
     """Forty, each beside nineteen of its own, by the whole probe and its card."""
-    probe = TokenNorms(tokens=zipf_file, context=16, limit=64, parts="outliers")
+    probe = TokenNorms(tokens=zipf_file, context=16, limit=64, parts="inner+outliers")
     n, different = 40, dict.fromkeys(STATISTICS, 0)
     for seed in range(n):
         model = untrained(with_bos(planted_norms(d_model=8, n_ctx=16)), named_seed(seed, "taken for trained"))
