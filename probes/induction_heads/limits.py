@@ -11,7 +11,7 @@ from ..findings import Head
 from ..measure import Measure
 from ..statistics.sign_flips import sequences_needed
 from .evidence import Evidence, Thresholds
-from .losses import learns_in_context, single, uses_order
+from .losses import ignores_order, learns_in_context, single, uses_order
 from .names import HEADS, LEFT_OUT, RANDOM_HEADS, Verdict
 from .verdicts import copying_sign, heads_called, matching, matching_random, matching_text
 from .words import head_names, with_interval
@@ -49,11 +49,15 @@ def _about_inputs(measures: Mapping[str, Measure], thresholds: Thresholds) -> It
 def _few_samples(measures: Mapping[str, Measure], thresholds: Thresholds) -> Iterable[str]:
     """The text is too short for its test."""
     p = measures.get("text_p_adjusted")
-    if p is None or p.axes != HEADS:
-        return
-    needed = sequences_needed(p.values.size, thresholds.level)
-    if p.n < needed:
+    if p is not None and p.axes == HEADS and not _tested_on_text(measures, thresholds):
+        needed = sequences_needed(p.values.size, thresholds.level)
         yield f"The text is too short to call heads by it: {p.n} {p.replicate}s, the test of all heads takes {needed}."
+
+
+def _tested_on_text(measures: Mapping[str, Measure], thresholds: Thresholds) -> bool:
+    """Whether the text could call a head: it has matches, and enough samples for the test of all heads."""
+    p = measures.get("text_p_adjusted")
+    return p is not None and p.axes == HEADS and p.n >= sequences_needed(p.values.size, thresholds.level)
 
 
 def _about_heads(measures: Mapping[str, Measure], thresholds: Thresholds, evidence: Evidence) -> Iterable[str]:
@@ -62,7 +66,7 @@ def _about_heads(measures: Mapping[str, Measure], thresholds: Thresholds, eviden
         match, it = ("matches", "it copies") if unclear.sum() == 1 else ("match", "they copy")
         names = _names(unclear)
         yield f"{names} {match}, but neither weights nor direct effects show that {it}: no verdict by content."
-    if "text_matching_excess" in measures:
+    if _tested_on_text(measures, thresholds):
         yield from _one_of_both(evidence, thresholds)
     near = measures.get("near_threshold")
     if near is not None and near.values.any():
@@ -106,5 +110,7 @@ def _falls_without_them(measures: Mapping[str, Measure]) -> Iterable[str]:
     if uses_order(measures):
         gain = with_interval(measures["order_gain"], "nat")
         yield f"The loss falls on the second repeat, where the tokens' order is worth {gain}. No named head does it."
-    else:
+    elif ignores_order(measures):
         yield "The loss falls on the second repeat, but as much when its tokens are shuffled: their order is not used."
+    else:
+        yield "The loss falls on the second repeat. Whether the order of its tokens is used is not told."

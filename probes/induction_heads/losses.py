@@ -70,6 +70,12 @@ def uses_order(measures: Mapping[str, Measure]) -> bool:
     return gain is not None and bool(gain.interval[0] > LEARNS)
 
 
+def ignores_order(measures: Mapping[str, Measure]) -> bool:
+    """Whether the order of the second repeat is surely worth next to nothing; where it is open, neither is so."""
+    gain = single(measures, "order_gain")
+    return gain is not None and bool(gain.interval[1] <= LEARNS)
+
+
 def loss_measures(
     observations: ModelObservations, comparison: Comparison, no_logits: NotApplicable | None
 ) -> dict[str, Measure]:

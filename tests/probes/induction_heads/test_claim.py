@@ -125,6 +125,11 @@ def test_no_head_and_still_in_context_learning(circuit: Measures) -> None:
     in_any_order = claim(nobody | {"order_gain": changed(circuit["order_gain"], 0.01)})
     assert says(in_any_order, IN_ANY_ORDER)
     assert not says(in_any_order, IN_ORDER)
+    gain = replace(circuit["order_gain"], interval=(np.array(-0.5), np.array(0.9)))
+    left_open = claim(nobody | {"order_gain": gain})
+    assert says(left_open, "Whether the order of its tokens is used is not told.")
+    assert not says(left_open, IN_ANY_ORDER)
+    assert not says(in_any_order, "is not told")
     assert not says(claim(circuit), IN_ORDER)
     assert not says(claim(circuit | {"order_gain": changed(circuit["order_gain"], 0.01)}), IN_ANY_ORDER)
 
@@ -323,6 +328,11 @@ def test_a_text_that_is_too_short_says_so(circuit: Measures) -> None:
     words = "The text is too short to call heads by it: 3 windows, the test of all heads takes 9."
     assert words in claim(on_text(circuit, [0, 0.9], n=3)).limits
     assert not says(claim(on_text(circuit, [0, 0.9])), "too short")
+    assert not says(claim(on_text(circuit, [0, 0], n=3)), "but not on the text")  # which was not tested
+    names = ("text_matching_excess", "text_p_adjusted")
+    no_match = circuit | {name: missing("probability", "undefined", "no token comes back") for name in names}
+    assert not says(claim(no_match), "but not on the text")
+    assert not says(claim(no_match), "too short")
 
 
 def test_anti_induction_heads_are_not_called_induction_heads() -> None:
