@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from .opening.loading import load, load_all
     from .own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
     from .own.regression_transformer import RegressionConfig, RegressionTransformer, initialise
-    from .regressors import TokenLayout, from_predictor, from_transformer
+    from .regressors import from_predictor, from_transformer
     from .rotary import Rotary
     from .subject import AttentionScores, NotApplicable, Regressor, Source, Subject, Trace
+    from .token_layout import TokenLayout
     from .weights import AttentionWeights, Factors
 
 _HOMES = {
@@ -43,7 +44,7 @@ _HOMES = {
     "Rotary": "rotary",
     "Source": "subject",
     "Subject": "subject",
-    "TokenLayout": "regressors",
+    "TokenLayout": "token_layout",
     "Trace": "subject",
     "from_bridge": "opening.bridge",
     "from_module": "opening.in_memory",

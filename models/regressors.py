@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .own.regression_transformer import RegressionConfig, RegressionTransformer
+from .own.regression_transformer import RegressionConfig, RegressionTransformer, with_label_last
 from .subject import IN_MEMORY, NotApplicable, Regressor, Source
+from .token_layout import TokenLayout, joint_layouts, layouts_apart
 from .weights import AttentionWeights, weights_sha256
 
 
@@ -24,6 +22,7 @@ class TransformerRegressor(Regressor):
         self.source = source
         self.d_in = module.config.d_in
         self.d_out = module.config.d_out
+        self.layout = TokenLayout(self.d_in, self.d_out)
 
     @property
     def config(self) -> RegressionConfig:
@@ -43,39 +42,22 @@ class TransformerRegressor(Regressor):
     def predict(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task d_out"]:
         return self.module(inputs)
 
+    def layouts(self) -> tuple[TokenLayout, ...]:
+        """Joint ones: without positions, nothing in this model could tell which y belongs to which x."""
+        return joint_layouts(self.d_in, self.d_out)
 
-@dataclass(frozen=True)
-class TokenLayout:
-    """The token layout that a wrapped predictor expects.
+    def read_as(self, layout: TokenLayout) -> TransformerRegressor:
+        """The same function of tokens whose label stands elsewhere: the residual stream's coordinates in another order.
 
-    "joint":        [x ; y] in one token, the query last with y slot 0 (von Oswald et al. 2023); passed on unchanged
-    "interleaved":  x_1, y_1, x_2, y_2, …, x_q, all d_in wide, y in the first coordinate (Garg et al. 2022,
-                    arXiv 2208.01066)
-    """
-
-    d_in: int
-    d_out: int = 1
-    order: Literal["joint", "interleaved"] = "joint"
-
-    def __post_init__(self) -> None:
-        if self.order == "interleaved" and self.d_out > self.d_in:
+        The weights are then those of a model with the label last, and can be compared with constructed ones.
+        """
+        if layout.order not in (None, "joint"):
             raise ValueError(
-                f"d_out = {self.d_out}; expected at most d_in = {self.d_in}: interleaved labels are padded to d_in"
+                f"{layout.order} tokens; expected joint ones: this model has no positions to pair x with y"
             )
-
-    def arrange(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task position width"]:
-        if inputs.shape[-1] != self.d_in + self.d_out:
-            raise ValueError(
-                f"tokens are {inputs.shape[-1]} wide; expected {self.d_in + self.d_out}, the sum of d_in = {self.d_in}"
-                " and"
-                f" d_out = {self.d_out}"
-            )
-        if self.order == "joint":
-            return inputs
-        x, y = inputs[..., : self.d_in], inputs[..., self.d_in :]
-        padded = nn.functional.pad(y, (0, self.d_in - self.d_out))
-        pairs = rearrange([x, padded], "two task token width -> task (token two) width")
-        return pairs[:, :-1]  # without the query's label, which is to be predicted
+        read = TransformerRegressor(with_label_last(self.module, layout.slot), self.source)
+        read.layout = layout
+        return read
 
 
 class PredictorRegressor(Regressor):
@@ -106,6 +88,12 @@ class PredictorRegressor(Regressor):
             "a wrapped predictor gives predictions only; mesascope cannot read attention weights from it"
         )
 
+    def layouts(self) -> tuple[TokenLayout, ...]:
+        return joint_layouts(self.d_in, self.d_out) + layouts_apart(self.d_in, self.d_out)
+
+    def read_as(self, layout: TokenLayout) -> PredictorRegressor:
+        return PredictorRegressor(self.function, layout, self.source)
+
     def predict(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task d_out"]:
         prediction = self.function(self.layout.arrange(inputs))
         if self.d_out == 1 and prediction.shape == (len(inputs),):
@@ -133,7 +121,7 @@ def from_predictor(
         digest = weights_sha256(function.state_dict())
     else:
         notes += ("the predictor is a plain function: the report has no digest of its weights",)
-    facts = {"d_in": layout.d_in, "d_out": layout.d_out, "order": layout.order}
+    facts = {"d_in": layout.d_in, "d_out": layout.d_out, "order": layout.order, "label_slot": layout.label_slot}
     source = Source(name, layout="predictor", weights_sha256=digest, facts=facts, notes=notes)
     return PredictorRegressor(function, layout, source)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.errors import TaskError
 from .attention import blocks_of, hidden, in_float32, log_normaliser, masked_scores, soft_capped
+from .token_layout import TokenLayout
 from .weights import AttentionWeights
 
 Site = Literal[
@@ -211,10 +212,20 @@ class Regressor(Subject):
     """A subject for in-context regression tasks, `[task, token, feature] -> prediction`.
 
     d_in, d_out:  widths of x and y; a token is [x ; y]; the query comes last, with y slot 0
+    layout:       where x and y stand in the tokens that the model itself reads
     """
 
     d_in: int
     d_out: int
+    layout: TokenLayout
+
+    @abstractmethod
+    def layouts(self) -> tuple[TokenLayout, ...]:
+        """Every layout that the model could be made for. The first is assumed unless another is declared or found."""
+
+    @abstractmethod
+    def read_as(self, layout: TokenLayout) -> Regressor:
+        """The same model, given tasks in another layout. ValueError for one that it cannot read."""
 
     @abstractmethod
     def predict(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task d_out"]:

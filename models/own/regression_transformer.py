@@ -233,6 +233,19 @@ def _pass(site: Site, layer: int, activation: Tensor) -> Tensor:
     return activation
 
 
+def with_label_last(module: RegressionTransformer, slot: int) -> RegressionTransformer:
+    """For a transformer whose tokens have the label at `slot` instead of behind x, one that has it behind x.
+
+    With the coordinates of the residual stream in the other order both compute the same.
+    """
+    d_in, d_out = module.config.d_in, module.config.d_out
+    order = [*range(slot), *range(slot + d_out, d_in + d_out), *range(slot, slot + d_out)]
+    coordinates = {name: -2 if name in ("W_Q", "W_K", "W_V") else -1 for name in module.config.shapes}
+    index = torch.tensor(order, device=module.W_Q.device)
+    parameters = {name: getattr(module, name).index_select(axis, index) for name, axis in coordinates.items()}
+    return RegressionTransformer(module.config, parameters)
+
+
 def initialise(config: RegressionConfig, scale: float, rng: torch.Generator) -> RegressionTransformer:
     """An untrained transformer, initialised like the authors' (haiku's VarianceScaling, fan-in, truncated normal).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +13,12 @@ from ...data.batch import Batch
 from ..algorithms.named import RIDGE
 from .constructed import constructed_gd
 from .nulls import Untrained, shuffles
+from .reading import Reading
 from .sensitivity import Behaviour
 from .settings import FittedSettings, Settings
 from .setup import Predict, Setup
 from .sign import readout_sign, turned
+from .token_search import read_tokens
 
 RATE_FACTORS = (0.25, 0.5, 1.0, 2.0)
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -26,12 +28,14 @@ PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 class Comparison:
     """A model beside its candidates, by name, on the same tasks.
 
-    sign:  of the model's read-out; its behaviour here is that of the model turned by it
+    reading:  of the model's tokens
+    sign:     of the model's read-out; its behaviour here is that of the model turned by it
     """
 
     model: Behaviour
     candidates: Mapping[str, Behaviour]
     targets: Float[Tensor, "task d_out"]
+    reading: Reading
     sign: int
 
 
@@ -66,6 +70,7 @@ def evaluation_comparison(setup: Setup, settings: FittedSettings, model: Mapping
         _concatenate([model[tasks] for tasks in folds]),
         {name: _concatenate([fold[name] for fold in candidates]) for name in candidates[0]},
         setup.splits.evaluation.targets,
+        setup.reading,
         setup.sign,
     )
 
@@ -79,18 +84,20 @@ def null_comparisons(setup: Setup, settings: Settings, untrained: Iterable[Untra
 
     Untrained: only where the architecture is known. Shuffled labels: the model alone sees them.
     """
-    tasks, predict = setup.splits.nulls, setup.subject.predict
+    tasks = setup.splits.nulls
     candidates = candidate_behaviours(setup, settings, tasks)
 
-    def compared(model: Predict, sign: int, shown: Batch) -> Comparison:
-        return Comparison(setup.behaviour(turned(model, sign), shown), candidates, tasks.targets, sign)
+    def compared(model: Predict, reading: Reading, sign: int, shown: Batch) -> Comparison:
+        return Comparison(setup.behaviour(turned(model, sign), shown), candidates, tasks.targets, reading, sign)
+
+    def misled(shuffled: Callable[[Batch], Batch]) -> Comparison:
+        reading = read_tokens(setup, setup.subject, setup.reading.layout, shuffled)
+        predict = setup.subject.read_as(reading.layout).predict
+        return compared(predict, reading, readout_sign(setup, predict, shuffled, start=setup.sign), shuffled(tasks))
 
     drawn = {
-        "untrained": [compared(model.module, model.sign, tasks) for model in untrained],
-        "shuffled labels": [
-            compared(predict, readout_sign(setup, predict, shuffled, start=setup.sign), shuffled(tasks))
-            for shuffled in shuffles(setup)
-        ],
+        "untrained": [compared(model.module, model.reading, model.sign, tasks) for model in untrained],
+        "shuffled labels": [misled(shuffled) for shuffled in shuffles(setup)],
     }
     return {null: comparisons for null, comparisons in drawn.items() if comparisons}
 

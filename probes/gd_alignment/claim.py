@@ -12,6 +12,7 @@ from .limits import limits, notes
 from .names import CANDIDATE, GD, MODEL
 from .nulls import UNTRAINED
 from .ranking import Ranking, number, ranking
+from .reading_measures import GIVEN, assumed_layout, found_layout, in_words
 from .sign import turned_seeds
 from .verdicts import percent, percent_with_interval, verdict
 
@@ -57,9 +58,14 @@ def gd_claim(
 
 
 def _found(order: Ranking) -> str:
+    layout = found_layout(order.measures)
     turned, seeds = turned_seeds(order.measures["readout_sign"])
-    of = f" in {turned} of {seeds} seeds" * (turned < seeds)
-    return f"Sign turned{of}. " * bool(turned) + _verdict(order)
+    rearranged = "" if layout is None else f"Tokens rearranged{_in_seeds(layout.seeds, layout.of)}. "
+    return rearranged + f"Sign turned{_in_seeds(turned, seeds)}. " * bool(turned) + _verdict(order)
+
+
+def _in_seeds(some: int, seeds: int) -> str:
+    return f" in {some} of {seeds} seeds" * (some < seeds)
 
 
 def _verdict(order: Ranking) -> str:
@@ -120,12 +126,18 @@ def _methods(measures: Mapping[str, Measure], tasks_file: str | None, sign: int 
         " model's predictions from their median; the mean L2 distance and the mean cosine of the sensitivities"
         " d prediction / d x_query; and the loss 0.5 (y - y_hat)^2.",
         *_fits(measures, tasks_file),
-        f"The sign of the predictions was {'found on the labels of other tasks' if sign is None else 'given'}, alike"
-        " for the model and for every null.",
+        f"The sign of the predictions was {'found on the labels of other tasks' if sign is None else 'given'},"
+        f" {_layout_from(measures)}, alike for the model and for every null.",
         f"Nulls: {f'{UNTRAINED} untrained initialisations of the same architecture, and ' * untrained}context labels"
         " shuffled for the model only.",
         f"95 % confidence intervals: {_intervals(measures)}.",
     ])  # fmt: skip
+
+
+def _layout_from(measures: Mapping[str, Measure]) -> str:
+    if (name := assumed_layout(measures)) is not None:
+        return f"{in_words(name)} were assumed"
+    return f"the layout of tokens was {'given' if measures['layout_gain'].message == GIVEN else 'found likewise'}"
 
 
 def _fits(measures: Mapping[str, Measure], tasks_file: str | None) -> list[str]:

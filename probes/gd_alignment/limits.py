@@ -13,6 +13,7 @@ from ..measure import Measure
 from .behaviour_measures import OTHER_CANDIDATE
 from .names import CANDIDATE, MODEL
 from .ranking import Ranking, number
+from .reading_measures import assumed_layout, found_layout, in_words
 from .setting_measures import AT_END
 from .sign import turned_seeds
 from .splits import recorded_law
@@ -43,6 +44,7 @@ def limits(
     return (
         *_agreement(order),
         *_far_off(order),
+        *_layout(order.measures),
         *_turned(order.measures, sign),
         *_learning_rate(order.measures, clipped=facts.get("activation_clip") is not None),
         *_edge(order),
@@ -57,6 +59,20 @@ def limits(
 def notes(sources: tuple[Source, ...]) -> tuple[str, ...]:
     """What reading the checkpoints left to say, each once."""
     return tuple(dict.fromkeys(note for source in sources for note in source.notes))
+
+
+def _layout(measures: Mapping[str, Measure]) -> list[str]:
+    """What the tuning tasks showed of the tokens that the model reads, or that they showed nothing."""
+    found, assumed = found_layout(measures), assumed_layout(measures)
+    if assumed is not None:
+        return [f"mesascope assumed {in_words(assumed)}. These tasks do not show how the model reads them."]
+    if found is None:
+        return []
+    return [
+        f"By the labels of the tuning tasks the model reads {in_words(found.name)}: so its predictions explain"
+        f" {100 * found.share:.0f} % of the labels' squares, and {100 * found.share_of_first:.0f} % as"
+        f" {in_words(found.first)}. Every number is that of the model read so."
+    ]
 
 
 def _turned(measures: Mapping[str, Measure], sign: int | None) -> list[str]:

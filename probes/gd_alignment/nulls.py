@@ -18,8 +18,10 @@ from torch import Tensor
 from ...data.batch import Batch, generator
 from ...models.own.regression_transformer import RegressionTransformer, initialise
 from ...models.regressors import TransformerRegressor
+from .reading import Reading
 from .setup import Setup
 from .sign import readout_sign
+from .token_search import read_tokens
 
 UNTRAINED = 50
 SHUFFLES = 20
@@ -28,9 +30,10 @@ AUTHORS_INIT_SCALE = 0.002  # divided by the number of layers
 
 @dataclass(frozen=True)
 class Untrained:
-    """A model before training, and the sign of its read-out."""
+    """A model before training, with its token layout and the sign of its read-out."""
 
     module: RegressionTransformer
+    reading: Reading
     sign: int
 
 
@@ -45,8 +48,14 @@ def untrained_models(setup: Setup) -> list[Untrained]:
     recipe = subject.source.record.get("recipe", {})
     scale = float(recipe.get("init_scale", AUTHORS_INIT_SCALE / subject.config.n_layers))
     draws = (generator(setup.seed, "untrained", _own_draws(setup), draw) for draw in range(UNTRAINED))
-    models = (setup.at_precision(initialise(subject.config, scale, rng)) for rng in draws)
-    return [Untrained(module, readout_sign(setup, module)) for module in models]
+    modules = (setup.at_precision(initialise(subject.config, scale, rng)) for rng in draws)
+    return [_untrained(setup, TransformerRegressor(module, subject.source)) for module in modules]
+
+
+def _untrained(setup: Setup, model: TransformerRegressor) -> Untrained:
+    reading = read_tokens(setup, model)
+    module = model.read_as(reading.layout).module
+    return Untrained(module, reading, readout_sign(setup, module))
 
 
 def shuffles(setup: Setup) -> Iterator[Callable[[Batch], Batch]]:

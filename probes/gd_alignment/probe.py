@@ -5,10 +5,10 @@ interpolated weights. A cosine near 1 and differences near 0 say that the two ag
 the model performs gradient descent: with a trained two-layer model plain ridge regression has a cosine of .988. So
 every number is compared with other candidates and with nulls, and the strongest verdict is "agrees with".
 
-The line of a measurement, one file each: `splits` -> `sign` -> `steps` -> `settings` -> `behaviours` ->
-`behaviour_measures` and `unexplained` -> `claim` and `figures`; beside it `weights` and `weight_comparison`,
-`distribution_shift`, `readouts`. The formulas, for tensors from anywhere, are in `sensitivity.py` (behaviour),
-`weights.py` (weights) and the room `probes/algorithms`.
+The line of a measurement, one file each: `splits` -> `token_search` -> `sign` -> `steps` -> `settings` ->
+`behaviours` -> `behaviour_measures` and `unexplained` -> `claim` and `figures`; beside it `weights` and
+`weight_comparison`, `distribution_shift`, `readouts`. The formulas, for tensors from anywhere, are in `sensitivity.py`
+(behaviour), `weights.py` (weights) and the room `probes/algorithms`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ...data.errors import UsageError
 from ...data.recipe import Recipe, file_sha256
 from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable, Regressor, Source, Subject
+from ...models.token_layout import Order, TokenLayout
 from ..findings import Findings
 from ..measure import Claim, Measure
 from ..probe import Probe, Progress, silent
@@ -39,6 +40,8 @@ from .memo import LastResult
 from .names import GD, GDPP, MODEL
 from .nulls import Untrained, untrained_models
 from .path_measures import path_measures
+from .reading import Reading
+from .reading_measures import reading_measures
 from .readout_measures import layer_measures, rollout_measures
 from .readouts import layer_losses, rollout_losses
 from .setting_measures import setting_measures
@@ -48,6 +51,7 @@ from .shift_measures import no_shift_measures, shift_measures
 from .sign import readout_sign, sign_measure, turned
 from .splits import EVALUATION_TASKS, Splits, file_splits, generated_splits, law_of_tasks, recorded_law, task_file
 from .steps import PREDICTOR_STEPS, StepSearch, steps_measure
+from .token_search import read_tokens
 from .weight_comparison import all_path_losses, compare_weights
 from .weight_measures import no_weight_measures, weight_arrays, weight_measures
 
@@ -67,6 +71,9 @@ class GDAlignment(Probe):
     learning_rate:       η of constructed GD, of the mean loss (the authors print η/N); or a list, one for each layer
     gdpp_learning_rate, gdpp_gamma:  settings of constructed GD++, for every layer; both or neither
     dampening:           factor on every update of constructed models; by default the model's own
+    token_order:         of x and y in the model's tokens: "joint" [x ; y], "separate" [x ; 0], [0 ; y], or
+                         "interleaved" x, y, all d_in wide
+    label_slot:          place of the label's first number in a token
     sign:                of the model's read-out: 1, or -1 for a model that outputs the negative of a prediction
     """
 
@@ -85,6 +92,8 @@ class GDAlignment(Probe):
     gdpp_learning_rate: float | None = None
     gdpp_gamma: float | None = None
     dampening: Annotated[float, Gt(0)] | None = None
+    token_order: Order | None = None
+    label_slot: Annotated[int, Ge(0)] | None = None
     sign: Literal[1, -1] | None = None
 
     def __post_init__(self) -> None:
@@ -137,6 +146,8 @@ class GDAlignment(Probe):
         measures, arrays = behaviour_findings(evaluation, nulls, near_misses(setup, settings.mean), seed)
         signs = {null: [comparison.sign for comparison in drawn] for null, drawn in nulls.items()}
         measures["readout_sign"] = sign_measure(setup.sign, signs, given=self.sign is not None)
+        readings = {null: [comparison.reading for comparison in drawn] for null, drawn in nulls.items()}
+        measures |= reading_measures(setup.reading, readings, setup.requested_layout is not None, seed)
         measures["constructed_steps"] = steps_measure(setup.shape.n_layers, self._decided_by(subject))
         measures |= setting_measures(setup, settings.mean)
         progress("weights", 0.5)
@@ -157,9 +168,23 @@ class GDAlignment(Probe):
         return gd_claim(measures, sources, self.tasks, self._law, self.sign)
 
     def _setup(self, subject: Regressor, seed: int, batch_size: int) -> Setup:
-        splits = self._splits(subject, seed)
-        setup = Setup(subject, splits, self._shape(subject, splits), seed, batch_size, self.sign)
-        return replace(setup, sign=readout_sign(setup, subject.predict))
+        splits, layout = self._splits(subject, seed), self._layout(subject)
+        unread, shape = Reading(subject.layout, {}), self._shape(subject, splits)
+        setup = Setup(subject, splits, shape, seed, batch_size, unread, layout, self.sign)
+        reading = read_tokens(setup, subject)
+        setup = replace(setup, subject=subject.read_as(reading.layout), reading=reading)
+        return replace(setup, sign=readout_sign(setup, setup.subject.predict))
+
+    def _layout(self, subject: Regressor) -> TokenLayout | None:
+        """The token layout that was given, here or with the model."""
+        if self.token_order is None and self.label_slot is None:
+            return subject.layout if subject.layout.declared else None
+        try:
+            layout = TokenLayout(subject.d_in, subject.d_out, self.token_order, self.label_slot)
+            subject.read_as(layout)
+        except ValueError as error:
+            raise UsageError(f"gd-alignment: {error}") from error
+        return layout
 
     def _splits(self, subject: Regressor, seed: int) -> Splits:
         if self.tasks is not None:

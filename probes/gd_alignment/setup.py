@@ -11,11 +11,13 @@ from torch import Tensor
 from ...data.batch import Batch
 from ...models.own.regression_transformer import RegressionTransformer
 from ...models.subject import Regressor
+from ...models.token_layout import TokenLayout
 from ..algorithms.algorithm import Algorithm
 from ..algorithms.named import algorithms
 from ..algorithms.spectrum import Spectrum, decompose
 from .constructed import ConstructedShape
 from .memo import once_per_batch
+from .reading import Reading
 from .sensitivity import Behaviour, behaviour, half_squared_error, predictions
 from .splits import Splits
 
@@ -27,12 +29,15 @@ Predict = Callable[[Tensor], Tensor]
 class Setup:
     """One subject's measurement.
 
-    shape:           of the constructed models
-    seed:            of nulls and resamples
-    batch_size:      tasks in one forward pass
-    requested_sign:  of the read-out, for the subject and every null; None: each has the one that is found
-    sign:            of the subject's read-out
-    steps:           numbers of steps of the algorithms of gradient descent that the subject is compared with
+    subject:           with the token layout that it has been found to read, or was given
+    shape:             of the constructed models
+    seed:              of nulls and resamples
+    batch_size:        tasks in one forward pass
+    reading:           of the subject's tokens
+    requested_layout:  of tokens, for the subject and every null; None: each has the one that is found
+    requested_sign:    of the read-out, likewise
+    sign:              of the subject's read-out
+    steps:             numbers of steps of the algorithms of gradient descent that the subject is compared with
     """
 
     subject: Regressor
@@ -40,6 +45,8 @@ class Setup:
     shape: ConstructedShape
     seed: int
     batch_size: int
+    reading: Reading
+    requested_layout: TokenLayout | None = None
     requested_sign: int | None = None
     sign: int = 1
     steps: tuple[int, ...] = ()

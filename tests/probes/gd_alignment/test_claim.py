@@ -12,8 +12,9 @@ from mesascope.analyses.commands import terminal
 from mesascope.models import Source
 from mesascope.probes import Claim, Measure
 from mesascope.probes.gd_alignment.claim import gd_claim
+from mesascope.probes.gd_alignment.reading_measures import AXIS, GIVEN
 from mesascope.probes.gd_alignment.setting_measures import AT_END
-from mesascope.probes.measure import along, missing
+from mesascope.probes.measure import along, missing, without_interval
 from rich.console import Console
 
 NAMES = ("gd", "zero", "mean_label", "ridge", "min_norm", "gd_1", "gd_2")
@@ -42,6 +43,10 @@ def measures(gaps: Mapping[str, float] = GAPS, uncertainty: float = 0.01, alike:
         "prediction_difference": of_candidates({name: scalar(gap) for name, gap in gaps.items()}),
         "unexplained_share": of_candidates({name: scalar(2 * gap, 2 * uncertainty) for name, gap in gaps.items()}),
         "readout_sign": scalar(1.0, np.nan),
+        "token_layout": without_interval(
+            np.ones(1), "1: used", (AXIS,), {AXIS: ("joint-10",)}, message=GIVEN, no_nulls=GIVEN
+        ),
+        "layout_gain": missing("share", "not applicable", GIVEN),
         "constructed_steps": scalar(1.0, np.nan),
         "cosine": of_candidates({name: scalar(0.98765, nulls=NULLS) for name in gaps}),
         "closeness_margins": Measure(margins, "label", (margins - uncertainty, margins + uncertainty), **square),
@@ -140,9 +145,6 @@ def test_predictions_that_do_not_vary_are_explained_by_nothing() -> None:
     assert claim(single).found.startswith("Closest: constructed gradient descent")
 
 
-# -- the sign of the read-out ------------------------------------------------------------------------------------------
-
-
 def test_a_turned_sign_is_said_first() -> None:
     turned = measures() | {"readout_sign": scalar(-1.0, np.nan)}
     straight, found, given = claim(measures()), claim(turned), claim(turned, sign=-1)
@@ -150,12 +152,9 @@ def test_a_turned_sign_is_said_first() -> None:
     every = "Every number is that of the turned model."
     assert f"By the labels of the tuning tasks the output is the negative of a prediction. {every}" in found.limits
     assert f"You gave the sign -1. {every}" in given.limits
-    assert "turned" not in text(straight)
-    assert "turned" not in text(claim(measures(), sign=1))
-    assert "sign of the predictions was found on the labels of other tasks, alike" in found.methods
-    assert "sign of the predictions was given, alike" in given.methods
-    assert "was given" in claim(measures(), sign=1).methods
-    assert "was found" in straight.methods
+    assert "turned" not in text(straight) + text(claim(measures(), sign=1))
+    assert all("predictions was found on the labels of other tasks, " in card.methods for card in (found, straight))
+    assert all("sign of the predictions was given, " in c.methods for c in (given, claim(measures(), sign=1)))
 
 
 def test_over_seeds_the_sign_says_in_how_many() -> None:
@@ -323,8 +322,10 @@ def test_candidates_of_nearly_the_same_direction_are_named() -> None:
 
 def test_what_was_assumed_is_said() -> None:
     card = claim(measures(), record={}, notes=("a note", "a note"))
-    words = "The checkpoint does not record its training tasks. mesascope drew the paper's tasks with N = d_in."
-    assert words in card.limits
+    assert (
+        "The checkpoint does not record its training tasks. mesascope drew the paper's tasks with N = d_in."
+        in card.limits
+    )
     assert card.limits.count("a note") == 1
     assert limit(claim(measures()), "does not record") == []
     assert limit(claim(measures(), "mine.npz", record={}), "does not record") == []
@@ -376,9 +377,6 @@ def test_over_seeds_the_evidence_is_the_seeds() -> None:
     assert card.evidence.startswith("3 seeds. ")
     assert card.methods.endswith("95 % confidence intervals: t-interval over 3 seeds.")
     assert claim(measures()).methods.endswith("95 % confidence intervals: paired bootstrap over 500 tasks.")
-
-
-# -- the end of the search ---------------------------------------------------------------------------------------------
 
 
 def test_a_winner_at_the_end_of_the_search_is_called_so() -> None:

@@ -10,6 +10,7 @@ import torch
 from mesascope.models import TokenLayout, from_predictor, gd_transformer
 from mesascope.probes import Findings, Measure
 from mesascope.probes.gd_alignment.behaviours import Comparison
+from mesascope.probes.gd_alignment.reading import Reading
 from mesascope.probes.gd_alignment.sensitivity import Behaviour
 from mesascope.probes.gd_alignment.unexplained import share_measures
 from torch import Tensor
@@ -23,7 +24,7 @@ def behaviour(prediction: Tensor) -> Behaviour:
 
 def comparison(model: Tensor, **candidates: Tensor) -> Comparison:
     held = {name: behaviour(prediction) for name, prediction in candidates.items()}
-    return Comparison(behaviour(model), held, torch.zeros_like(model), sign=1)
+    return Comparison(behaviour(model), held, torch.zeros_like(model), Reading(TokenLayout(2), {}), sign=1)
 
 
 def shares(of: Comparison, nulls: dict[str, list[Comparison]] | None = None) -> Measure:
