@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..data.errors import UsageError
 from .own.regression_transformer import RegressionConfig, RegressionTransformer, with_label_last
 from .subject import IN_MEMORY, NotApplicable, Regressor, Source
 from .token_layout import TokenLayout, joint_layouts, layouts_apart
@@ -96,11 +97,16 @@ class PredictorRegressor(Regressor):
 
     def predict(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task d_out"]:
         prediction = self.function(self.layout.arrange(inputs))
+        if not isinstance(prediction, Tensor):
+            raise UsageError(
+                f"the predictor returned a {type(prediction).__name__}; expected a torch.Tensor with one prediction for"
+                " each task"
+            )
         if self.d_out == 1 and prediction.shape == (len(inputs),):
             prediction = prediction[:, None]
         if prediction.shape != (len(inputs), self.d_out):
             flat = f"[{len(inputs)}] or " if self.d_out == 1 else ""
-            raise ValueError(
+            raise UsageError(
                 f"the predictor returned shape {list(prediction.shape)} for {len(inputs)} tasks; expected"
                 f" {flat}[{len(inputs)}, {self.d_out}]"
             )

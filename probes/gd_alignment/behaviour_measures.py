@@ -74,6 +74,7 @@ def _samples(evaluation: Comparison, nulls: Mapping[str, Sequence[Comparison]]) 
                 no_nulls="" if of_model else NO_MODEL,
                 higher_is_better=HIGHER_IS_BETTER[metric],
                 message=message,
+                absent="not applicable" if evaluation.model.missing else "undefined",
             )
     return found
 
@@ -94,8 +95,10 @@ def _metrics(comparison: Comparison) -> Metrics:
 
 def _message(metric: str, model: Behaviour, candidate: Behaviour | None) -> str:
     """Why a comparison of directions or lengths has no number."""
-    if candidate is None or metric not in ("cosine", "norm_ratio"):
+    if candidate is None or metric not in ("cosine", "norm_ratio", "model_difference"):
         return ""
+    if model.missing or metric == "model_difference":
+        return model.missing
     if not candidate.sensitivity.any():
         return ZERO_SENSITIVITY
     return MODEL_INSENSITIVE if metric == "cosine" and not model.sensitivity.any() else ""
@@ -143,6 +146,8 @@ def _along(
             (axis,),
             {axis: labels},
             no_nulls="the nulls are compared with the fitted setting",
+            message=evaluation.model.missing if metric == "cosine" else "",
+            absent="not applicable" if evaluation.model.missing else "undefined",
         )
         for metric, values in columns.items()
     }

@@ -16,7 +16,7 @@ from .nulls import Untrained, shuffles
 from .reading import Reading
 from .sensitivity import Behaviour
 from .settings import FittedSettings, Settings
-from .setup import Predict, Setup
+from .setup import Setup
 from .sign import readout_sign, turned
 from .token_search import read_tokens
 
@@ -42,7 +42,7 @@ class Comparison:
 def model_behaviours(setup: Setup) -> dict[Batch, Behaviour]:
     """The subject, with the sign of its read-out, on the tuning and the evaluation tasks of every fold."""
     batches = dict.fromkeys(batch for fold in setup.splits.folds for batch in (fold.tuning, fold.evaluation))
-    return {batch: setup.behaviour(turned(setup.subject.predict, setup.sign), batch) for batch in batches}
+    return {batch: setup.subject_behaviour(turned(setup.subject.predict, setup.sign), batch) for batch in batches}
 
 
 def candidate_behaviours(setup: Setup, settings: Settings, tasks: Batch) -> dict[str, Behaviour]:
@@ -76,7 +76,8 @@ def evaluation_comparison(setup: Setup, settings: FittedSettings, model: Mapping
 
 
 def _concatenate(folds: Sequence[Behaviour]) -> Behaviour:
-    return Behaviour(torch.cat([f.prediction for f in folds]), torch.cat([f.sensitivity for f in folds]))
+    prediction = torch.cat([f.prediction for f in folds])
+    return Behaviour(prediction, torch.cat([f.sensitivity for f in folds]), folds[0].missing)
 
 
 def null_comparisons(setup: Setup, settings: Settings, untrained: Iterable[Untrained]) -> dict[str, list[Comparison]]:
@@ -87,16 +88,20 @@ def null_comparisons(setup: Setup, settings: Settings, untrained: Iterable[Untra
     tasks = setup.splits.nulls
     candidates = candidate_behaviours(setup, settings, tasks)
 
-    def compared(model: Predict, reading: Reading, sign: int, shown: Batch) -> Comparison:
-        return Comparison(setup.behaviour(turned(model, sign), shown), candidates, tasks.targets, reading, sign)
+    def beside(model: Behaviour, reading: Reading, sign: int) -> Comparison:
+        return Comparison(model, candidates, tasks.targets, reading, sign)
+
+    def before_training(model: Untrained) -> Comparison:
+        return beside(setup.behaviour(turned(model.module, model.sign), tasks), model.reading, model.sign)
 
     def misled(shuffled: Callable[[Batch], Batch]) -> Comparison:
         reading = read_tokens(setup, setup.subject, setup.reading.layout, shuffled)
         predict = setup.subject.read_as(reading.layout).predict
-        return compared(predict, reading, readout_sign(setup, predict, shuffled, start=setup.sign), shuffled(tasks))
+        sign = readout_sign(setup, predict, shuffled, start=setup.sign)
+        return beside(setup.subject_behaviour(turned(predict, sign), shuffled(tasks)), reading, sign)
 
     drawn = {
-        "untrained": [compared(model.module, model.reading, model.sign, tasks) for model in untrained],
+        "untrained": [before_training(model) for model in untrained],
         "shuffled labels": [misled(shuffled) for shuffled in shuffles(setup)],
     }
     return {null: comparisons for null, comparisons in drawn.items() if comparisons}

@@ -32,7 +32,7 @@ def between_seeds(setups: Sequence[Setup]) -> dict[str, Measure]:
     """
     n = len(setups)
     pairs = [(i, (i + 1) % n) for i in range(n)] if n > 2 else [(0, 1)]
-    behaviours = [one.behaviour(turned(one.subject.predict, one.sign), one.splits.evaluation) for one in setups]
+    behaviours = [one.subject_behaviour(turned(one.subject.predict, one.sign), one.splits.evaluation) for one in setups]
     compared = [agreement(behaviours[a], behaviours[b]) for a, b in pairs]
     measures = {
         f"{metric}_between_seeds": _over_pairs(np.array([float(found[metric].mean()) for found in compared]), unit)

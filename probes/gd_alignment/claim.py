@@ -123,8 +123,7 @@ def _methods(measures: Mapping[str, Measure], tasks_file: str | None, sign: int 
         f"We compared the model with transformers constructed to take {counted} (von Oswald et al., 2023) and with"
         f" other algorithms of linear regression, on {source}.",
         "We report the mean absolute prediction difference, also as a share of the mean absolute deviation of the"
-        " model's predictions from their median; the mean L2 distance and the mean cosine of the sensitivities"
-        " d prediction / d x_query; and the loss 0.5 (y - y_hat)^2.",
+        f" model's predictions from their median;{_sensitivities(measures)} and the loss 0.5 (y - y_hat)^2.",
         *_fits(measures, tasks_file),
         f"The sign of the predictions was {'found on the labels of other tasks' if sign is None else 'given'},"
         f" {_layout_from(measures)}, alike for the model and for every null.",
@@ -132,6 +131,12 @@ def _methods(measures: Mapping[str, Measure], tasks_file: str | None, sign: int 
         " shuffled for the model only.",
         f"95 % confidence intervals: {_intervals(measures)}.",
     ])  # fmt: skip
+
+
+def _sensitivities(measures: Mapping[str, Measure]) -> str:
+    if measures["cosine"].status == "not applicable":
+        return ""
+    return " the mean L2 distance and the mean cosine of the sensitivities d prediction / d x_query;"
 
 
 def _layout_from(measures: Mapping[str, Measure]) -> str:

@@ -49,6 +49,7 @@ def limits(
         *_learning_rate(order.measures, clipped=facts.get("activation_clip") is not None),
         *_edge(order),
         *_hard_to_separate(order),
+        *_no_sensitivities(order.measures),
         *([DIRECTIONS] if order.of("cosine", order.closest).has_number else []),
         *_barriers(order.measures, facts),
         *(_about_file(order) if tasks_file is not None else _about_law(sources, law)),
@@ -120,6 +121,12 @@ def _edge(order: Ranking) -> list[str]:
     if setting is not None and AT_END in setting.message:
         found.append(f"The {setting.unit} of {title} is {AT_END}. One beyond may come closer.")
     return found
+
+
+def _no_sensitivities(measures: Mapping[str, Measure]) -> list[str]:
+    cosine = measures["cosine"]
+    reason = next(iter(cosine.apart().values())).message
+    return [f"No sensitivities were compared: {reason}."] * (cosine.status == "not applicable")
 
 
 def _hard_to_separate(order: Ranking) -> list[str]:

@@ -24,6 +24,7 @@ from annotated_types import Ge, Gt
 
 from ...data.errors import UsageError
 from ...data.recipe import Recipe, file_sha256
+from ...models.predictor_check import check_predictor
 from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable, Regressor, Source, Subject
 from ...models.token_layout import Order, TokenLayout
@@ -36,6 +37,7 @@ from .between_seeds import between_seeds
 from .claim import gd_claim
 from .constructed import ConstructedShape
 from .distribution_shift import shifts
+from .gradient_check import no_sensitivities
 from .memo import LastResult
 from .names import GD, GDPP, MODEL
 from .nulls import Untrained, untrained_models
@@ -46,7 +48,7 @@ from .readout_measures import layer_measures, rollout_measures
 from .readouts import layer_losses, rollout_losses
 from .setting_measures import setting_measures
 from .settings import Requested, Settings, fit_settings
-from .setup import Setup
+from .setup import Sensitivities, Setup
 from .shift_measures import no_shift_measures, shift_measures
 from .sign import readout_sign, sign_measure, turned
 from .splits import EVALUATION_TASKS, Splits, file_splits, generated_splits, law_of_tasks, recorded_law, task_file
@@ -55,6 +57,7 @@ from .token_search import read_tokens
 from .weight_comparison import all_path_losses, compare_weights
 from .weight_measures import no_weight_measures, weight_arrays, weight_measures
 
+CHECKED_TASKS = 16
 TWINS = {"auto": (), "gd": ("gd",), "gdpp": ("gdpp",), "gd+gdpp": ("gd", "gdpp")}
 
 
@@ -74,6 +77,8 @@ class GDAlignment(Probe):
     token_order:         of x and y in the model's tokens: "joint" [x ; y], "separate" [x ; 0], [0 ; y], or
                          "interleaved" x, y, all d_in wide
     label_slot:          place of the label's first number in a token
+    sensitivities:       of a wrapped predictor: its "gradient", or "differences" of its predictions, which take
+                         2 d_in more forward passes
     sign:                of the model's read-out: 1, or -1 for a model that outputs the negative of a prediction
     """
 
@@ -94,6 +99,7 @@ class GDAlignment(Probe):
     dampening: Annotated[float, Gt(0)] | None = None
     token_order: Order | None = None
     label_slot: Annotated[int, Ge(0)] | None = None
+    sensitivities: Sensitivities = "gradient"
     sign: Literal[1, -1] | None = None
 
     def __post_init__(self) -> None:
@@ -173,7 +179,20 @@ class GDAlignment(Probe):
         setup = Setup(subject, splits, shape, seed, batch_size, unread, layout, self.sign)
         reading = read_tokens(setup, subject)
         setup = replace(setup, subject=subject.read_as(reading.layout), reading=reading)
+        setup = replace(setup, sensitivities=self._sensitivities(setup))
         return replace(setup, sign=readout_sign(setup, setup.subject.predict))
+
+    def _sensitivities(self, setup: Setup) -> Sensitivities | NotApplicable:
+        """How they are taken of this subject. A function that is not ours is asked a few questions first."""
+        subject = setup.subject
+        if isinstance(subject, TransformerRegressor):
+            return "gradient"
+        few = setup.inputs(setup.splits.evaluation[:CHECKED_TASKS])
+        check_predictor(subject.predict, few, subject.source.label)
+        if self.sensitivities == "differences":
+            return "differences"
+        reason = no_sensitivities(subject.predict, few, subject.d_in)
+        return NotApplicable(f"{reason}; --sensitivities differences takes them without one") if reason else "gradient"
 
     def _layout(self, subject: Regressor) -> TokenLayout | None:
         """The token layout that was given, here or with the model."""

@@ -31,10 +31,12 @@ class Behaviour:
 
     prediction   [task, d_out]
     sensitivity  [task, d_out, d_in], derivative of each output with respect to the query's x
+    missing      why the sensitivities are NaN, where they cannot be had
     """
 
     prediction: Float[Tensor, "task d_out"]
     sensitivity: Float[Tensor, "task d_out d_in"]
+    missing: str = ""
 
 
 def behaviour(

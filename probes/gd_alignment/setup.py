@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
 from ...data.batch import Batch
 from ...models.own.regression_transformer import RegressionTransformer
-from ...models.subject import Regressor
+from ...models.subject import NotApplicable, Regressor
 from ...models.token_layout import TokenLayout
 from ..algorithms.algorithm import Algorithm
 from ..algorithms.named import algorithms
 from ..algorithms.spectrum import Spectrum, decompose
 from .constructed import ConstructedShape
+from .gradient_check import finite_differences, without_sensitivities
 from .memo import once_per_batch
 from .reading import Reading
 from .sensitivity import Behaviour, behaviour, half_squared_error, predictions
 from .splits import Splits
 
+Sensitivities = Literal["gradient", "differences"]
 Predict = Callable[[Tensor], Tensor]
 """[task, token, feature] -> [task, d_out]"""
 
@@ -37,6 +40,7 @@ class Setup:
     requested_layout:  of tokens, for the subject and every null; None: each has the one that is found
     requested_sign:    of the read-out, likewise
     sign:              of the subject's read-out
+    sensitivities:     of the subject: its gradient, differences of its predictions, or why there are none
     steps:             numbers of steps of the algorithms of gradient descent that the subject is compared with
     """
 
@@ -49,6 +53,7 @@ class Setup:
     requested_layout: TokenLayout | None = None
     requested_sign: int | None = None
     sign: int = 1
+    sensitivities: Sensitivities | NotApplicable = "gradient"
     steps: tuple[int, ...] = ()
 
     @property
@@ -72,6 +77,14 @@ class Setup:
     def behaviour(self, predict: Predict, tasks: Batch) -> Behaviour:
         """Predictions and sensitivities on a batch."""
         return behaviour(predict, self.inputs(tasks), self.subject.d_in, self.batch_size)
+
+    def subject_behaviour(self, predict: Predict, tasks: Batch) -> Behaviour:
+        """The same of the subject, read and turned in whatever way."""
+        inputs, d_in, how = self.inputs(tasks), self.subject.d_in, self.sensitivities
+        if isinstance(how, NotApplicable):
+            return without_sensitivities(predict, inputs, d_in, self.batch_size, how.reason)
+        measured = behaviour if how == "gradient" else finite_differences
+        return measured(predict, inputs, d_in, self.batch_size)
 
     def losses(self, predict: Predict, tasks: Batch) -> Float[Tensor, " task"]:
         """½ |y - y_hat|² of every task of a batch."""

@@ -61,17 +61,13 @@ def _answered(
 ) -> dict[TokenLayout, list[Products]]:
     """By layout; inputs and labels by fold. Tokens that the model refuses are answered by zeros."""
     found: dict[TokenLayout, list[Products]] = {}
-    refused: list[Exception] = []
     for layout in layouts:
         read = model.read_as(layout)
         try:
             answers = [predictions(read.predict, tokens, batch_size) for tokens in inputs]
-        except Exception as error:  # another's function may refuse tokens in any way it likes
-            refused.append(error)
+        except Exception:  # another's function may refuse tokens in any way it likes
             answers = [torch.zeros_like(y) for y in labels]
         found[layout] = [products(p, y) for p, y in zip(answers, labels, strict=True)]
-    if len(refused) == len(layouts):
-        raise refused[0]
     return found
 
 
@@ -80,8 +76,8 @@ def _chosen(first: TokenLayout, answered: Mapping[TokenLayout, Sequence[Products
     best = max(answered, key=lambda one: Reading(one, answered).share)
     if not _beats(answered[best], answered[first], CLEARLY, seed):
         return first
-    rival = Reading(best, answered).rival
-    return best if rival is None or _beats(answered[best], answered[rival], 0.0, seed) else first
+    rival = Reading(best, answered).rival or first
+    return best if _beats(answered[best], answered[rival], 0.0, seed) else first
 
 
 def _beats(ours: Sequence[Products], theirs: Sequence[Products], by: float, seed: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..measure import Measure, missing
+from ..measure import Measure, Status, missing
 from .bootstrap import bootstrap_means, percentile_interval
 
 
@@ -27,6 +27,8 @@ class PerTask:
     higher_is_better: bool | None = None
     message: str = ""
     replicate: str = "task"
+    absent: Status = "undefined"
+    """What the measure is where no sample has a finite value."""
 
 
 _COLUMNS = 4096  # resampled at a time: their resamples take 64 MB
@@ -54,7 +56,7 @@ def _measure(metric: PerTask, low: np.ndarray, high: np.ndarray) -> Measure:
     n, *shape = metric.samples.shape
     values = np.asarray(metric.samples.astype(np.float64).mean(axis=0))
     if not np.isfinite(values).any():
-        return missing(metric.unit, "undefined", metric.message or f"no {metric.replicate} has a finite value")
+        return missing(metric.unit, metric.absent, metric.message or f"no {metric.replicate} has a finite value")
     low, high = low.reshape(shape), high.reshape(shape)
     finite = np.isfinite(values)
     message = metric.message

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from mesascope.data import UsageError
 from mesascope.models import (
     NotApplicable,
     RegressionTransformer,
@@ -79,7 +80,7 @@ def test_a_wrapped_function_predicts_and_its_sensitivities_flow(keep_last: bool)
 @pytest.mark.parametrize("shape", [(4, 2), (3,), (1, 4), (4, 1, 1), ()])
 def test_a_prediction_of_another_shape(shape: tuple[int, ...]) -> None:
     subject = from_predictor(lambda tokens: torch.zeros(shape), TokenLayout(d_in=3))
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(UsageError) as caught:
         subject.predict(torch.zeros(4, 5, 4))
     assert str(list(shape)) in str(caught.value)
     assert "[4] or [4, 1]" in str(caught.value)
@@ -90,7 +91,7 @@ def test_wide_predictions_need_their_axis() -> None:
     subject = from_predictor(lambda tokens: tokens[:, -1, 3:] + 1, layout)
     assert subject.predict(torch.zeros(4, 5, 5)).tolist() == [[1.0, 1.0]] * 4
     narrow = from_predictor(lambda tokens: tokens[:, -1, 3], layout)
-    with pytest.raises(ValueError):
+    with pytest.raises(UsageError):
         narrow.predict(torch.zeros(4, 5, 5))
 
 
@@ -100,7 +101,7 @@ def test_a_bare_function_has_no_identity_and_says_so() -> None:
     assert subject.source.label == "mine"
     assert any("plain function" in note for note in subject.source.notes)
     assert any("pass it again" in note for note in subject.source.notes)
-    assert subject.source.facts == {"d_in": 3, "d_out": 1, "order": "joint"}
+    assert subject.source.facts == {"d_in": 3, "d_out": 1, "order": None, "label_slot": None}
     answer = subject.weights()
     assert isinstance(answer, NotApplicable)
     assert "cannot read attention weights" in answer.reason

@@ -74,7 +74,9 @@ def test_a_transformer_with_its_label_elsewhere_answers_the_same(slot: int, sett
     layout = TokenLayout(3, 2, "joint", slot)
     placed = layout.arrange(torch.from_numpy(tokens)[None])[0].numpy()
     expected = one_layer(weights, placed, config, labels=slice(slot, slot + 2))
-    answered = from_transformer(model).read_as(layout).predict(torch.from_numpy(tokens)[None])[0].numpy()
+    read = from_transformer(model).read_as(layout)
+    assert read.layout == layout
+    answered = read.predict(torch.from_numpy(tokens)[None])[0].numpy()
     np.testing.assert_allclose(answered, expected, rtol=1e-12)
     np.testing.assert_allclose(
         with_label_last(model, slot).W_Q[0, 1, -2:].numpy(), weights["W_Q"][0, 1, slot : slot + 2]

@@ -13,6 +13,8 @@ from ..names import COMPARISON, STATISTICS, UNTRAINED
 from ..words import p_value
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from ...drawing.page import Page
     from ...findings import Findings
     from ...measure import Measure
@@ -35,9 +37,18 @@ def comparison_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     for (unit, rows), ax in zip(by_unit.items(), axes, strict=True):
         tables.append(marks.rows(rows, ax, unit))
         ax.set_xlabel(unit)
+        _from_zero(tables[-1], ax)
     nulls = marks.keys(part for rows in by_unit.values() for _, part in rows)
     page.legend([marks.line_key(Look("this model", BLUE, line="")), *nulls])
     return marks.together(tables)
+
+
+def _from_zero(table: pd.DataFrame, ax: Axes) -> None:
+    """No axis of negative numbers where there are none; one of zeros alone goes to 1."""
+    numbers = table[["value", "low", "high"]]
+    if numbers.min(axis=None) >= 0:
+        highest = ax.get_xlim()[1] if numbers.max(axis=None) > 0 else 1.0
+        ax.set_xlim(-0.03 * highest, highest)  # so that marks at 0 are seen whole
 
 
 def _label(name: str, part: Measure) -> str:

@@ -174,12 +174,11 @@ def test_an_undefined_gauge_is_said_and_not_divided_by(on_tasks: Measured) -> No
 
 def test_a_model_that_diverges_is_reported_as_such(on_tasks: Measured) -> None:
     """Infinite predictions, even one: no number, no warning, no crash, and a claim that names nothing."""
-    for function in (
-        lambda inputs: inputs[:, -1, 0] * torch.inf,
-        lambda inputs: torch.where(torch.arange(len(inputs)) == 2, torch.nan, inputs[:, -1, 0]),
-    ):
-        subject = from_predictor(function, TokenLayout(3))
-        findings = on_tasks(subject, n=12, d_in=3, n_context=4, learning_rate=5.0)
+    law: dict[str, Any] = {"n": 40, "n_context": 4, "d_in": 3}
+    late = LinearRegression(n_context=4, d_in=3).sample(40, seed=17).inputs[30, -1, 0].float()
+    once = from_predictor(lambda t: torch.where(t[:, -1, 0] == late, torch.nan, t[:, -1, 0]), TokenLayout(3))
+    for subject in (from_transformer(gd_transformer(4, float("inf"), 3)), once):
+        findings = on_tasks(subject, **law, learning_rate=5.0)
         assert findings.measures["loss_model"].status == findings.measures["ridge_penalty"].status == "undefined"
         claim = GDAlignment().claim(findings.measures, (subject.source,))
         assert claim.found == "The model's predictions on these tasks are not finite, so mesascope compared nothing."

@@ -91,5 +91,5 @@ def test_nothing_is_widened_for_another_winner(on_tasks: Measured) -> None:
 
 
 def test_predictions_that_are_not_finite_widen_nothing(on_tasks: Measured) -> None:
-    nowhere = from_predictor(lambda inputs: inputs[:, -1, 0] * torch.nan, TokenLayout(3))
+    nowhere = gd_transformer(4, float("nan"), 3, n_layers=2)
     assert compared(on_tasks(nowhere, **CHEAP)) == [1, 2, 3, 4]

@@ -162,11 +162,11 @@ def test_too_few_tasks_decide_nothing(on_tasks: Callable[..., Any]) -> None:
 def test_both_halves_of_a_file_have_to_say_so(on_tasks: Callable[..., Any]) -> None:
     findings = on_tasks(relabelled(0), n=240, n_context=6, d_in=D, twins="gd")
     assert found_layout(findings.measures) is not None
-    clear, unclear = products_with(0.9), products_with(0.05)
+    clear, unclear = products_with(0.9), products_with(0.36)
+    none = products_with(0.0)
     first, other = TokenLayout(2, label_slot=2), TokenLayout(2, label_slot=0)
     chosen = [
-        token_search._chosen(first, {first: [unclear, unclear], other: [clear, second]}, 0)
-        for second in (clear, unclear)
+        token_search._chosen(first, {first: [none, none], other: [clear, second]}, 0) for second in (clear, unclear)
     ]
     assert chosen == [other, first]
 
@@ -271,6 +271,9 @@ def test_every_null_gets_the_same_search(all_nulls: None) -> None:
     samples = measures["label_share"].nulls
     assert {null: held.shape for null, held in samples.items()} == {"untrained": (50, 5), "shuffled labels": (20, 5)}
     assert (samples["untrained"].std(axis=0) > 0).all()
+    place = measures["label_share"].labels("token_layout").index("joint-0")
+    assert measures["label_share"].values[place] > 0.4
+    assert samples["shuffled labels"][:, place].max() < 0.2  # the model saw shuffled labels here, too
 
 
 def test_a_null_is_searched_as_a_subject_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,11 +284,14 @@ def test_a_null_is_searched_as_a_subject_is(monkeypatch: pytest.MonkeyPatch) -> 
     config = RegressionConfig(d_in=D, d_head=D + 1)
     draws = (initialise(config, 0.5, torch.Generator().manual_seed(1_000 + i)) for i in range(60))
     setups = [probe._setup(from_transformer(draw), 0, 512) for draw in draws]
-    ours, theirs = (
-        np.mean([one.reading.layout.slot != D for one in of]) for of in (setups, nulls.untrained_models(setups[0]))
-    )
+    drawn = nulls.untrained_models(setups[0])
+    ours, theirs = (np.mean([one.reading.layout.slot != D for one in of]) for of in (setups, drawn))
     assert ours == pytest.approx(0.8, abs=0.2)
     assert theirs == pytest.approx(0.8, abs=0.2)
+    tasks = setups[0].splits.folds[0].tuning
+    for null in drawn:  # and each is given tokens as it was found to read them
+        answers = products(null.module(tasks.inputs), tasks.targets)
+        assert share(answers.mean(axis=0)) == pytest.approx(null.reading.share, rel=1e-9)
 
 
 def best(answered: Any) -> TokenLayout:

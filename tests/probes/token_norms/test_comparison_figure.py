@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 from mesascope.analyses.reports import figures
 from mesascope.analyses.reports.report import Report
@@ -35,3 +36,18 @@ def test_the_model_stands_beside_untrained_ones(made: Any) -> None:
 
 def test_without_untrained_models_there_is_no_figure(made: Any) -> None:
     assert drawn(made.growth((1.5, 1.4, 1.6))) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "nulls", "least", "most"),
+    [(0.0, np.zeros(19), -0.03, 1.0), (0.5, np.zeros(19), -0.02, None), (0.5, np.linspace(-0.3, 0.7, 19), -0.35, None)],
+)
+def test_no_axis_goes_below_zero_where_no_number_does(
+    made: Any, value: float, nulls: np.ndarray, least: float, most: float | None
+) -> None:
+    """Beside zeros alone there is nothing to scale an axis by: it ends at 1."""
+    found = drawn(made.comparison({"anisotropy": nulls}, anisotropy=value))
+    assert found is not None
+    low, high = found[0].axes[0].get_xlim()
+    assert low == pytest.approx(least, abs=0.02)
+    assert high == most or most is None
