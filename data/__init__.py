@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .batch import Batch, TokenBatch
-    from .corpus import Corpus, read_documents
+    from .corpus import Corpus
+    from .documents import DocumentSet, read_documents
     from .errors import CheckpointRefused, MesascopeError, TaskError, UsageError
     from .grammar import Documents, Grammar
     from .recipe import Recipe
@@ -20,6 +21,7 @@ _HOMES = {
     "Batch": "batch",
     "CheckpointRefused": "errors",
     "Corpus": "corpus",
+    "DocumentSet": "documents",
     "Documents": "grammar",
     "Grammar": "grammar",
     "LinearRegression": "regression",
@@ -32,12 +34,13 @@ _HOMES = {
     "TokenBatch": "batch",
     "UsageError": "errors",
     "load_tasks": "tasks",
-    "read_documents": "corpus",
+    "read_documents": "documents",
 }
 __all__ = [
     "Batch",
     "CheckpointRefused",
     "Corpus",
+    "DocumentSet",
     "Documents",
     "Grammar",
     "LinearRegression",

@@ -16,8 +16,8 @@ import pytest
 LAYERS = ("data", "models", "probes", "analyses")  # imports point left here: a layer sees those before it
 OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings"}  # beyond these, models and data are strangers
 ROOMS = {
-    "models": ("rotary", "token_layout", "weights", "attention", "norms", "subject", "tokenizing", "taps",
-               "language_model", "own", "constructed", "regressors", "hugging_face", "opening"),
+    "models": ("opening_check", "rotary", "token_layout", "weights", "attention", "norms", "subject", "tokenizing",
+               "taps", "language_model", "own", "constructed", "predictor_check", "regressors", "hugging_face", "opening"),
     "probes": ("measure", "findings", "probe", "streaming", "statistics", "algorithms", "drawing"),
     "analyses": ("reports", "runs", "training", "commands"),
 }  # fmt: skip

@@ -21,7 +21,8 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
-from ...data.corpus import documents_sha256
+from ...data.corpus import Corpus
+from ...data.documents import documents_sha256
 from ...data.errors import UsageError
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable, Source, Subject
@@ -72,6 +73,7 @@ class InductionHeads(Probe):
                            "nothing" (no groups either); "auto": all of up to 64 heads, otherwise the called ones
     text, tokens:          the user's own text, or token ids, in a file; one of them. Random sequences then hold the
                            tokens that occur there, and heads may match there, too
+    pad_id:                the token that fills documents up; it is left out at their ends
     limit:                 the first so many tokens of it
     compatibility_scores:  report the definitions of other papers and tools, too
     """
@@ -94,6 +96,7 @@ class InductionHeads(Probe):
     ablate: Literal["auto", "all", "called", "nothing"] = "auto"
     text: str | None = None
     tokens: str | None = None
+    pad_id: Annotated[int, Ge(0)] | None = None
     limit: Annotated[int, Ge(2)] | None = None
     compatibility_scores: bool = False
 
@@ -152,8 +155,7 @@ class InductionHeads(Probe):
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         if not isinstance(subject, LanguageModel):
             raise UsageError("induction-heads needs a language model; ask applies() first")
-        path = self.text or self.tokens
-        corpus = None if path is None else read_corpus(subject, path, self.limit)
+        corpus = self._corpus(subject)
         token_ids = TokenIds.of_model(subject) if corpus is None else TokenIds.of_text(corpus)
         experiment = self._experiment(subject, token_ids, seed, batch_size)
         progress("weights", 0.0)
@@ -177,6 +179,14 @@ class InductionHeads(Probe):
         measures["forward_passes"] = cost_measure(experiment)
         progress("done", 1.0)
         return Findings(measures, sample_arrays(observations), recipes)
+
+    def _corpus(self, subject: LanguageModel) -> Corpus | None:
+        """The user's own text or tokens, if any."""
+        if self.text is not None:
+            return read_corpus(subject, self.text, "text", self.limit, self.pad_id)
+        if self.tokens is not None:
+            return read_corpus(subject, self.tokens, "tokens", self.limit, self.pad_id)
+        return None
 
     def heads(self, measures: Mapping[str, Measure]) -> dict[str, str]:
         return {head_name(head): str(verdict) for head, verdict in self._verdicts(measures).items()}

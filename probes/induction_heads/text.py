@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from ...data.batch import generator
-from ...data.corpus import Corpus, read_documents, windows
+from ...data.corpus import Corpus, windows
+from ...data.documents import read_documents
 from ...models.language_model import LanguageModel
 from ...models.subject import AttentionScores, Reduce, Site
 from ..measure import Measure, missing, without_interval
@@ -103,11 +105,15 @@ class Replicates:
         return f"without {n} {self.name}{'s' * (n > 1)} in which no token comes back" if n else ""
 
 
-def read_corpus(subject: LanguageModel, path: str, limit: int | None) -> Corpus:
+def read_corpus(
+    subject: LanguageModel, path: str, asked: Literal["text", "tokens"], limit: int | None, pad: int | None
+) -> Corpus:
     """The user's file as windows that the model can read."""
     length = min(subject.shape.n_ctx or LONGEST, LONGEST)
-    documents = read_documents(path, None if subject.tokenizer is None else subject.encode)
-    return windows(documents, length, subject.shape.d_vocab, subject.bos, limit, settings={"file": Path(path).name})
+    encode = None if subject.tokenizer is None else subject.encode
+    documents = read_documents(path, encode, asked, subject.bos, pad)
+    facts = {"file": Path(path).name, **documents.facts}
+    return windows(documents.ids, length, subject.shape.d_vocab, subject.bos, limit, settings=facts)
 
 
 def text_measures(experiment: Experiment, corpus: Corpus, level: float) -> dict[str, Measure]:

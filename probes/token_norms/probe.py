@@ -22,7 +22,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
-from ...data.corpus import documents_sha256
+from ...data.documents import documents_sha256
 from ...data.errors import UsageError, nearest
 from ...data.recipe import named_seed
 from ...models.hugging_face.untrained import untrained
@@ -45,8 +45,11 @@ PARTS = ("inner", "attention", "outliers")
 class TokenNorms(Probe):
     """Settings of the probe.
 
-    text:       a text file (.txt, .jsonl, or a folder of .txt), read with the model's own tokenizer
-    tokens:     a file of token ids (.npy, .npz, .jsonl) in its place; without either, text of the shipped grammar
+    text:       a text file (.txt, .md, .jsonl, .json, .csv, .parquet, or a folder of .txt), read with the model's own
+                tokenizer
+    tokens:     a file of token ids (.npy, .npz, .bin, .jsonl, .json, .parquet) in its place; without either, text of
+                the shipped grammar
+    pad_id:     the token that fills documents up; it is left out at their ends
     limit:      the first so many tokens; of the grammar, 16,384 by default
     context:    tokens of a window, BOS included; by default the model's context, at most 512
     parts:      what is measured beside norms and their correlations, joined by "+": "inner" (inner optimization, on the
@@ -63,6 +66,7 @@ class TokenNorms(Probe):
 
     text: str | None = None
     tokens: str | None = None
+    pad_id: Annotated[int, Ge(0)] | None = None
     limit: Annotated[int, Ge(2)] | None = None
     context: Annotated[int, Ge(2)] | None = None
     parts: str = "all"
@@ -87,7 +91,7 @@ class TokenNorms(Probe):
 
     @property
     def _text_settings(self) -> TextSettings:
-        return TextSettings(self.text, self.tokens, self.limit, self.context)
+        return TextSettings(self.text, self.tokens, self.limit, self.context, self.pad_id)
 
     def applies(self, subject: Subject) -> NotApplicable | None:
         if not isinstance(subject, LanguageModel):

@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from ...data.corpus import Corpus, Document, Windows, read_documents, windows
+from ...data.corpus import Corpus, Windows, windows
+from ...data.documents import Document, read_documents
 from ...data.errors import TaskError
 from ...data.grammar import Grammar
 from ...data.recipe import named_seed
@@ -36,6 +37,7 @@ class TextSettings:
     tokens: str | None = None
     limit: int | None = None
     context: int | None = None
+    pad_id: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +137,13 @@ def read_text(subject: LanguageModel, settings: TextSettings, seed: int = 0) -> 
     length = _window_length(subject, settings.context)
     if settings.text is None and settings.tokens is None:
         return _grammar_text(subject, settings.limit, length, seed)
-    family = "text" if settings.text is not None else "tokens"
+    family: Literal["text", "tokens"] = "tokens" if settings.text is None else "text"
     path = str(settings.text or settings.tokens)
-    documents = tuple(read_documents(path, None if subject.tokenizer is None else subject.encode))
-    corpus = windows(documents, length, subject.shape.d_vocab, subject.bos, settings.limit, family, {})
-    return _with_frequencies(corpus, documents, subject)
+    encode = None if subject.tokenizer is None else subject.encode
+    documents = read_documents(path, encode, family, subject.bos, settings.pad_id)
+    shape = subject.shape.d_vocab, subject.bos
+    corpus = windows(documents.ids, length, *shape, settings.limit, family, documents.facts)
+    return _with_frequencies(corpus, documents.ids, subject)
 
 
 def unreadable(subject: LanguageModel, settings: TextSettings) -> NotApplicable | None:

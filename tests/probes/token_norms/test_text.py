@@ -163,7 +163,7 @@ def test_what_cannot_be_read(tmp_path: Path, documents: list[list[int]], setting
 def test_empty_text(tmp_path: Path) -> None:
     empty = tmp_path / "empty.txt"
     empty.write_text(" \n")
-    with pytest.raises(TaskError, match="empty or only white space; expected text"):
+    with pytest.raises(TaskError, match="no document has a token"):
         read(model(Grammar().d_vocab, words=True), text=str(empty))
 
 
