@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..data.errors import TaskError
+from ..data.errors import TaskError, UsageError
 from .norms import Norm
 from .subject import Edit, NotApplicable, Reduce, Site, Subject, Trace
 from .taps import AllSeen, Taps
@@ -124,6 +124,14 @@ class LanguageModel(Subject):
 
     def _require_head(self) -> None:
         """Raise UsageError if the model has no logits."""
+
+    def no_token_logits(self) -> NotApplicable | None:
+        """Why there are no logits of the model's own tokens; None where there are."""
+        try:
+            self._require_head()
+        except UsageError as error:
+            return NotApplicable(str(error))
+        return None
 
     @abstractmethod
     def attention_input(

@@ -25,7 +25,7 @@ from .in_memory import IN_MEMORY, twin_subject
 PACKAGE = ("transformer-lens",)
 _WRAPPER = "._original_component"
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "silu": "silu", "swish": "silu"}
-_NORMS = {None: "none", "LN": "layer", "LNPRE": "layer"}
+_NORMS = {None: "none", "LN": "layer", "LNPRE": "layer", "RMS": "rms", "RMSPRE": "rms"}
 _POSITIONS = {"standard": "learned", "rotary": "rotary"}
 
 
@@ -108,18 +108,17 @@ def _from_native(cfg: Any, state: Mapping[str, Tensor], name: str, tokenizer: An
 def _native_config(cfg: Any, name: str) -> AttentionOnlyConfig:
     """A native model's configuration as an `AttentionOnlyConfig`. Raises CheckpointRefused for other architectures."""
     norm = None if cfg.normalization_type is None else cfg.normalization_type.upper()
+    default = "silu" if cfg.gated_mlp else "gelu"
     kv_heads = cfg.n_key_value_heads or cfg.n_heads
     unsupported = {
-        "normalization_type": (norm not in _NORMS, "None, LN or LNPre"),
+        "normalization_type": (norm not in _NORMS, "None, LN, LNPre, RMS or RMSPre"),
         "final_rms": (cfg.final_rms, "False"),
         "n_key_value_heads": (kv_heads != cfg.n_heads, f"n_heads = {cfg.n_heads}"),
         "positional_embedding_type": (cfg.positional_embedding_type not in _POSITIONS, " or ".join(_POSITIONS)),
         "attn_scores_soft_cap": (cfg.attn_scores_soft_cap > 0, "no cap"),
         "output_logits_soft_cap": (cfg.output_logits_soft_cap > 0, "no cap"),
         "rope_scaling": (getattr(cfg, "rope_scaling", None) is not None, "None"),
-        "gated_mlp": (cfg.gated_mlp and not cfg.attn_only, "False"),
-        "act_fn": (not cfg.attn_only and (cfg.act_fn or "gelu") not in _ACTIVATIONS, " or ".join(_ACTIVATIONS)),
-        "d_vocab_out": (cfg.d_vocab_out not in (-1, cfg.d_vocab), f"d_vocab = {cfg.d_vocab}"),
+        "act_fn": (not cfg.attn_only and (cfg.act_fn or default) not in _ACTIVATIONS, " or ".join(_ACTIVATIONS)),
     }
     for key, (differs, expected) in unsupported.items():
         if differs:
@@ -129,8 +128,10 @@ def _native_config(cfg: Any, name: str) -> AttentionOnlyConfig:
     return AttentionOnlyConfig.from_dict(
         {
             **{key: getattr(cfg, key) for key in ("d_vocab", "n_ctx", "d_model", "n_layers", "n_heads", "d_head")},
+            "d_vocab_out": None if cfg.d_vocab_out in (-1, cfg.d_vocab) else cfg.d_vocab_out,
             "d_mlp": None if cfg.attn_only else cfg.d_mlp,
-            "activation": _ACTIVATIONS.get(cfg.act_fn or "gelu", "gelu"),
+            "activation": _ACTIVATIONS.get(cfg.act_fn or default, "gelu"),
+            "gated_mlp": bool(cfg.gated_mlp) and not cfg.attn_only,
             "norm": _NORMS[norm],
             "norm_eps": float(cfg.eps),
             "positions": _POSITIONS[cfg.positional_embedding_type],
@@ -150,7 +151,7 @@ def _native_parameters(config: AttentionOnlyConfig, state: Mapping[str, Tensor])
 
     heads = {"h": config.n_heads}
     parameters = {"W_E": state["tok_embed.weight"], "W_U": state["head.weight"].mT}
-    parameters["b_U"] = state["head.weight"].new_zeros(config.d_vocab)
+    parameters["b_U"] = state.get("head.bias", state["head.weight"].new_zeros(config.n_logits))
     if config.positions == "learned":
         parameters["W_pos"] = state["pos.weight"]
     for role in "QKV":
@@ -159,15 +160,21 @@ def _native_parameters(config: AttentionOnlyConfig, state: Mapping[str, Tensor])
     parameters["W_O"] = stack("attn.o.weight", "m (h d) -> h d m", **heads)
     parameters["b_O"] = stack("attn.o.bias", "m -> m")
     if config.d_mlp is not None:
-        for side in ("in", "out"):
-            parameters[f"W_{side}"] = stack(f"mlp.fc_{side}.weight", "out into -> into out")
-            parameters[f"b_{side}"] = stack(f"mlp.fc_{side}.bias", "out -> out")
+        modules = {"in": "in", "out": "out", "gate": "gate"} if config.gated_mlp else {"in": "fc_in", "out": "fc_out"}
+        for side, module in modules.items():
+            parameters[f"W_{side}"] = stack(f"mlp.{module}.weight", "out into -> into out")
+        for side, width in (("in", config.d_mlp), ("out", config.d_model)):
+            zeros = parameters["W_E"].new_zeros(config.n_layers, width)
+            parameters[f"b_{side}"] = zeros if config.gated_mlp else stack(f"mlp.fc_{side}.bias", "out -> out")
     for norm in ("ln1", "ln2"):
         if f"{norm}_scale" in config.shapes and f"layers.0.{norm}.weight" in state:
             parameters[f"{norm}_scale"] = stack(f"{norm}.weight", "m -> m")
-            parameters[f"{norm}_offset"] = stack(f"{norm}.bias", "m -> m")
+            if config.norm == "layer":
+                parameters[f"{norm}_offset"] = stack(f"{norm}.bias", "m -> m")
     if "ln_final_scale" in config.shapes and "ln_out.weight" in state:
-        parameters |= {"ln_final_scale": state["ln_out.weight"], "ln_final_offset": state["ln_out.bias"]}
+        parameters["ln_final_scale"] = state["ln_out.weight"]
+        if config.norm == "layer":
+            parameters["ln_final_offset"] = state["ln_out.bias"]
     for key, shape in config.shapes.items():
         if key.startswith("ln") and key not in parameters:  # norms without scale and offset have those of 1 and 0
             parameters[key] = parameters["W_E"].new_full(shape, float(key.endswith("scale")))

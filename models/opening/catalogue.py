@@ -20,7 +20,7 @@ from typing import Any
 
 from ...data.errors import CheckpointRefused, UsageError, nearest, not_a_file
 from .file_kinds import not_safetensors, refuse_other_kinds
-from .tl_legacy_names import TL_LEGACY, layout_advice
+from .tl_legacy_names import TL_LEGACY, TL_NATIVE, layout_advice
 
 FORMAT = "mesascope-regression-1"
 LANGUAGE_FORMAT = "mesascope-language-1"
@@ -30,6 +30,7 @@ DECLARED = "declared"
 LAYOUTS = {
     "mesascope": "a .safetensors with its configuration in the metadata: one checkpoint, or a family",
     TL_LEGACY: "a state dict (.safetensors, .pt) with the names of TransformerLens before 3.0; give --model-config",
+    TL_NATIVE: "a state dict of a TransformerBridge from boot_native (TransformerLens 4); give --model-config",
     HAIKU: "an .npz with the parameter names of von Oswald et al.'s code; give what it lacks with --model-args",
 }
 """Layouts: how parameter names in a file map to roles. A FILE.toml declares any other."""

@@ -60,6 +60,7 @@ AXES: dict[str, str] = {
     "b_O": "d_model",
     "W_in": "d_model d_mlp",
     "b_in": "d_mlp",
+    "W_gate": "d_model d_mlp",
     "W_out": "d_mlp d_model",
     "b_out": "d_model",
     **{f"{norm}_{vector}": "d_model" for norm in ("ln1", "ln2", "ln_final") for vector in ("scale", "offset")},

@@ -21,7 +21,7 @@ from .haiku import open_haiku
 from .layouts import open_declared
 from .safe_files import PICKLED, read_tensors
 from .tl_legacy import open_tl_legacy
-from .tl_legacy_names import TL_LEGACY, layout_advice
+from .tl_legacy_names import TL_LEGACY, TL_NATIVE, layout_advice
 
 FileSubject = TransformerRegressor | AttentionOnlyModel
 _WEIGHTS = {".safetensors", ".npz", *PICKLED}
@@ -128,8 +128,8 @@ def _layout_by_ending(path: Path) -> str:
 def _open_foreign(path: Path, layout: str | Mapping[str, Any], facts: Mapping[str, Any], given: str) -> FileSubject:
     if layout == HAIKU:
         return open_haiku(path, facts, given)
-    if layout == TL_LEGACY:
-        return open_tl_legacy(path, facts, given)
+    if layout in (TL_LEGACY, TL_NATIVE):
+        return open_tl_legacy(path, facts, given, str(layout))
     return open_declared(path, layout, facts, given)
 
 

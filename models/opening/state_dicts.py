@@ -36,7 +36,14 @@ def sized(single: Mapping[str, Tensor], stacks: Stacks, settings: Mapping[str, A
     if "W_pos" in single and single["W_pos"].ndim:
         found["n_ctx"] = len(single["W_pos"])
     if "W_in" in stacks and (first := stacks["W_in"].get(0)) is not None and first.ndim == 2:
-        found["d_mlp"] = first.shape[1]
+        found |= {"d_mlp": first.shape[1], "gated_mlp": "W_gate" in stacks}
+    unembedding = single.get("W_U")
+    if unembedding is None:
+        found["d_vocab_out"] = 0
+    elif unembedding.ndim == 2 and len(unembedding) == query.shape[1] and unembedding.shape[1] != len(embedding):
+        found["d_vocab_out"] = unembedding.shape[1]
+    if settings.get("d_vocab_out") == len(embedding):
+        settings = {name: value for name, value in settings.items() if name != "d_vocab_out"}
     for name in sorted(set(settings) & set(found)):
         if settings[name] != found[name]:
             raise CheckpointRefused(
@@ -55,11 +62,9 @@ def read_bos(given: Mapping[str, Any], d_vocab: int) -> int | None:
 
 
 def defaults_note(config: AttentionOnlyConfig, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """The note on settings that neither the weights nor the configuration give."""
+    """Notes on settings that neither the weights nor the configuration give, and on what is not in the file."""
     relevant = ["norm", "positions", "attention_scale", "causal", *(["activation"] if config.d_mlp else [])]
     taken = [f"{name}={getattr(config, name)}" for name in relevant if name not in settings]
-    return (
-        (f"not in the configuration, so inferred from the tensors or set by default: {', '.join(taken)}",)
-        if taken
-        else ()
-    )
+    inferred = f"not in the configuration, so inferred from the tensors or set by default: {', '.join(taken)}"
+    headless = "the file holds no unembedding W_U, so nothing that needs logits applies"
+    return (*([inferred] if taken else []), *([] if config.n_logits else [headless]))

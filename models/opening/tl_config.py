@@ -7,7 +7,7 @@ from typing import Any
 
 from ...data.errors import CheckpointRefused
 
-_NORMS = {None: "none", "LN": "layer", "LNPre": "layer"}
+_NORMS = {None: "none", "LN": "layer", "LNPre": "layer", "RMS": "rms", "RMSPre": "rms"}
 _POSITIONS = {"standard": "learned", "learned": "learned", "rotary": "rotary", "none": "none", None: "none"}
 _DIRECTIONS = {"causal": True, "bidirectional": False}
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_fast": "gelu_tanh", "silu": "silu"}
@@ -27,7 +27,7 @@ _NUMBERS = {
     "rotary_dim": "rotary_width",
     "rotary_adjacent_pairs": "rotary_interleaved",
 }
-_MUST_EQUAL = {"n_key_value_heads": "n_heads", "d_vocab_out": "d_vocab"}
+_MUST_EQUAL = {"n_key_value_heads": "n_heads"}
 _OF_NO_EFFECT = {
     *("model_name", "original_architecture", "tokenizer_name", "tokenizer_prepends_bos", "default_prepend_bos"),
     *("seed", "device", "n_devices", "dtype", "init_mode", "init_weights", "initializer_range", "n_params", "names"),
@@ -50,6 +50,10 @@ def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
                 raise CheckpointRefused(f"configuration key {name!r} = {value!r:.60}; expected a string or null")
         elif name in _NUMBERS:
             facts |= {} if value is None or value == -1 else {_NUMBERS[name]: value}
+        elif name == "d_vocab_out":
+            facts |= {} if value in (*_UNSET, given.get("d_vocab")) else {name: value}
+        elif name == "gated_mlp":
+            facts |= {} if value in _UNSET else {name: value}
         elif name in _MUST_EQUAL:
             other = _MUST_EQUAL[name]
             if value not in _UNSET and value != given.get(other, value):
@@ -68,7 +72,7 @@ def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def meaningful(given: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a configuration that changes how weights are read."""
-    known = {*_WORDS, *_NUMBERS, *_MUST_EQUAL, "use_attn_scale", "attn_only", "bos"}
+    known = {*_WORDS, *_NUMBERS, *_MUST_EQUAL, "d_vocab_out", "gated_mlp", "use_attn_scale", "attn_only", "bos"}
     return {name: value for name, value in given.items() if name in known}
 
 

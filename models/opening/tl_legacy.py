@@ -22,13 +22,21 @@ from .checkpoint import refuse_unusable
 from .safe_files import read_tensors
 from .state_dicts import Stacks, defaults_note, read_bos, sized, stacked
 from .tl_config import meaningful, read_settings
-from .tl_legacy_names import BLOCK, BUFFER, SINGLE, STACKED, TL_LEGACY
+from .tl_legacy_names import BLOCK, BUFFER, SINGLE, STACKED, TL_LEGACY, TL_NATIVE
+from .tl_native import legacy_config, legacy_form
 
 
-def open_tl_legacy(path: Path, model_config: Mapping[str, Any], given_path: str) -> AttentionOnlyModel:
-    """A state dict as a subject. Raises CheckpointRefused for unknown names in the file or the configuration."""
+def open_tl_legacy(
+    path: Path, model_config: Mapping[str, Any], given_path: str, layout: str = TL_LEGACY
+) -> AttentionOnlyModel:
+    """A state dict as a subject. Raises CheckpointRefused for unknown names in the file or the configuration.
+
+    layout:  TL_NATIVE for one in the names of a native bridge
+    """
     tensors = read_tensors(path)
     try:
+        if layout == TL_NATIVE:
+            tensors, model_config = legacy_form(tensors, model_config), legacy_config(model_config)
         single, stacks, buffers = _sort(tensors)
         settings = read_settings(model_config)
         if model_config.get("attn_only") is True:
@@ -39,7 +47,7 @@ def open_tl_legacy(path: Path, model_config: Mapping[str, Any], given_path: str)
                 )
         config = sized(single, stacks, settings)
         parameters = single | {role: stacked(role, layers, config.n_layers) for role, layers in stacks.items()}
-        if model_config.get("normalization_type", model_config.get("normalization")) == "LNPre":
+        if model_config.get("normalization_type", model_config.get("normalization")) in ("LNPre", "RMSPre"):
             parameters |= _unit_norms(config, parameters)
         bos = read_bos(model_config, config.d_vocab)
         refuse_unusable(parameters, path.name)
@@ -50,7 +58,7 @@ def open_tl_legacy(path: Path, model_config: Mapping[str, Any], given_path: str)
     unchecked = "the layout was not checked numerically: the file holds no sample outputs"
     source = Source(
         path.stem,
-        TL_LEGACY,
+        layout,
         path=given_path,
         weights_sha256=weights_sha256(parameters),
         facts={**config.as_dict(), "bos": bos},
@@ -85,7 +93,7 @@ def _unit_norms(config: AttentionOnlyConfig, parameters: Mapping[str, Tensor]) -
     norms = {name: shape for name, shape in config.shapes.items() if name.startswith("ln")}
     if present := sorted(set(norms) & set(parameters)):
         raise CheckpointRefused(
-            f"normalization LNPre has no scale or offset, but the file holds {present[0]}; expected LN"
+            f"normalizations ending in Pre have no scale or offset, but the file holds {present[0]}; expected LN or RMS"
         )
     like = parameters["W_E"]
     return {name: like.new_full(shape, name.endswith("scale")) for name, shape in norms.items()}

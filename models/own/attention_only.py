@@ -4,7 +4,8 @@ For a layer with states h [batch, pos, d_model], row convention, norm() the laye
 
     q, k, v = norm(h) W_Q + b_Q, …           q and k are rotated if positions are rotary
     h <- h + softmax(q k^T / attention_scale) v W_O + b_O
-    h <- h + act(norm(h) W_in + b_in) W_out + b_out          if there are MLPs
+    h <- h + act(norm(h) W_in + b_in) W_out + b_out          if there are MLPs; with gated ones, for x = norm(h):
+    h <- h + (act(x W_gate) * (x W_in) + b_in) W_out + b_out
     logits = norm(h) W_U + b_U               after the last layer
 """
 
@@ -22,13 +23,13 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ...data.errors import CheckpointRefused
+from ...data.errors import CheckpointRefused, UsageError
 from ...data.settings import check_settings, read_settings
 from ..attention import masked_scores
 from ..language_model import LanguageModel, LanguageModelShape
 from ..norms import Norm
 from ..rotary import Rotary
-from ..subject import Source
+from ..subject import NotApplicable, Source
 from ..taps import Taps
 from ..weights import AttentionWeights
 from .config import check_shapes
@@ -46,11 +47,13 @@ class AttentionOnlyConfig:
     """The transformer's sizes and settings.
 
     d_vocab, n_ctx:      size of the vocabulary, and the longest sequence in tokens
+    d_vocab_out:         number of logits, where they are not those of the tokens; 0: no unembedding at all
     n_heads, d_head:     number of heads, and width of queries, keys and values
     d_mlp:               hidden width of the MLPs; None: no MLPs
     activation:          activation function of the MLPs
-    norm:                "layer": layer norm before attention, MLP and unembedding; "none": no norm
-    norm_eps:            added to the variance
+    gated_mlp:           MLPs multiply the activation of one projection by another projection
+    norm:                before attention, MLP and unembedding: "layer" norm, "rms" norm or "none"
+    norm_eps:            added to the variance or to the mean square
     positions:           "learned" and "sinusoidal" are added to the embeddings; "rotary" rotates q and k
     rotary_width:        dimensions of a head that are rotated; None: all
     rotary_base:         base of the rotary frequencies
@@ -65,9 +68,11 @@ class AttentionOnlyConfig:
     n_layers: Annotated[int, Ge(1)]
     n_heads: Annotated[int, Ge(1)]
     d_head: Annotated[int, Ge(1)]
+    d_vocab_out: Annotated[int, Ge(0)] | None = None
     d_mlp: Annotated[int, Ge(1)] | None = None
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu"
-    norm: Literal["layer", "none"] = "layer"
+    gated_mlp: bool = False
+    norm: Literal["layer", "rms", "none"] = "layer"
     norm_eps: Annotated[float, Gt(0)] = 1e-5
     positions: Literal["learned", "sinusoidal", "rotary", "none"] = "learned"
     rotary_width: int | None = None
@@ -83,10 +88,17 @@ class AttentionOnlyConfig:
             raise CheckpointRefused(
                 f"config: {width} rotary dimensions; expected an even number from 2 to d_head = {self.d_head}"
             )
+        if self.gated_mlp and self.d_mlp is None:
+            raise CheckpointRefused("config: gated_mlp = True without d_mlp; expected the width of the MLPs")
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise CheckpointRefused(
                 f"config: d_model = {self.d_model}; expected an even number for sinusoidal positions"
             )
+
+    @property
+    def n_logits(self) -> int:
+        """Width of the unembedding; 0: there is none."""
+        return self.d_vocab if self.d_vocab_out is None else self.d_vocab_out
 
     @property
     def rotated(self) -> int:
@@ -119,9 +131,11 @@ class AttentionOnlyConfig:
             shapes |= {"W_in": (layers, d_model, self.d_mlp), "b_in": (layers, self.d_mlp)}
             shapes |= {"W_out": (layers, self.d_mlp, d_model), "b_out": (layers, d_model)}
             norms["ln2"] = (layers, d_model)
-        if self.norm == "layer":
-            shapes |= {f"{name}_{vector}": shape for name, shape in norms.items() for vector in ("scale", "offset")}
-        return shapes | {"W_U": (d_model, self.d_vocab), "b_U": (self.d_vocab,)}
+        if self.gated_mlp and self.d_mlp is not None:
+            shapes["W_gate"] = (layers, d_model, self.d_mlp)
+        vectors = {"layer": ("scale", "offset"), "rms": ("scale",), "none": ()}[self.norm]
+        shapes |= {f"{name}_{vector}": shape for name, shape in norms.items() for vector in vectors}
+        return shapes | ({"W_U": (d_model, self.n_logits), "b_U": (self.n_logits,)} if self.n_logits else {})
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -135,8 +149,6 @@ class AttentionOnlyTransformer(nn.Module):
     """The transformer as a differentiable `nn.Module`. `AttentionOnlyConfig.shapes` lists its parameters."""
 
     W_E: Tensor
-    W_U: Tensor
-    b_U: Tensor
     W_O: Tensor
     b_O: Tensor
 
@@ -147,11 +159,11 @@ class AttentionOnlyTransformer(nn.Module):
             self.register_parameter(name, nn.Parameter(parameters[name], requires_grad=False))
         self.config = config
 
-    def forward(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
+    def forward(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab_out"]:
         return self.unembed(self.states(tokens, Taps(None, None)))
 
-    def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
-        return state @ self.W_U + self.b_U
+    def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab_out"]:
+        return state @ self.get_parameter("W_U") + self.get_parameter("b_U")
 
     def states(self, tokens: Int[Tensor, "batch pos"], tap: Taps) -> Float[Tensor, "batch pos d_model"]:
         """States after the final norm; `tap` is called at every site on the way."""
@@ -197,16 +209,21 @@ class AttentionOnlyTransformer(nn.Module):
 
     def _mlp(self, x: Tensor, layer: int) -> Float[Tensor, "batch pos d_model"]:
         W_in, b_in, W_out, b_out = (self.get_parameter(name)[layer] for name in ("W_in", "b_in", "W_out", "b_out"))
-        return _ACTIVATIONS[self.config.activation](x @ W_in + b_in) @ W_out + b_out
+        act = _ACTIVATIONS[self.config.activation]
+        if self.config.gated_mlp:
+            hidden = act(x @ self.get_parameter("W_gate")[layer]) * (x @ W_in) + b_in
+        else:
+            hidden = act(x @ W_in + b_in)
+        return hidden @ W_out + b_out
 
     def norm(self, name: str, layer: int | None = None) -> Norm:
         """The norm ln1 or ln2 of a layer, or ln_final."""
         if self.config.norm == "none":
             return Norm()
-        scale, offset = (self.get_parameter(f"{name}_{vector}") for vector in ("scale", "offset"))
-        if layer is not None:
-            scale, offset = scale[layer], offset[layer]
-        return Norm("layer", scale, offset, self.config.norm_eps)
+        place = slice(None) if layer is None else layer
+        scale = self.get_parameter(f"{name}_scale")[place]
+        offset = self.get_parameter(f"{name}_offset")[place] if self.config.norm == "layer" else None
+        return Norm(self.config.norm, scale, offset, self.config.norm_eps)
 
 
 class AttentionOnlyModel(LanguageModel):
@@ -258,7 +275,7 @@ class AttentionOnlyModel(LanguageModel):
         )
         if not folded or self.config.norm == "none":
             return weights
-        return weights.with_norm_folded(parameters["ln1_scale"], parameters["ln1_offset"])
+        return weights.with_norm_folded(parameters["ln1_scale"], parameters.get("ln1_offset"))
 
     def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
         return self.module.states(tokens, taps)
@@ -276,8 +293,18 @@ class AttentionOnlyModel(LanguageModel):
     def embedding(self) -> Float[Tensor, "d_vocab d_model"]:
         return self.module.W_E.detach()
 
-    def unembedding(self) -> Float[Tensor, "d_model d_vocab"]:
-        return self.module.W_U.detach()
+    def unembedding(self) -> Float[Tensor, "d_model d_vocab"] | NotApplicable:
+        return self.no_token_logits() or self.module.get_parameter("W_U").detach()
+
+    def no_token_logits(self) -> NotApplicable | None:
+        n_logits, d_vocab = self.config.n_logits, self.config.d_vocab
+        if n_logits in (0, d_vocab):
+            return super().no_token_logits()
+        return NotApplicable(f"this model has {n_logits} outputs, which are not those of its {d_vocab} tokens")
+
+    def _require_head(self) -> None:
+        if not self.config.n_logits:
+            raise UsageError(f"{self.source.name}: has no unembedding, so it has no logits; read its states instead")
 
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
         return self.module.unembed(state)

@@ -9,7 +9,6 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from ...data.errors import UsageError
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable
 from ...models.weights import AttentionWeights
@@ -22,7 +21,7 @@ class Access:
     """What can be read of a model, or why it cannot.
 
     direct_path:  W_O and W_U, where a head's direct effect on the logits is a product with both
-    no_logits:    None where there are logits
+    no_logits:    why there are no logits of tokens; None where there are
     """
 
     weights: AttentionWeights | NotApplicable
@@ -33,7 +32,7 @@ class Access:
     @classmethod
     def to(cls, subject: LanguageModel) -> Access:
         weights, W_U = subject.weights(), subject.unembedding()
-        return cls(weights, W_U, _direct_path(subject, weights, W_U), _no_logits(subject))
+        return cls(weights, W_U, _direct_path(subject, weights, W_U), subject.no_token_logits())
 
 
 def _direct_path(
@@ -45,15 +44,6 @@ def _direct_path(
     assert isinstance(weights, AttentionWeights)
     assert isinstance(W_U, Tensor)
     return _normalised_writes(subject, weights) or (weights.W_O, W_U)
-
-
-def _no_logits(subject: LanguageModel) -> NotApplicable | None:
-    try:
-        with torch.no_grad():
-            subject.unembed(torch.zeros(1, subject.shape.d_model, dtype=subject.dtype, device=subject.device))
-    except UsageError as error:
-        return NotApplicable(str(error))
-    return None
 
 
 def _normalised_writes(subject: LanguageModel, weights: AttentionWeights) -> NotApplicable | None:

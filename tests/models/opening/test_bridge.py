@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 from mesascope.data.errors import CheckpointRefused, TaskError, UsageError
+from mesascope.models import AttentionOnlyModel, load
 from mesascope.models.opening.bridge import from_bridge, known_steps
+from safetensors.torch import save_file
 from torch import Tensor
 
 # third parties' own: TransformerLens and what it imports
@@ -102,28 +104,49 @@ def test_weights_are_those_that_the_bridge_shows(family: str, tiny: Tiny, tokeni
         {"normalization_type": "LNPre", "act_fn": "gelu_new"},
         {"normalization_type": "LN", "positional_embedding_type": "rotary", "rotary_dim": 4, "act_fn": "relu"},
         {"normalization_type": "LN", "act_fn": "silu", "use_attn_scale": False},
+        {"normalization_type": "RMS", "gated_mlp": True, "d_vocab_out": 3},
+        {"normalization_type": "RMSPre", "gated_mlp": True, "act_fn": "relu", "positional_embedding_type": "rotary"},
     ],
     ids=str,
 )
-def test_native_bridges_become_our_own_transformer(settings: dict[str, Any]) -> None:
+def test_native_bridges_become_our_own_transformer(settings: dict[str, Any], tmp_path: Path) -> None:
+    """In memory, and from a file of the bridge's state dict."""
     bridge = native(**settings)
-    subject = from_bridge(bridge)
+    save_file(bridge.state_dict(), tmp_path / "toy.safetensors")
+    config = {name: getattr(bridge.cfg, name) for name in ("n_heads", "n_ctx", "act_fn", "attn_only")}
+    file = load(tmp_path / "toy.safetensors", layout="tl-native", model_config={**config, **settings})
     with torch.no_grad():
-        assert float((subject.logits(tokens(11)) - bridge(tokens(11))).abs().max()) < 1e-5
-    assert subject.source.layout == "bridge-native"
+        expected = bridge(tokens(11))
+    for subject, layout in ((from_bridge(bridge), "bridge-native"), (file, "tl-native")):
+        assert isinstance(subject, AttentionOnlyModel)
+        assert float((subject.logits(tokens(11)) - expected).abs().max()) < 1e-5
+        assert subject.source.layout == layout
+
+
+def test_a_native_state_dict_names_its_layout_and_needs_its_heads(tmp_path: Path) -> None:
+    bridge = native(attn_only=True, normalization_type="LN")
+    torch.save(bridge.state_dict(), tmp_path / "toy.pt")
+    with pytest.raises(CheckpointRefused, match="give --layout tl-native, or"):
+        load(tmp_path / "toy.pt")
+    for args, said in (
+        ({}, "n_heads = None in the configuration; expected"),
+        ({"n_heads": 3}, "does not fit n_heads = 3"),
+    ):
+        with pytest.raises(CheckpointRefused, match=said):
+            load(tmp_path / "toy.pt", layout="tl-native", model_args=args)
+    torch.save({**bridge.state_dict(), "blocks.0.attn.sinks": torch.zeros(2)}, tmp_path / "more.pt")
+    with pytest.raises(CheckpointRefused, match="sinks' is not a name of the layout tl-native"):
+        load(tmp_path / "more.pt", layout="tl-native", model_args={"n_heads": 2})
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"normalization_type": "RMS"},
         {"normalization_type": "LN", "n_key_value_heads": 1},
         {"normalization_type": "LN", "attn_scores_soft_cap": 5.0},
         {"normalization_type": "LN", "output_logits_soft_cap": 5.0},
         {"normalization_type": "LN", "act_fn": "solu_ln"},
-        {"normalization_type": "LN", "gated_mlp": True},
         {"normalization_type": "LN", "final_rms": True},
-        {"normalization_type": "LN", "d_vocab_out": 3},
     ],
     ids=str,
 )

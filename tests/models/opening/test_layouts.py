@@ -309,7 +309,7 @@ def test_a_declaration_that_is_not_understood(make: Make, tmp_path: Path, old: s
         ("[model]", "[model]\nd_model = 7", "which does not fit"),
         ("[model]", "[model]\nn_layers = 3", "n_layers = 3 in the configuration; expected 2"),
         ("[model]", "[model]\nd_mlp = 3", "missing ['W_in', 'W_out']"),
-        ('norm = "none"', 'norm = "rms"', "norm = 'rms'"),
+        ('norm = "none"', 'norm = "batch"', "norm = 'batch'"),
     ],
 )
 def test_a_declaration_that_does_not_fit_the_file(make: Make, tmp_path: Path, old: str, new: str, message: str) -> None:

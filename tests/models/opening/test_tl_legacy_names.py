@@ -31,3 +31,9 @@ def test_the_old_names_are_known(names: tuple[str, ...]) -> None:
 )
 def test_other_names_have_to_be_declared(names: tuple[str, ...]) -> None:
     assert layout_advice(names) == f"give {DECLARE}"
+
+
+def test_names_of_a_native_bridge_are_known() -> None:
+    names = ("embed.weight", "pos_embed.weight", "blocks.0.attn.q.bias", "blocks.3.mlp.gate.weight", "unembed.bias")
+    assert layout_advice(names) == f"give --layout tl-native, or {DECLARE}"
+    assert layout_advice((*names, "embed.W_E")) == f"give {DECLARE}"

@@ -9,13 +9,13 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from mesascope.data import TaskError, UsageError
+from mesascope.data import CheckpointRefused, TaskError, UsageError
 from mesascope.models import (
     AttentionOnlyConfig,
     AttentionOnlyModel,
     AttentionScores,
 )
-from mesascope.models.subject import Site
+from mesascope.models.subject import NotApplicable, Site
 from torch import Tensor
 
 Make = Callable[..., AttentionOnlyModel]
@@ -36,6 +36,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "relu": {"d_mlp": 5, "activation": "relu", "norm": "none"},
     "gelu_tanh": {"d_mlp": 5, "activation": "gelu_tanh"},
     "silu": {"d_mlp": 5, "activation": "silu", "causal": False},
+    "rms": {"norm": "rms", "norm_eps": 0.3, "d_mlp": 5},
+    "gated": {"d_mlp": 5, "gated_mlp": True, "activation": "silu"},
+    "other outputs": {"d_vocab_out": 4},
 }
 each_variant = pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
 Arrays = dict[str, np.ndarray]
@@ -57,9 +60,14 @@ def keep(activation: Any, layer: int) -> Any:
 # ---- the slow implementation: one number at a time, nothing shared with the library ----
 
 
-def slow_norm(row: np.ndarray, scale: np.ndarray, offset: np.ndarray, eps: float) -> np.ndarray:
-    centred = row - sum(row) / len(row)
-    return centred / math.sqrt(sum(centred**2) / len(row) + eps) * scale + offset
+def slow_norm(row: np.ndarray, config: AttentionOnlyConfig, p: Arrays, name: str, layer: int | None) -> np.ndarray:
+    if config.norm == "none":
+        return row
+    scale, offset = (p.get(f"{name}_{vector}", np.zeros(())) for vector in ("scale", "offset"))
+    if layer is not None:
+        scale, offset = scale[layer], offset[layer] if offset.ndim else offset
+    centred = row - sum(row) / len(row) if config.norm == "layer" else row
+    return centred / math.sqrt(sum(centred**2) / len(row) + config.norm_eps) * scale + offset
 
 
 def slow_turn(x: np.ndarray, position: int, config: AttentionOnlyConfig) -> np.ndarray:
@@ -93,9 +101,8 @@ def slow_logits(config: AttentionOnlyConfig, p: Arrays, tokens: list[int]) -> np
             h[t] += p["W_pos"][t]
         for i in range(config.d_model if config.positions == "sinusoidal" else 0):
             h[t, i] += (math.sin, math.cos)[i % 2](t / 10_000 ** ((i - i % 2) / config.d_model))
-    normed = config.norm == "layer"
     for layer in range(config.n_layers):
-        x = [slow_norm(r, p["ln1_scale"][layer], p["ln1_offset"][layer], config.norm_eps) if normed else r for r in h]
+        x = [slow_norm(row, config, p, "ln1", layer) for row in h]
         added = np.zeros_like(h)
         for head in range(config.n_heads):
             q, k, v = ([row @ p[f"W_{c}"][layer, head] + p[f"b_{c}"][layer, head] for row in x] for c in "QKV")
@@ -108,11 +115,15 @@ def slow_logits(config: AttentionOnlyConfig, p: Arrays, tokens: list[int]) -> np
                 added[t] += z @ p["W_O"][layer, head]
         h = h + added + p["b_O"][layer]
         for t in range(len(tokens) if config.d_mlp else 0):
-            row = slow_norm(h[t], p["ln2_scale"][layer], p["ln2_offset"][layer], config.norm_eps) if normed else h[t]
-            hidden = [slow_act(value, config.activation) for value in row @ p["W_in"][layer] + p["b_in"][layer]]
+            row = slow_norm(h[t], config, p, "ln2", layer)
+            W_in, b_in, act = p["W_in"][layer], p["b_in"][layer], config.activation
+            if config.gated_mlp:
+                gates = [slow_act(value, act) for value in row @ p["W_gate"][layer]]
+                hidden = [gate * value + b for gate, value, b in zip(gates, row @ W_in, b_in, strict=True)]
+            else:
+                hidden = [slow_act(value, act) for value in row @ W_in + b_in]
             h[t] = h[t] + np.array(hidden) @ p["W_out"][layer] + p["b_out"][layer]
-    final = [slow_norm(r, p["ln_final_scale"], p["ln_final_offset"], config.norm_eps) if normed else r for r in h]
-    return np.array([row @ p["W_U"] + p["b_U"] for row in final])
+    return np.array([slow_norm(row, config, p, "ln_final", None) @ p["W_U"] + p["b_U"] for row in h])
 
 
 def arrays(model: AttentionOnlyModel) -> Arrays:
@@ -233,7 +244,7 @@ def test_only_what_is_asked_for_is_made(make: Make, monkeypatch: pytest.MonkeyPa
     model.run(some_tokens(), watch={"q": keep, "z": keep, "resid_post": keep}, logits=True)
 
 
-@pytest.mark.parametrize("norm", ["layer", "none"])
+@pytest.mark.parametrize("norm", ["layer", "rms", "none"])
 def test_a_folded_layer_norm_is_contained_in_the_weights(make: Make, norm: str) -> None:
     model, tokens = make(norm=norm), some_tokens()
     values = model.run(tokens, watch={"resid_pre": keep, "q": keep, "v": keep}).values
@@ -243,7 +254,9 @@ def test_a_folded_layer_norm_is_contained_in_the_weights(make: Make, norm: str) 
     for layer in range(2):
         x = values["resid_pre"][layer]
         if norm == "layer":
-            x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+            x = x - x.mean(-1, keepdim=True)
+        if norm != "none":
+            x = x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt()
         torch.testing.assert_close(model.attention_input(values["resid_pre"][layer], layer, folded=True), x)
         for site in ("q", "v"):
             W, b = getattr(folded, f"W_{site.upper()}")[layer], getattr(folded, f"b_{site.upper()}")[layer]
@@ -335,3 +348,26 @@ def test_what_cannot_be_watched_or_edited(make: Make) -> None:
         model.run(tokens, edit={"attention": keep})
     with pytest.raises(UsageError, match=r"the edit of z returned shape \[3, 3, 1, 4\]; expected \[3, 3, 7, 4\]"):
         model.run(tokens, edit={"z": lambda z, layer: z[:, :, :1]})
+
+
+def test_outputs_that_are_no_tokens_unembed_nothing(make: Make) -> None:
+    """Logits are there; what reads them as those of tokens does not apply."""
+    model = make(d_vocab_out=4)
+    assert model.logits(some_tokens()).shape == (3, 7, 4)
+    reason = model.unembedding()
+    assert isinstance(reason, NotApplicable)
+    assert reason.reason == "this model has 4 outputs, which are not those of its 11 tokens"
+    assert isinstance(make().unembedding(), Tensor)
+
+
+def test_without_an_unembedding_there_are_states_and_no_logits(make: Make) -> None:
+    model = make(d_vocab_out=0)
+    assert model.run(some_tokens()).output.shape == (3, 7, SIZES["d_model"])
+    with pytest.raises(UsageError, match="tiny: has no unembedding, so it has no logits"):
+        model.logits(some_tokens())
+    assert isinstance(model.unembedding(), NotApplicable)
+
+
+def test_a_gate_needs_an_mlp(make: Make) -> None:
+    with pytest.raises(CheckpointRefused, match="gated_mlp = True without d_mlp"):
+        make(gated_mlp=True)
