@@ -10,12 +10,19 @@ from ...data.errors import CheckpointRefused
 PICKLES = "docs/checkpoints.md#pickles"
 """Where the documentation says how to convert a pickle."""
 _WEB_PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|!--)", re.IGNORECASE)
+_OTHER_FORMATS = {
+    b"GGUF": "GGUF weights, as llama.cpp reads them; open the save_pretrained directory that they were made from",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file, as Keras writes; save the weights as .safetensors, and declare a layout",
+}
 _EXAMINED = 2**20  # bytes: a megabyte of numbers without a lone line feed does not happen
 _LEAST = 16  # line endings or U+FFFD; fewer may be chance
 
 
 def refuse_other_kinds(path: Path, start: bytes) -> None:
-    """Raise CheckpointRefused for a Git LFS pointer or a web page."""
+    """Raise CheckpointRefused for a Git LFS pointer, a web page or weights of another format."""
+    for magic, kind in _OTHER_FORMATS.items():
+        if start.startswith(magic):
+            raise CheckpointRefused(f"{path.name}: {kind}")
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointRefused(f"{path.name}: a Git LFS pointer, not the weights; fetch them with `git lfs pull`")
     if _WEB_PAGE.match(start):

@@ -17,12 +17,19 @@ from ...data.errors import CheckpointRefused
 from .catalogue import MAX_JSON, once_each, parse_json, read_json_header
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_CONVERT = "expected safetensors; convert them with save_pretrained"
 ELSEWHERE = {
-    "adapter_model.safetensors": "weights of an adapter, not of a model; merge it into its base model first",
-    "tf_model.h5": "TensorFlow weights; expected safetensors; convert them with save_pretrained",
-    "flax_model.msgpack": "Flax weights; expected safetensors; convert them with save_pretrained",
-    "model.gguf": "GGUF weights; expected safetensors; convert them with save_pretrained",
+    r"adapter_model\.(safetensors|bin)": "weights of an adapter, not of a model; merge it into its base model first",
+    r"(model|pytorch_model)-\d+-of-\d+\.(safetensors|bin)": "a shard without the index of all shards; download"
+    " model.safetensors.index.json or pytorch_model.bin.index.json, too",
+    r"model\.[\w-]+\.safetensors": "weights of a variant; rename the one that you want to model.safetensors",
+    r"consolidated.*\.(safetensors|pth)": "weights in the names of the original code; expected save_pretrained's",
+    r".*\.gguf": f"GGUF weights; {_CONVERT}",
+    r".*\.h5": f"TensorFlow weights; {_CONVERT}",
+    r".*\.msgpack": f"Flax weights; {_CONVERT}",
+    r".*\.(safetensors|bin|pt|pth|ckpt|npz|onnx)": "not a name of save_pretrained; give the file itself, with a layout",
 }
+"""What else a directory may hold, by the name of a file, most telling first."""
 _WIDTHS = {
     8: ("F64", "I64", "U64"),
     4: ("F32", "I32", "U32"),
@@ -127,9 +134,10 @@ def inside(path: Path, name: str) -> Path:
 
 
 def _no_weights(path: Path) -> str:
-    for name, kind in ELSEWHERE.items():
-        if (path / name).exists():
-            return f"{name}: {kind}"
+    names = sorted(file.name for file in path.iterdir())
+    for pattern, kind in ELSEWHERE.items():
+        if seen := [name for name in names if re.fullmatch(pattern, name)]:
+            return f"{seen[0]}: {kind}; {path} has no {WEIGHTS[0]}"
     return f"{path}: a directory without weights; expected one of {', '.join(WEIGHTS)}"
 
 

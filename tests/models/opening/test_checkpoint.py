@@ -239,6 +239,8 @@ def test_wrong_tensors_are_refused(tmp_path: Path, parameters: dict[str, Tensor]
         (b"<!DOCTYPE html><html><head><title>404</title></head></html>", "HTML"),
         (b"\n  <html lang='en'>" + b" " * 200, "HTML"),
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "HTML or XML"),
+        (b"GGUF\x03" + b"\0" * 100, "GGUF weights, as llama.cpp reads them"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "an HDF5 file, as Keras writes"),
         (b"", "truncated"),
         (b"\0" * 7, "truncated"),
         (b"\0" * 100, "truncated"),
@@ -261,7 +263,7 @@ def test_wrong_tensors_are_refused(tmp_path: Path, parameters: dict[str, Tensor]
         (assemble({"__metadata__": metadata(), "\ud800": {}}), "damaged"),
         (assemble(b'{"__metadata__": {"format": "x"}, "__metadata__": {"format": "y"}}'), "twice"),
     ],
-    ids=range(25),
+    ids=range(27),
 )  # fmt: skip
 def test_what_is_found_under_a_weight_files_name(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.safetensors").write_bytes(content)

@@ -307,7 +307,12 @@ def test_bombs_are_refused_at_once(folder: Path, bomb: Callable[[Path], None]) -
     ("name", "message"),
     [
         ("adapter_model.safetensors", "an adapter"),
-        ("tf_model.h5", "TensorFlow"),
+        ("tf_model.h5", "tf_model.h5: TensorFlow"),
+        ("tiny-q4.gguf", "tiny-q4.gguf: GGUF weights"),
+        ("model-00001-of-00002.safetensors", "model-00001-of-00002.safetensors: a shard without the index of all"),
+        ("model.fp16.safetensors", "model.fp16.safetensors: weights of a variant; rename"),
+        ("consolidated.safetensors", "consolidated.safetensors: weights in the names of the original code"),
+        ("weights.pt", "weights.pt: not a name of save_pretrained; give the file itself"),
         ("README.md", "without weights"),
     ],
 )
