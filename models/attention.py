@@ -108,6 +108,13 @@ def log_normaliser(
     return found
 
 
+def with_sinks(
+    normaliser: Float[Tensor, "batch head pos"], sinks: Float[Tensor, "head"] | None
+) -> Float[Tensor, "batch head pos"]:
+    """The log-normaliser with each head's sink, a learned logit without a key (GPT-OSS), in the denominator."""
+    return normaliser if sinks is None else torch.logaddexp(normaliser, sinks.to(normaliser)[:, None])
+
+
 def flash_attention(
     q: Float[Tensor, "batch head pos d_head"],
     k: Float[Tensor, "batch kv_head pos d_head"],

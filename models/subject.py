@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data.errors import TaskError
-from .attention import blocks_of, hidden, in_float32, log_normaliser, masked_scores, soft_capped
+from .attention import blocks_of, hidden, in_float32, log_normaliser, masked_scores, soft_capped, with_sinks
 from .token_layout import TokenLayout
 from .weights import AttentionWeights
 
@@ -61,6 +61,8 @@ class Source:
     options:         what opens the file again, besides the layout's name: model_args, and a layout's declaration
     record:          the training record, if the file has one
     notes:           what mesascope could not check, in words
+    opening_check:   what mesascope compared when it opened the model, with errors: `OpeningCheck.as_dict`; None:
+                     nothing is compared for models of this kind
     """
 
     name: str
@@ -75,6 +77,7 @@ class Source:
     options: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    opening_check: Mapping[str, Any] | None = None
 
     @property
     def label(self) -> str:
@@ -99,6 +102,9 @@ class AttentionScores:
 
     causal:  i attends to j <= i
     window:  i attends to |i - j| < window
+
+    Where heads have a learned sink, a logit without a key (GPT-OSS), the log-normaliser contains it, and the rows of
+    the pattern sum to less than 1.
     """
 
     q: Float[Tensor, "batch head pos d_head"]
@@ -119,14 +125,18 @@ class AttentionScores:
         soft_cap: float | None = None,
         window: int | None = None,
         normaliser: Float[Tensor, "batch head pos"] | None = None,
+        sinks: Float[Tensor, "head"] | None = None,
     ) -> AttentionScores:
         """From q and k after rotary positions. The normaliser is computed unless it is given.
 
-        scale:  1 / sqrt(d_head) by default
+        scale:       1 / sqrt(d_head) by default
+        normaliser:  without the sinks
+        sinks:       each head's learned logit in the softmax's denominator
         """
         scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
         if normaliser is None:
             normaliser = log_normaliser(q, k, scale, causal, soft_cap, window)
+        normaliser = with_sinks(normaliser, sinks)
         return cls(q, k, scale, normaliser, causal, soft_cap, window)
 
     def scores(self) -> Float[Tensor, "batch head pos pos"]:

@@ -54,18 +54,20 @@ class Taps:
         k: Float[Tensor, "batch kv_head pos d_head"],
         v: Float[Tensor, "batch kv_head pos d_value"],
         scoring: tuple[float, bool, float | None, int | None],
+        sinks: Float[Tensor, "head"] | None = None,
     ) -> Float[Tensor, "batch head pos d_value"] | None:
         """Pass `AttentionScores` to the watcher, and return z if one kernel call computes both.
 
         scoring:  scale, causal, soft cap and window
+        sinks:    each head's learned logit in the softmax's denominator
 
         Returns None without doing anything if attention is not watched.
         """
         if "attention" not in self._watch:
             return None
         z, normaliser = (None if self.wants("pattern") else flash_attention(q, k, v, *scoring)) or (None, None)
-        self._keep("attention", layer, AttentionScores.of(q, k, *scoring, normaliser))
-        return z
+        self._keep("attention", layer, AttentionScores.of(q, k, *scoring, normaliser, sinks))
+        return z if sinks is None else None  # the kernel knows no sinks
 
     def _keep(self, site: Site, layer: int, activation: Any) -> None:
         self.values[site].append(self._watch[site](activation, layer))

@@ -29,8 +29,12 @@ class AttentionWeights:
     Tied layers repeat their weights. Where query heads share a key-value head, query head h uses key-value head
     h // group, and W_K, W_V and their biases hold each shared head once.
 
-    folded:  the weights contain the scale and offset of the layer norm before them
-    rotary:  the rotation of q and k; None: positions enter elsewhere, or not at all
+    folded:   the weights contain the scale and offset of the layer norm before them
+    rotary:   the rotation of q and k, or that of each layer; None: positions enter elsewhere, or not at all
+    scale_Q, scale_K:  scales of the norms of q and k (Qwen3), which follow the projections and come before the
+              rotation; None: no norm. `qk` contains them; W_Q and W_K do not
+    centred:  the norms of q and k also subtract the mean over a head's dimensions
+    no_qk:    why no product of weights gives the scores; None: `qk` does
     """
 
     W_Q: Float[Tensor, "layer head d_model d_head"]
@@ -42,7 +46,15 @@ class AttentionWeights:
     b_V: Float[Tensor, "layer kv_head d_head"] | None = None
     b_O: Float[Tensor, "layer d_model"] | None = None
     folded: bool = False
-    rotary: Rotary | None = None
+    rotary: Rotary | tuple[Rotary | None, ...] | None = None
+    scale_Q: Float[Tensor, "layer head d_head"] | None = None
+    scale_K: Float[Tensor, "layer kv_head d_head"] | None = None
+    centred: bool = False
+    no_qk: str | None = None
+
+    def rotary_of(self, layer: int) -> Rotary | None:
+        """The rotation of one layer's q and k."""
+        return self.rotary[layer] if isinstance(self.rotary, tuple) else self.rotary
 
     @property
     def group(self) -> int:
@@ -57,7 +69,7 @@ class AttentionWeights:
             self,
             **{
                 name: None if (value := getattr(self, name)) is None else value.repeat_interleave(self.group, dim=1)
-                for name in ("W_K", "W_V", "b_K", "b_V")
+                for name in ("W_K", "W_V", "b_K", "b_V", "scale_K")
             },
         )
 
@@ -77,14 +89,30 @@ class AttentionWeights:
     def qk(self, layer: int, head: int, offset: int | None = None) -> Factors:
         """The bilinear form of a head's scores, without biases and scale: x_query @ left @ right @ x_key.
 
-        With rotary positions it depends on `offset`, the query's position minus the key's.
+        In layers with rotary positions it depends on `offset`, the query's position minus the key's; in others `offset`
+        is ignored. Norms of q and k divide it by a positive number for each query and each key, which is left out.
+        Raises ValueError where `no_qk` says why there is no such form.
         """
-        W_Q, W_K = self.W_Q[layer, head], self.W_K[layer, head // self.group]
-        if self.rotary is None:
+        if self.no_qk is not None:
+            raise ValueError(self.no_qk)
+        key = head // self.group
+        W_Q, W_K = self._normed("Q", layer, head), self._normed("K", layer, key)
+        rotary = self.rotary_of(layer)
+        if rotary is None:
             return Factors(W_Q, W_K.mT)
         if offset is None:
             raise ValueError("offset is missing; with rotary positions, qk needs the relative offset of query and key")
-        return Factors(self.rotary.rotate(W_Q, torch.full(W_Q.shape[:1], offset)), W_K.mT)
+        # k, too, is multiplied by the factor of its rotation, by an angle of 0
+        sides = (rotary.rotate(W[:, None], torch.tensor([at]))[:, 0] for W, at in ((W_Q, offset), (W_K, 0)))
+        left, right = sides
+        return Factors(left, right.mT)
+
+    def _normed(self, role: str, layer: int, head: int) -> Float[Tensor, "d_model d_head"]:
+        """W_Q or W_K of one head, followed by the linear part of its norm."""
+        W, scale = getattr(self, f"W_{role}")[layer, head], getattr(self, f"scale_{role}")
+        if self.centred:
+            W = W - W.mean(dim=-1, keepdim=True)
+        return W if scale is None else W * scale[layer, head]
 
     def ov(self, layer: int, head: int) -> Factors:
         """The write of an attended token x to the residual stream, without biases: x @ left @ right."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import pathlib
-from collections.abc import Callable
-from functools import partial, wraps
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from functools import cache, partial, wraps
 from inspect import isclass
 from itertools import combinations
+from types import NoneType
 from typing import Any
 
 import jaxtyping
@@ -17,13 +20,20 @@ import pytest
 import torch
 from hypothesis import settings
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import Collection
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.path import Path
 from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
 
 SAME_SIZES = jaxtyping.jaxtyped("context")
 """Within it an axis has one size."""
+
+RETURNED: ContextVar[tuple[Any] | None] = ContextVar("RETURNED", default=None)
+"""What a function has returned, while that is checked."""
 
 
 def meaning(annotation: Any, names: dict[str, Any]) -> Any:
@@ -47,16 +57,59 @@ def checked(function: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
         return function
     hints = {name: meaning(hint, function.__globals__) for name, hint in function.__annotations__.items()}
     function.__annotations__ = hints
-    by_type = typechecker(function)
-    if "jaxtyping" not in repr(hints):
-        return by_type
+    return once_a_kind(function, typechecker) if "jaxtyping" in repr(hints) else typechecker(function)
+
+
+def once_a_kind(function: Any, typechecker: Callable[[Any], Any]) -> Any:
+    """The function with its shapes checked, once for each kind of arguments with each kind of result."""
+    fitting: dict[Any, set[Any]] = {}
+
+    @typechecker
+    @wraps(function)
+    def by_type(*arguments: Any, **keywords: Any) -> Any:
+        returned = RETURNED.get()
+        return function(*arguments, **keywords) if returned is None else returned[0]
 
     @wraps(function)
     def with_shapes(*arguments: Any, **keywords: Any) -> Any:
-        with SAME_SIZES:
-            return by_type(*arguments, **keywords)
+        given = kind(arguments), kind(keywords)
+        if given not in fitting:
+            with SAME_SIZES:
+                result = by_type(*arguments, **keywords)
+            fitting[given] = {kind(result)}
+            return result
+        result = function(*arguments, **keywords)
+        made = kind(result)
+        if made not in fitting[given]:
+            before = RETURNED.set((result,))
+            try:
+                with SAME_SIZES:
+                    by_type(*arguments, **keywords)
+            finally:
+                RETURNED.reset(before)
+            fitting[given].add(made)
+        return result
 
     return with_shapes
+
+
+def kind(value: Any) -> Any:
+    """All of a value that types and shapes speak of, fit to be looked up."""
+    return kinds_of(type(value))(value)
+
+
+@cache
+def kinds_of(type_: type) -> Callable[[Any], Any]:
+    """`kind` for the values of one type."""
+    if issubclass(type_, torch.Tensor | np.ndarray):
+        return lambda array: (type_, array.dtype, array.shape)
+    if issubclass(type_, tuple | list):
+        return lambda values: (type_, *[kinds_of(type(value))(value) for value in values])
+    if issubclass(type_, Mapping):
+        return lambda held: (type_, *[(kind(key), kind(value)) for key, value in held.items()])
+    if issubclass(type_, str | int | NoneType):
+        return lambda value: (type_, value)
+    return lambda _: type_
 
 
 # before anything imports mesascope: every annotated shape and type is then checked at each call (an int is a float)
@@ -97,6 +150,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_fast(item.path) and item.get_closest_marker("slow") is None:
             item.add_marker("fast")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: each full collection of garbage would look through a million objects of torch's."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -188,6 +247,8 @@ def drawn_texts(figure: Figure) -> list[tuple[str, Path]]:
     canvas = FigureCanvasAgg(figure)
     texts: list[Text] = []
     with page.settings(), pytest.MonkeyPatch.context() as patch:
+        for other in (Collection, AxesImage, Line2D, Patch):
+            patch.setattr(other, "draw", lambda self, renderer: None)
         patch.setattr(Text, "draw", lambda self, renderer: texts.append(self) if self.get_visible() else None)
         figure.draw(canvas.get_renderer())
     return [(text.get_text(), outline(text)) for text in texts if text.get_text().strip()]

@@ -9,15 +9,23 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
+import jaxtyping
 import pytest
+import torch
+from beartype import beartype
+from jaxtyping import Float
+from torch import Tensor
 
 LAYERS = ("data", "models", "probes", "analyses")  # imports point left here: a layer sees those before it
 OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings"}  # beyond these, models and data are strangers
 ROOMS = {
     "models": ("opening_check", "rotary", "token_layout", "weights", "attention", "norms", "subject", "tokenizing",
-               "taps", "language_model", "own", "constructed", "predictor_check", "regressors", "hugging_face", "opening"),
+               "taps", "language_model", "own", "constructed", "predictor_check", "regressors", "hugging_face",
+               "opening"),
     "probes": ("measure", "findings", "probe", "streaming", "statistics", "algorithms", "drawing"),
     "analyses": ("reports", "runs", "training", "commands"),
 }  # fmt: skip
@@ -30,38 +38,60 @@ NAMES = {path: ".".join((layer, *path.relative_to(PACKAGES[layer]).with_suffix("
 """Each module's dotted name; a package's own is `package.__init__`."""
 OTHERS = sorted(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 
-each_module = pytest.mark.parametrize(("layer", "path"), MODULES, ids=[NAMES[path] for _, path in MODULES])
 each_layer = pytest.mark.parametrize("layer", LAYERS)
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """(level, dotted name) of every import in a file, wherever it stands; level 0 is absolute."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from ((0, alias.name) for alias in node.names)
+class Import(NamedTuple):
+    """`from ..base import names`, or each of `import names`; level 0 is absolute."""
+
+    level: int
+    base: str
+    names: tuple[str, ...]
+    only_for_type_checkers: bool
+
+
+class Parsed(NamedTuple):
+    """All of a file that the rules below speak of. Trees are not kept: they are large."""
+
+    docstring: str | None
+    imports: list[Import]
+    functions: list[tuple[str, int]]
+    """With the number of their lines."""
+
+
+@cache
+def parsed(path: Path) -> Parsed:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = Parsed(ast.get_docstring(tree), [], [])
+    unread: set[ast.AST] = set()
+    for node in ast.walk(tree):  # a block before what stands in it
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            unread.update(node.body)
+        elif isinstance(node, ast.Import):
+            found.imports.extend(Import(0, "", (alias.name,), node in unread) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = f"{node.module}." if node.module else ""
-            yield from ((node.level, base + alias.name) for alias in node.names)
+            names = tuple(alias.name for alias in node.names)
+            found.imports.append(Import(node.level, node.module or "", names, node in unread))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.functions.append((node.name, (node.end_lineno or node.lineno) - node.lineno + 1))
+    return found
+
+
+def absolute(path: Path) -> Iterator[str]:
+    """The outermost packages of the absolute imports in a file, wherever they stand."""
+    return ((one.base or one.names[0]).split(".")[0] for one in parsed(path).imports if one.level == 0)
 
 
 def targets(path: Path) -> Iterator[str]:
     """The modules of ours that a file imports when it runs, wherever it does, without what only type checkers read."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    unread = {
-        node
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-        for line in block.body
-        for node in ast.walk(line)
-    }
     known = {name.removesuffix(".__init__") for name in NAMES.values()}
     package = NAMES[path].rpartition(".")[0]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level and node not in unread:
-            above = package.split(".")[: len(package.split(".")) - node.level + 1]
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            for alias in node.names:
-                name = f"{base}.{alias.name}"
+    for one in parsed(path).imports:
+        if one.level and not one.only_for_type_checkers:
+            above = package.split(".")[: len(package.split(".")) - one.level + 1]
+            base = ".".join([*above, *([one.base] if one.base else [])])
+            for alias in one.names:
+                name = f"{base}.{alias}"
                 yield name if name in known else base
 
 
@@ -71,34 +101,27 @@ def room(name: str) -> tuple[str, str]:
     return layer, rest.partition(".")[0]
 
 
-def lines_of_functions(path: Path) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
+def test_imports_point_one_way() -> None:
+    # an absolute name finds another copy: of the installed package, or of the folder one happens to stand in
+    copies = [(path, name) for _, path in MODULES for name in absolute(path) if name in {"mesascope", "tests", *LAYERS}]
+    assert copies == []
+    for layer, path in MODULES:
+        for target in targets(path):
+            other, there = room(target)
+            assert LAYERS.index(other) <= LAYERS.index(layer), f"{NAMES[path]} imports {target}"
+            if (layer, other) == ("models", "data"):
+                assert there in OF_DATA_FOR_MODELS, f"{NAMES[path]} imports {target}"
 
 
-@each_module
-def test_imports_point_one_way(layer: str, path: Path) -> None:
-    for level, name in imports(path):
-        if level == 0:
-            # an absolute name finds another copy: of the installed package, or of the folder one happens to stand in
-            assert name.split(".")[0] not in {"mesascope", "tests", *LAYERS}, name
-    for target in targets(path):
-        other, there = room(target)
-        assert LAYERS.index(other) <= LAYERS.index(layer), f"{layer} imports {target}"
-        if (layer, other) == ("models", "data"):
-            assert there in OF_DATA_FOR_MODELS, target
-
-
-@each_module
-def test_rooms_import_only_those_before_them(layer: str, path: Path) -> None:
-    here, order = room(NAMES[path])[1], ROOMS.get(layer, ())
-    for target in targets(path):
-        other, there = room(target)
-        if other != layer or there in (here, "") or here == "__init__" or layer == "data":
-            continue
-        assert there in order, f"{target} is a probe's own, or no room has its name"
-        assert here not in order or order.index(there) < order.index(here), f"{here} imports {target}"
+def test_rooms_import_only_those_before_them() -> None:
+    for layer, path in MODULES:
+        here, order = room(NAMES[path])[1], ROOMS.get(layer, ())
+        for target in targets(path):
+            other, there = room(target)
+            if other != layer or there in (here, "") or here == "__init__" or layer == "data":
+                continue
+            assert there in order, f"{NAMES[path]} imports {target}: a probe's own, or no room has its name"
+            assert here not in order or order.index(there) < order.index(here), f"{NAMES[path]} imports {target}"
 
 
 def test_every_room_has_its_place_in_the_order() -> None:
@@ -117,8 +140,11 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_only_figures_draw() -> None:
     """matplotlib and seaborn are imported by `drawing/` and by the `figures/` of probes alone."""
     for _, path in MODULES:
-        found = {name.split(".")[0] for level, name in imports(path) if level == 0}
-        if found & {"matplotlib", "seaborn"} and "drawing" not in path.parts and "figures" not in path.parts:
+        if (
+            {"matplotlib", "seaborn"} & set(absolute(path))
+            and "drawing" not in path.parts
+            and "figures" not in path.parts
+        ):
             assert NAMES[path] == "analyses.reports.figures", path
 
 
@@ -130,49 +156,41 @@ def test_no_file_among_the_probes_is_named_after_one() -> None:
     assert set(loose) == {"__init__", *(name for name in ROOMS["probes"] if name in loose)}
 
 
-@each_module
-def test_one_module_imports_transformer_lens_and_only_when_called(layer: str, path: Path) -> None:
-    def named(found: Iterator[tuple[int, str]]) -> list[str]:
-        return [name for level, name in found if level == 0 and name.split(".")[0] == "transformer_lens"]
-
-    assert bool(named(imports(path))) is (NAMES[path] == "models.opening.bridge")
-    outermost = [
-        node
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
+def test_one_module_imports_transformer_lens_and_only_when_called() -> None:
+    naming = [path for _, path in MODULES if "transformer_lens" in absolute(path)]
+    assert [NAMES[path] for path in naming] == ["models.opening.bridge"]
+    body = ast.parse(naming[0].read_text(encoding="utf-8")).body
+    outermost = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert not [node for node in outermost if "transformer_lens" in ast.unparse(node)]
 
 
-@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.name)
-def test_nobody_imports_the_folders_as_a_second_copy(path: Path) -> None:
-    assert not [name for level, name in imports(path) if level == 0 and name.split(".")[0] in LAYERS]
+def test_nobody_imports_the_folders_as_a_second_copy() -> None:
+    assert [(path, name) for path in OTHERS for name in absolute(path) if name in LAYERS] == []
 
 
-@pytest.mark.parametrize("path", [path for _, path in MODULES] + OTHERS, ids=lambda path: path.name)
-def test_files_and_functions_are_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
-    assert [(name, lines) for name, lines in lines_of_functions(path) if lines > 60] == []
+def test_files_and_functions_are_short() -> None:
+    for path in [path for _, path in MODULES] + OTHERS:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+        assert [(name, lines) for name, lines in parsed(path).functions if lines > 60] == [], path
 
 
-@each_module
-def test_every_module_says_what_it_is(layer: str, path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+def test_every_module_says_what_it_is() -> None:
+    assert [NAMES[path] for _, path in MODULES if not parsed(path).docstring] == []
 
 
-@pytest.mark.parametrize(
-    "module", [*LAYERS, "models.opening.catalogue", "data.errors", "data.recipe", "probes.findings"]
-)
-def test_import_without_torch(module: str) -> None:
-    code = f"import sys, mesascope.{module}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_finding_checkpoints_and_probes_needs_no_torch() -> None:
-    code = (
-        "import sys; from mesascope import models, probes; models.shipped(); probes.registered();"
-        " sys.exit('torch' in sys.modules)"
-    )
+def test_imports_and_finding_checkpoints_and_probes_need_no_torch() -> None:
+    modules = [*LAYERS, "models.opening.catalogue", "data.errors", "data.recipe", "probes.findings"]
+    code = f"""if True:
+        import importlib, sys
+        for module in {modules}:
+            importlib.import_module(f"mesascope.{{module}}")
+            assert "torch" not in sys.modules, module
+        from mesascope import models, probes
+        models.shipped()
+        assert "torch" not in sys.modules, "models.shipped"
+        probes.registered()
+        assert "torch" not in sys.modules, "probes.registered"
+    """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -220,7 +238,6 @@ def test_an_unknown_name_is_an_attribute_error(layer: str) -> None:
 
 def test_shapes_are_checked_while_testing() -> None:
     """The import hook of conftest.py is at work: a wrong shape is an error at the call."""
-    import torch
     from mesascope.models.attention import linear_pattern
     from mesascope.probes.measure import missing
 
@@ -228,3 +245,26 @@ def test_shapes_are_checked_while_testing() -> None:
         linear_pattern(torch.ones(2, 3), torch.ones(2, 4))
     with pytest.raises(TypeError, match="status"):
         missing("nat", "absent", "a word that no status is")
+
+
+def test_every_result_is_checked_also_where_arguments_of_its_kind_have_fitted_before() -> None:
+    class Rows:
+        """Rows of the width that they were asked for, whatever their argument is."""
+
+        width = 2
+
+        @jaxtyping.jaxtyped(typechecker=beartype)
+        def of(self, x: Float[Tensor, "row column"]) -> Float[Tensor, " column"]:
+            return torch.ones(self.width)
+
+    rows = Rows()
+    for x in (torch.ones(3, 2), torch.ones(3, 2), torch.ones(4, 2)):
+        assert rows.of(x).shape == (2,)
+    for wrong in (torch.ones(3, 2, 2), torch.ones(3), torch.ones(3, 2, dtype=torch.int64), [3, 2]):
+        with pytest.raises(Exception, match="violates type hint"):
+            rows.of(wrong)
+    rows.width = 3
+    with pytest.raises(Exception, match=r"return .*violates type hint"):
+        rows.of(torch.ones(3, 2))
+    rows.width = 2
+    assert rows.of(torch.ones(3, 2)).shape == (2,)

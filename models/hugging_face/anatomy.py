@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ class Anatomy:
     out:        the projection from heads back to the residual stream
     attn_out, mlp_out:  modules whose output is added to the residual stream
     resid_mid:  the module whose output is the stream between attention and MLP; None: the stream plus attn_out
+    embed_norm: the norm that follows the sum of embeddings and positions, from the base model; None: no norm
     """
 
     embed: str
@@ -41,12 +42,13 @@ class Anatomy:
     fused: str = ""
     by_head: bool = False
     resid_mid: str | None = None
+    embed_norm: str | None = None
 
     def fits(self, base: nn.Module) -> bool:
         """Whether a model has modules at these paths."""
         try:
             blocks = base.get_submodule(self.blocks)
-            for path in (self.embed, self.final_norm):
+            for path in (self.embed, self.final_norm, self.embed_norm):
                 base.get_submodule(path or "")
             block = next(blocks.children())
             for path in (self.norm, self.attention, self.out, self.attn_out, self.mlp_out, self.resid_mid):
@@ -71,7 +73,12 @@ _LLAMA = Anatomy(
     k="self_attn.k_proj",
     v="self_attn.v_proj",
 )
-_GEMMA = Anatomy(**{**vars(_LLAMA), "attn_out": "post_attention_layernorm", "mlp_out": "post_feedforward_layernorm"})
+_GEMMA = replace(_LLAMA, attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm")
+_OLMO2 = replace(_GEMMA, norm=None)
+_GLM4 = replace(_LLAMA, attn_out="post_self_attn_layernorm", mlp_out="post_mlp_layernorm")
+_PHI = replace(_LLAMA, out="self_attn.dense", final_norm="final_layernorm")
+_BIOGPT = replace(_LLAMA, norm="self_attn_layer_norm", out="self_attn.out_proj", mlp_out="fc2", final_norm="layer_norm")
+_OPT = replace(_BIOGPT, embed="decoder.embed_tokens", blocks="decoder.layers", final_norm="decoder.final_layer_norm")
 FAMILIES = {
     "gpt2": Anatomy(
         embed="wte",
@@ -112,14 +119,21 @@ FAMILIES = {
         k="attention.self.key",
         v="attention.self.value",
         resid_mid="attention.output",
+        embed_norm="embeddings.LayerNorm",
     ),
 }
 """The families that the tests open, by `model_type`."""
+_OTHERS = (_GEMMA, _GLM4, _OLMO2, _PHI, _BIOGPT, _OPT)
+"""Parts under other names. A family takes the first description that fits; the check says whether it is right."""
+
+
+_HEAD_NORMS = (("q_norm", "k_norm"), ("q_layernorm", "k_layernorm"), ("query_layernorm", "key_layernorm"))
+"""Names that families give to the norms of q and k."""
 
 
 def find_anatomy(model_type: str, base: nn.Module) -> Anatomy:
     """The anatomy of a tested family; for other families the first whose module paths fit."""
-    candidates = [FAMILIES[model_type]] if model_type in FAMILIES else [_GEMMA, *FAMILIES.values()]
+    candidates = [FAMILIES[model_type]] if model_type in FAMILIES else [*_OTHERS, *FAMILIES.values()]
     for anatomy in candidates:
         if anatomy.fits(base):
             return anatomy
@@ -138,10 +152,20 @@ class Block:
     n_heads: int
     n_kv_heads: int
     parallel: bool = False  # attention and MLP read the same state, side by side
+    residual_factor: float = 1.0  # multiplies what attention and MLP write (Granite)
 
     def part(self, path: str) -> nn.Module:
         """The module at a path of the anatomy."""
         return self.module.get_submodule(path)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.part(self.anatomy.out).parameters()).dtype
+
+    @property
+    def d_head(self) -> int:
+        W_Q, _ = next(self.projections())
+        return W_Q.shape[-1]
 
     @property
     def norm(self) -> nn.Module | None:
@@ -161,8 +185,19 @@ class Block:
             yield rearrange(weight, "m (h d) -> h m d", h=heads), split
 
     def output(self) -> tuple[Float[Tensor, "head d_head d_model"], Float[Tensor, "d_model"] | None]:
+        """W_O and b_O as they write to the stream; views of the model's own tensors where nothing multiplies them."""
         weight, bias = _linear(self.part(self.anatomy.out))
+        if self.residual_factor != 1:
+            weight, bias = self.residual_factor * weight, None if bias is None else self.residual_factor * bias
         return rearrange(weight, "(h d) m -> h d m", h=self.n_heads), bias
+
+    def head_norms(self) -> tuple[nn.Module, nn.Module] | None:
+        """The norms of q and k between the projections and the scores; None if there are none."""
+        children = dict(self.part(self.anatomy.attention).named_children())
+        for q, k in _HEAD_NORMS:
+            if q in children and k in children:
+                return children[q], children[k]
+        return None
 
     def split(self, fused: Float[Tensor, "*batch width"]) -> list[Float[Tensor, "*batch head d_head"]]:
         """q, k and v of a fused projection."""

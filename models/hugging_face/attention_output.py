@@ -30,6 +30,8 @@ class AttentionOutput(NamedTuple):
 def attention_output(subject: LanguageModel, layer: int) -> AttentionOutput | NotApplicable:
     """The output weights of one layer's attention; the tensors are views of the model's own."""
     if isinstance(subject, HuggingFaceModel):
+        if subject.traits.no_write is not None:
+            return NotApplicable(subject.traits.no_write)
         block = subject.blocks[layer]
         anatomy = block.anatomy
         after = None if anatomy.resid_mid is None else norm_of(_only_norm(block.part(anatomy.resid_mid)))

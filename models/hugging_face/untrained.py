@@ -48,7 +48,7 @@ def _(subject: HuggingFaceModel, seed: int) -> LanguageModel:
         torch.manual_seed(seed)
         module = cast(Any, type(subject.module))(config)
     module = module.to(device=subject.device, dtype=subject.dtype)
-    return HuggingFaceModel(module, _source(subject), subject.tokenizer, subject.no_head)
+    return HuggingFaceModel(module, _source(subject), subject.tokenizer, subject.no_head, subject.traits)
 
 
 def _source(subject: LanguageModel) -> Source:

@@ -22,7 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from ...data.errors import UsageError
-from ..attention import blocks_of, hidden, masked_scores
+from ..attention import blocks_of, hidden, in_float32, masked_scores, with_sinks
 from ..subject import Site
 from ..taps import Taps
 from .anatomy import Block
@@ -53,9 +53,15 @@ def attend(
     scaling: float | None = None,
     softcap: float | None = None,
     sliding_window: int | None = None,
+    s_aux: Float[Tensor, "head"] | None = None,
     **kwargs: Any,
 ) -> tuple[Float[Tensor, "batch pos head d_head"], None]:
-    """The attention function that transformers calls during a subject's pass."""
+    """The attention function that transformers calls during a subject's pass.
+
+    s_aux:   learned sinks, under the name that transformers gives them
+    kwargs:  whatever else a family passes; torch's attention ignores what it does not know, and the opening check
+             compares the result with that of the family's own function
+    """
     now = _current.get()
     if now is None:
         raise RuntimeError("this model belongs to a subject; call the run or logits of the subject instead")
@@ -63,14 +69,15 @@ def attend(
     scoring = (scale, now.causal, softcap, sliding_window)
     group = query.shape[1] // key.shape[1]
     kwargs.pop("is_causal", None)  # some families pass the module's own value again
-    if attention_mask is not None and (now.taps.wants("attention") or now.taps.wants("pattern")):
+    own = softcap is not None or s_aux is not None or now.taps.wants("attention") or now.taps.wants("pattern")
+    if attention_mask is not None and own:
         _check_mask(attention_mask, now.causal, sliding_window)
-    z = now.taps.attention(layer, query, key, value, scoring)
+    z = now.taps.attention(layer, query, key, value, scoring, s_aux)
     if now.taps.wants("pattern"):
-        pattern = now.taps("pattern", layer, _softmax(masked_scores(query, key, *scoring)).to(query.dtype))
+        pattern = now.taps("pattern", layer, _softmax(masked_scores(query, key, *scoring), s_aux).to(query.dtype))
         z = pattern @ value.repeat_interleave(group, dim=1)
-    elif softcap is not None:
-        z = _capped(query, key, value.repeat_interleave(group, dim=1), scoring)
+    elif softcap is not None or s_aux is not None:
+        z = _by_blocks(query, key, value.repeat_interleave(group, dim=1), scoring, s_aux)
     elif z is None or attention_mask is not None or kwargs.get("position_bias") is not None:
         sdpa, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scale, is_causal=now.causal, **kwargs
@@ -94,17 +101,28 @@ def _check_mask(mask: Tensor, causal: bool, window: int | None) -> None:
             )
 
 
-def _softmax(scores: Tensor) -> Tensor:
-    """In float32 at least, as every family does."""
-    return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+def _softmax(
+    scores: Float[Tensor, "batch head query key"], sinks: Float[Tensor, "head"] | None
+) -> Float[Tensor, "batch head query key"]:
+    """In float32 at least, as every family does. With sinks, rows sum to less than 1."""
+    wide = in_float32(scores)
+    if sinks is None:
+        return wide.softmax(dim=-1)
+    return (wide - with_sinks(wide.logsumexp(dim=-1), sinks)[..., None]).exp()
 
 
-def _capped(q: Tensor, k: Tensor, v: Tensor, scoring: tuple[float, bool, float | None, int | None]) -> Tensor:
-    """Attention with soft-capped scores, by blocks of queries; torch's attention has no cap."""
+def _by_blocks(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scoring: tuple[float, bool, float | None, int | None],
+    sinks: Float[Tensor, "head"] | None,
+) -> Tensor:
+    """Attention with soft-capped scores or sinks, by blocks of queries; torch's attention has neither."""
     blocks = []
     for first in range(0, q.shape[2], 128):
         last = first + 128 if scoring[1] else k.shape[2]  # later keys are hidden from causal queries anyway
-        pattern = _softmax(masked_scores(q[:, :, first : first + 128], k[:, :, :last], *scoring, first))
+        pattern = _softmax(masked_scores(q[:, :, first : first + 128], k[:, :, :last], *scoring, first), sinks)
         blocks.append(pattern.to(v.dtype) @ v[:, :, :last])
     return torch.cat(blocks, dim=2)
 
@@ -115,27 +133,27 @@ AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
 
 @torch.no_grad()
 def watched_pass(
-    base: nn.Module, blocks: list[Block], tokens: Int[Tensor, "batch pos"], taps: Taps, causal: bool
+    base: nn.Module,
+    blocks: list[Block],
+    tokens: Int[Tensor, "batch pos"],
+    taps: Taps,
+    causal: bool,
+    embed_factor: float = 1.0,
 ) -> Float[Tensor, "batch pos d_model"]:
-    """States after the final norm; `taps` is called at every site on the way."""
+    """States after the final norm; `taps` is called at every site on the way.
+
+    embed_factor:  multiplies the embeddings outside their module
+    """
     with ExitStack() as stack:
-        for module, before, hook in _hooks(base, blocks, taps):
+        for module, before, hook in _hooks(base, blocks, taps, embed_factor, len(tokens)):
             register = module.register_forward_pre_hook if before else module.register_forward_hook
             stack.callback(register(hook, with_kwargs=True).remove)
         layers = {block.part(block.anatomy.attention): layer for layer, block in enumerate(blocks)}
         stack.enter_context(_as_current(_Pass(taps, layers, causal)))
-        output = base(input_ids=tokens, use_cache=False, output_hidden_states=False, output_attentions=False)
+        output = base(
+            input_ids=tokens, use_cache=False, output_hidden_states=False, output_attentions=False, return_dict=True
+        )
     return output.last_hidden_state
-
-
-@torch.no_grad()
-def whole_pass(
-    module: nn.Module, blocks: list[Block], tokens: Int[Tensor, "batch pos"], causal: bool
-) -> Float[Tensor, "batch pos d_vocab"]:
-    """The logits of the model's own forward pass."""
-    layers = {block.part(block.anatomy.attention): layer for layer, block in enumerate(blocks)}
-    with _as_current(_Pass(Taps(None, None), layers, causal)):
-        return module(input_ids=tokens, use_cache=False).logits
 
 
 @contextmanager
@@ -150,13 +168,15 @@ def _as_current(watched: _Pass) -> Iterator[None]:
 Hook = Callable[..., Any]
 
 
-def _hooks(base: nn.Module, blocks: list[Block], taps: Taps) -> Iterator[tuple[nn.Module, bool, Hook]]:
+def _hooks(
+    base: nn.Module, blocks: list[Block], taps: Taps, embed_factor: float, batch: int
+) -> Iterator[tuple[nn.Module, bool, Hook]]:
     """Every hook that the watched and edited sites need: (module, whether it is a pre-hook, hook)."""
     anatomy = blocks[0].anatomy
     if taps.wants("embed"):
-        yield base.get_submodule(anatomy.embed), False, _after(lambda x: taps("embed", 0, x))
+        yield base.get_submodule(anatomy.embed), False, _after(_scaled(lambda x: taps("embed", 0, x), embed_factor))
     for layer, block in enumerate(blocks):
-        yield from _block_hooks(block, layer, taps)
+        yield from _block_hooks(block, layer, taps, batch)
     if anatomy.final_norm is not None:
         norm = base.get_submodule(anatomy.final_norm)
         if taps.wants("final"):
@@ -168,7 +188,7 @@ def _hooks(base: nn.Module, blocks: list[Block], taps: Taps) -> Iterator[tuple[n
         yield blocks[-1].module, False, _after(last)
 
 
-def _block_hooks(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn.Module, bool, Hook]]:
+def _block_hooks(block: Block, layer: int, taps: Taps, batch: int) -> Iterator[tuple[nn.Module, bool, Hook]]:
     anatomy, at = block.anatomy, lambda site: lambda x: taps(site, layer, x)
     if taps.wants("resid_pre"):
         yield block.module, True, _before(at("resid_pre"))
@@ -179,11 +199,15 @@ def _block_hooks(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn.Modu
             if taps.wants(site):
                 yield block.part(path), False, _after(_tap_heads(block, site, layer, taps))
     if taps.wants("attn_out"):
-        yield block.part(anatomy.attn_out), False, _after(at("attn_out"))
+        yield block.part(anatomy.attn_out), False, _after(_scaled(at("attn_out"), block.residual_factor))
     if taps.wants("resid_mid"):
         yield from _resid_mid(block, layer, taps)
     if taps.wants("mlp_out"):
-        yield block.part(anatomy.mlp_out), False, _after(at("mlp_out"))
+        yield (
+            block.part(anatomy.mlp_out),
+            False,
+            _after(_by_sequence(_scaled(at("mlp_out"), block.residual_factor), batch)),
+        )
     if taps.wants("resid_post"):
         yield block.module, False, _after(at("resid_post"))
 
@@ -201,14 +225,40 @@ def _resid_mid(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn.Module
         before[:] = [x]
         return x
 
-    def add(x: Tensor) -> Tensor:
+    def add(write: Tensor) -> Tensor:
         stream = before.pop()
-        middle = x + stream
+        middle = write + stream
         edited = taps("resid_mid", layer, middle)
-        return x if edited is middle else edited - stream
+        return write if edited is middle else edited - stream
 
     yield block.module, True, _before(keep)
-    yield block.part(block.anatomy.attn_out), False, _after(add)
+    yield block.part(block.anatomy.attn_out), False, _after(_scaled(add, block.residual_factor))
+
+
+def _by_sequence(tap: Callable[[Tensor], Tensor], batch: int) -> Callable[[Tensor], Tensor]:
+    """A tap on [batch pos d_model], of a module that may have all tokens of the batch in one row (OPT)."""
+
+    def shaped(x: Tensor) -> Tensor:
+        if x.ndim == 3:
+            return tap(x)
+        sequences = x.unflatten(0, (batch, -1))
+        edited = tap(sequences)
+        return x if edited is sequences else edited.flatten(0, 1)
+
+    return shaped
+
+
+def _scaled(tap: Callable[[Tensor], Tensor], factor: float) -> Callable[[Tensor], Tensor]:
+    """A tap on what a module's output becomes when the model multiplies it (Granite)."""
+    if factor == 1:
+        return tap
+
+    def scaled(x: Tensor) -> Tensor:
+        product = factor * x
+        edited = tap(product)
+        return x if edited is product else edited / factor
+
+    return scaled
 
 
 def _tap_heads(block: Block, site: Site, layer: int, taps: Taps) -> Callable[[Tensor], Tensor]:

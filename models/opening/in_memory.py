@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...data.errors import CheckpointRefused, UsageError
+from ..hugging_face.opening_check import opened
 from ..hugging_face.subject import HuggingFaceModel, facts_of, identifying, untested_family
 from ..subject import IN_MEMORY, Source
 from ..tokenizing import digest_of, knows_words
 from ..weights import weights_sha256
-from .own_pass import check_untested_family
 
 NO_TOKENIZER = "the model came without a tokenizer: it reads token ids only"
 """The note of every subject that cannot read text."""
@@ -57,9 +57,7 @@ def twin_subject(
         facts=facts_of(twin, tokenizer, None if tokenizer is None else digest_of(tokenizer)),
         notes=(IN_MEMORY, *untested_family(config), *((NO_TOKENIZER,) if tokenizer is None else ())),
     )
-    subject = HuggingFaceModel(twin, source, tokenizer)
-    check_untested_family(subject)
-    return subject
+    return opened(twin, source, tokenizer)
 
 
 def _twin(

@@ -18,18 +18,18 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import WeightConverter
+from transformers.core_model_loading import WeightConverter, revert_weight_conversion
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils import logging
 
 from ...data.errors import CheckpointRefused, UsageError, nearest
+from ..hugging_face.opening_check import opened
 from ..hugging_face.subject import HuggingFaceModel, facts_of, identifying, untested_family
 from ..subject import Source
 from ..weights import weights_sha256
 from .catalogue import HUGGING_FACE
 from .in_memory import NO_TOKENIZER
-from .own_pass import check_untested_family
 from .safe_files import read_tensors
 from .shards import Directory, bound_layers, read_directory
 from .tokenizer_files import digest_of_files, open_tokenizer
@@ -44,11 +44,16 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True)
 class _Match:
-    """A file's tensors under the model's names, with the missing head and notes on unused tensors."""
+    """A file's tensors under the model's names, with the missing head and notes on unused tensors.
+
+    converted:  the names are those of `save_pretrained`, and transformers makes the model's tensors of several of them:
+                it writes the experts of a mixture one by one, and computes with them stacked
+    """
 
     tensors: Mapping[str, Tensor]
     missing_head: tuple[str, ...]
     notes: tuple[str, ...]
+    converted: bool = False
 
 
 def open_directory(
@@ -75,10 +80,12 @@ def open_directory(
         match = _match(empty, stored)
         own = _common_dtype(match)
         with ThreadPoolExecutor(max_workers=1) as pool:  # hashing releases the GIL
-            digest = pool.submit(weights_sha256, identifying(empty, match.tensors))
+            early = None if match.converted else pool.submit(weights_sha256, identifying(empty, match.tensors))
             _refuse_non_finite(match.tensors)
             module = _fill(kind, config, match, own)
             tokenizer = open_tokenizer(folder)
+            # of the tensors that the model computes with, as for a model in memory
+            digest = early or pool.submit(weights_sha256, identifying(module, module.state_dict()))
     notes = (*match.notes, *untested_family(config))
     if tokenizer is None:
         notes += (NO_TOKENIZER,)
@@ -94,9 +101,7 @@ def open_directory(
     )
     module.to(device=torch.device(device), dtype=dtype or own)  # pyright: ignore[reportCallIssue, reportArgumentType]
     no_head = f"the checkpoint has no {match.missing_head[0]!r}" if match.missing_head else None
-    subject = HuggingFaceModel(module, source, tokenizer, no_head)
-    check_untested_family(subject)
-    return subject
+    return opened(module, source, tokenizer, no_head)
 
 
 def open_hub(
@@ -193,7 +198,11 @@ def _empty(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
 def _match(empty: PreTrainedModel, stored: Mapping[str, Tensor]) -> _Match:
     """The file's tensors, matched with the model's names, shapes and dtypes."""
     expected, prefix = empty.state_dict(), f"{empty.base_model_prefix}."
-    tensors = _renamed(empty, stored, prefix, expected)
+    converted = _is_converted(empty, stored)
+    if converted:
+        tensors, expected = dict(stored), revert_weight_conversion(empty, expected)
+    else:
+        tensors = _renamed(empty, stored, prefix, expected)
     notes = [f"not used: {name}" for name in sorted(tensors) if _OTHER_HEADS.fullmatch(name) and name not in expected]
     for name in sorted(set(tensors) - set(expected)):
         if not _BUFFERS.fullmatch(name) and not _OTHER_HEADS.fullmatch(name):
@@ -211,7 +220,13 @@ def _match(empty: PreTrainedModel, stored: Mapping[str, Tensor]) -> _Match:
         if not tensor.is_floating_point() or tensor.element_size() < 2:
             raise CheckpointRefused(f"{name!r} has dtype {tensor.dtype}; expected 16, 32 or 64-bit floating point")
     notes += [f"the checkpoint has no head ({name} is missing): no logits" for name in missing[:1]]
-    return _Match(tensors, tuple(missing), tuple(notes))
+    return _Match(tensors, tuple(missing), tuple(notes), converted)
+
+
+def _is_converted(empty: PreTrainedModel, stored: Mapping[str, Tensor]) -> bool:
+    """Whether transformers makes the model's tensors of several stored ones."""
+    converters = [one for one in get_model_conversion_mapping(empty) if isinstance(one, WeightConverter)]
+    return any(one.rename_source_key(name)[1] for one in converters for name in stored)
 
 
 def _renamed(
@@ -219,17 +234,12 @@ def _renamed(
 ) -> dict[str, Tensor]:
     """The file's tensors under today's names: families renamed tensors, and base models have no prefix."""
     found: dict[str, Tensor] = {}
-    transforms = get_model_conversion_mapping(empty)
+    transforms = [one for one in get_model_conversion_mapping(empty) if not isinstance(one, WeightConverter)]
     bare = not any(name.startswith(prefix) for name in stored)
     for old, tensor in stored.items():
         name = old
         for transform in transforms:
-            name, matched = transform.rename_source_key(name)
-            if matched and isinstance(transform, WeightConverter):
-                raise CheckpointRefused(
-                    f"{old!r} has an older form; load the model with transformers and save it again with"
-                    " save_pretrained"
-                )
+            name, _ = transform.rename_source_key(name)
         name = prefix + name if bare and name not in expected else name
         if name in found:
             raise CheckpointRefused(f"two tensors have names for {name!r}, one of them {old!r}; expected one")
@@ -271,6 +281,8 @@ def _fill(kind: type[PreTrainedModel], config: Any, match: _Match, dtype: torch.
     except Exception as error:
         raise CheckpointRefused(f"transformers cannot load it ({_one_line(error)})") from error
     state = module.state_dict()
+    if match.converted:
+        state = revert_weight_conversion(module, state)
     for name, tensor in match.tensors.items():
         if state[name].data_ptr() != tensor.data_ptr() and not torch.equal(state[name], tensor.to(dtype)):
             raise CheckpointRefused(

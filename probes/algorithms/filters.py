@@ -38,9 +38,11 @@ def gradient_descent_filter(steps: int) -> Filter:
     def g(s2: Float[Tensor, "task rank"], n_context: int, learning_rate: float) -> Float[Tensor, "task rank"]:
         # the geometric sum (η/N) Σ_j (1 - η s²/N)^j: finite at s² = 0, where the quotient form is 0/0
         decay = 1 - learning_rate / n_context * s2
-        total = torch.ones_like(s2)
-        for _ in range(steps - 1):
-            total = 1 + decay * total
+        total, power = torch.ones_like(s2), decay
+        for bit in f"{steps:b}"[1:]:  # twice as many terms, and one more where the binary digit is 1
+            total, power = total * (1 + power), power.square()
+            if bit == "1":
+                total, power = 1 + decay * total, decay * power
         return learning_rate / n_context * total
 
     return g

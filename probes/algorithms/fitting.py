@@ -15,6 +15,10 @@ from ..statistics.bootstrap import sandwich_interval
 
 STEP = 1e-4  # of the numerical derivatives, in the logarithm of the setting
 GRID = 61  # points of the scan: a loss over a setting may have several valleys
+WIDER = 1e6
+"""By so much a range is widened at an end where the least value lies."""
+FLAT = 1e-9
+"""Values that differ by less than this share are the same: a loss that levels off has its least value nowhere."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Fit:
     """A fitted positive setting with its 95 % interval over tuning tasks.
 
     n:       the number of those tasks; 0 for a setting that was given
-    at_end:  whether the setting lies at an end of the range that was searched: a better one may lie beyond
+    at_end:  whether the setting lies at an end of the widened range: a better one may lie beyond
     """
 
     value: float
@@ -44,25 +48,45 @@ def given(value: float) -> Fit:
 def fit_log_scale(objective: Callable[[float], Float[np.ndarray, " task"]], low: float, high: float) -> Fit:
     """The setting between `low` and `high` at which the mean over tasks of `objective` is least.
 
-    A coarse scan finds the valley, Brent's bounded method its floor, one Newton step the last digits. The interval is
-    that of an M-estimator. NaN where the objective is finite for no setting.
+    Where the least is at an end, the range is widened there by a factor of `WIDER`, once. A coarse scan finds the
+    valley, Brent's bounded method its floor, one Newton step the last digits. The interval is that of an M-estimator.
+    NaN where the objective is finite for no setting.
     """
 
     def mean(log_setting: float) -> float:
-        value = float(objective(float(np.exp(log_setting))).mean())
+        with np.errstate(over="ignore"):  # what is too large to be added up is not finite
+            value = float(objective(float(np.exp(log_setting))).mean())
         return value if np.isfinite(value) else sys.float_info.max
 
-    grid = np.linspace(np.log(low), np.log(high), GRID)
-    values = [mean(float(x)) for x in grid]
+    grid, values = _scan(mean, np.linspace(np.log(low), np.log(high), GRID))
     best = int(np.argmin(values))
     if values[best] == sys.float_info.max:
         nan = float("nan")
         return Fit(nan, nan, nan, n=len(objective(low)))
-    bounds = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, GRID - 1)]))
+    bounds = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)]))
     result: Any = minimize_scalar(mean, bounds=bounds, method="bounded", options={"xatol": 1e-10})
     found = _polished(mean, float(result.x))
-    at_end = min(found - grid[0], grid[-1] - found) < STEP
-    return replace(_with_interval(objective, found), at_end=bool(at_end))
+    return replace(_with_interval(objective, found), at_end=_at_end(found, grid, values))
+
+
+def _scan(mean: Callable[[float], float], grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of settings with the means there; beyond an end of the grid, too, where the least mean is that end."""
+    values = np.array([mean(float(x)) for x in grid])
+    best, step = int(np.argmin(values)), grid[1] - grid[0]
+    steps = np.arange(1, np.ceil(np.log(WIDER) / step) + 1)
+    if best == 0:
+        beyond = grid[0] - step * steps[::-1]
+        return np.concatenate([beyond, grid]), np.concatenate([[mean(float(x)) for x in beyond], values])
+    if best == len(grid) - 1:
+        beyond = grid[-1] + step * steps
+        return np.concatenate([grid, beyond]), np.concatenate([values, [mean(float(x)) for x in beyond]])
+    return grid, values
+
+
+def _at_end(found: float, grid: np.ndarray, values: np.ndarray) -> bool:
+    """Whether an end of the grid is the least, or no worse than the least to all digits that matter."""
+    least = values.min() * (1 + FLAT)
+    return bool(min(found - grid[0], grid[-1] - found) < STEP or min(values[0], values[-1]) <= least)
 
 
 def _polished(mean: Callable[[float], float], found: float) -> float:

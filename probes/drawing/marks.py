@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
     from ..measure import Measure
 
@@ -293,11 +294,28 @@ def cosine_scale(ax: Axes, which: Literal["x", "y"]) -> None:
 
 def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
     """One legend below all axes, in as many columns as the width has room for."""
-    for columns in range(len(handles), 0, -1):
-        legend = figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
-        if columns == 1 or legend.get_window_extent().width <= 0.98 * figure.bbox.width:
-            return
+    if not handles:
+        return
+    keywords: dict[str, Any] = {"handles": list(handles), "loc": "outside lower center"}
+    legend = figure.legend(ncols=len(handles), **keywords)
+    columns = _columns_within(0.98 * figure.bbox.width, legend, figure.dpi / 72)
+    if columns < len(handles):
         legend.remove()
+        figure.legend(ncols=columns, **keywords)
+
+
+def _columns_within(room: float, legend: Legend, point: float) -> int:
+    """Into how many columns the one row of a legend has to be folded: its columns are as wide as their widest label."""
+    texts = legend.get_texts()
+    labels = np.array([text.get_window_extent().width for text in texts])
+    em = point * float(texts[0].get_fontsize())
+    beside_a_label = em * (legend.handlelength + legend.handletextpad + legend.columnspacing)
+    one_row = legend.get_window_extent().width - labels.sum()
+    for columns in range(len(labels), 1, -1):
+        widest = sum(column.max() for column in np.array_split(labels, columns))
+        if widest + one_row - (len(labels) - columns) * beside_a_label <= room:
+            return columns
+    return 1
 
 
 def legend_under(ax: Axes, handles: Sequence[Artist], title: str) -> None:

@@ -112,19 +112,26 @@ def check_style(style: str) -> None:
         raise UsageError(f"figure style {style!r} is not known; {nearest(style, STYLES)}")
 
 
-def render(build: Build, findings: Findings, style: str = "neurips") -> tuple[Figure, pd.DataFrame] | None:
-    """One figure, laid out and not yet saved, and the table of what is drawn; None where there is nothing to draw."""
+def compose(build: Build, findings: Findings, style: str = "neurips") -> tuple[Figure, pd.DataFrame] | None:
+    """One figure, not yet laid out, and the table of what is drawn; None where there is nothing to draw."""
     check_style(style)
     with settings():
         page = Page(STYLES[style], Figure(layout="constrained"))
         table = build(findings, page)
-        if table is None:
-            return None
-        engine = page.figure.get_layout_engine()
+    return None if table is None else (page.figure, table)
+
+
+def render(build: Build, findings: Findings, style: str = "neurips") -> tuple[Figure, pd.DataFrame] | None:
+    """One figure, laid out and not yet saved, and the table of what is drawn; None where there is nothing to draw."""
+    composed = compose(build, findings, style)
+    if composed is not None:
+        figure, _ = composed
+        engine = figure.get_layout_engine()
         assert engine is not None
-        engine.execute(page.figure)
-        page.figure.set_layout_engine("none")  # laid out once, for all formats
-    return page.figure, table
+        with settings():
+            engine.execute(figure)
+        figure.set_layout_engine("none")  # laid out once, for all formats
+    return composed
 
 
 def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:

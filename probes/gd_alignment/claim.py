@@ -73,18 +73,24 @@ def _verdict(order: Ranking) -> str:
     called = verdict(left)
     if order.is_floor and called == "agrees":
         return f"The model agrees with {title}, which ignores the query: it leaves {percent(left)} unexplained."
-    if order.is_floor:
+    if order.is_floor and called == "none":
         difference = order.difference(order.closest)
         return f"No candidate explains the model: none is closer than {title} (prediction difference {difference})."
     share = percent_with_interval(left)
     if called == "none":
         return f"No candidate explains the model: even {title} leaves {share} unexplained."
-    if not order.separated:
+    if _tied(order):
         return f"These tasks do not separate {title} from {order.title(order.next)} ({_both(order)})."
     title += " (most tried)" * order.at_edge
     if called == "agrees":
         return f"The model agrees with {title}, leaving {share} unexplained."
-    return f"Closest: {title}, but it leaves {share} unexplained."
+    return f"Closest: {title}{', which ignores the query' * order.is_floor}, but it leaves {share} unexplained."
+
+
+def _tied(order: Ranking) -> bool:
+    """Whether the first sentence names two candidates: one explains at least in part, and another may be as close."""
+    called = verdict(order.unexplained(order.closest))
+    return not order.separated and called != "none" and not (order.is_floor and called == "agrees")
 
 
 def _both(order: Ranking) -> str:
@@ -97,7 +103,7 @@ def _both(order: Ranking) -> str:
 
 def _rival(order: Ranking) -> str:
     """The next candidate, and the gap to it."""
-    if not order.is_floor and not order.separated:
+    if _tied(order):
         return f"Gap in prediction difference: {order.gap}."
     title, share = order.title(order.next), percent(order.unexplained(order.next))
     return f"Next: {title} ({share} unexplained). Gap in prediction difference: {order.gap}."

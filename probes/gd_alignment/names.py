@@ -29,6 +29,10 @@ class Constructed:
 
 GD = Constructed("gd", "constructed gradient descent", "constructed GD")
 GDPP = Constructed("gdpp", "constructed GD++", "constructed GD++")
+GDPP_LAYERS = 8
+"""The most layers of constructed GD++ that are tried for a wrapped predictor, whose layers are not known."""
+SEARCHED = "the number that comes closest on the tuning tasks"
+"""What decided on the steps of constructed models, where nobody did."""
 FLOOR = (ZERO.name, MEAN_LABEL.name)
 """Candidates that do not look at the query."""
 

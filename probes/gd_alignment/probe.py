@@ -39,7 +39,7 @@ from .constructed import ConstructedShape
 from .distribution_shift import shifts
 from .gradient_check import no_sensitivities
 from .memo import LastResult
-from .names import GD, GDPP, MODEL
+from .names import GD, GDPP, MODEL, SEARCHED
 from .nulls import Untrained, untrained_models
 from .path_measures import path_measures
 from .reading import Reading
@@ -232,14 +232,14 @@ class GDAlignment(Probe):
 
     def _decided_by(self, subject: Regressor) -> str:
         if self.steps is not None or not isinstance(subject, TransformerRegressor):
-            return "given" if self._steps(subject) else "the number that comes closest on the tuning tasks"
+            return "given" if self._steps(subject) else SEARCHED
         return "the model's layers"
 
     def _with_steps(self, setup: Setup, search: StepSearch) -> Setup:
         """The setup with the numbers of steps that the subject is compared with."""
         known = self._steps(setup.subject)
         compared = search.run(2 * known if known else PREDICTOR_STEPS)
-        shape = setup.shape if known else replace(setup.shape, n_layers=search.best)
+        shape = setup.shape if known else replace(setup.shape, n_layers=search.layers(of_gdpp=self.twins != "gd"))
         return replace(setup, shape=shape, steps=compared)
 
     def _shape(self, subject: Regressor, splits: Splits) -> ConstructedShape:

@@ -10,7 +10,10 @@ import numpy as np
 from ..algorithms.named import RIDGE, gradient_descent
 from ..measure import Measure
 from .behaviour_measures import OTHER_CANDIDATE
-from .names import CANDIDATE, FLOOR, candidates, descents, same_steps
+from .names import CANDIDATE, FLOOR, GDPP, GDPP_LAYERS, SEARCHED, candidates, descents, same_steps
+
+NEXT_TO_ZERO = 1e-6
+"""A number whose whole interval is below this has no digits to show: candidates that give the same predictions."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Number:
     def __str__(self) -> str:
         if np.isnan(self.low):
             return rounded(self.value)
+        if max(abs(self.low), abs(self.high)) < NEXT_TO_ZERO:
+            return f"less than {NEXT_TO_ZERO:f}"
         decimals = _decimals(max(abs(self.value), self.high - self.low))
         value, low, high = (f"{number:.{decimals}f}" for number in (self.value, self.low, self.high))
         return f"{value} (95 % CI {low} to {high})"
@@ -90,6 +95,9 @@ class Ranking:
     @property
     def at_edge(self) -> bool:
         """Whether the closest candidate takes the most steps of all that were tried."""
+        steps = self.measures["constructed_steps"]
+        if self.closest == GDPP.name:
+            return steps.estimate == GDPP_LAYERS and steps.message == SEARCHED
         most = max(descents(self.measures["closeness_margins"].labels(CANDIDATE)), default=0)
         return self.closest == gradient_descent(max(most, 1)).name and most > 1
 

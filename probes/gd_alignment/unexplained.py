@@ -28,7 +28,8 @@ NOT_FINITE = "a prediction is not finite"
 
 def variation(prediction: Float[Tensor, "task d_out"]) -> Float[Tensor, " task"]:
     """|p - median p|_2, task by task; the median is that of each output over the tasks."""
-    centre = torch.from_numpy(np.median(prediction.numpy(), axis=0))
+    with np.errstate(invalid="ignore"):  # of both infinities there is no middle: NaN, without a warning
+        centre = torch.from_numpy(np.median(prediction.numpy(), axis=0))
     return prediction_difference(prediction, centre.expand_as(prediction))
 
 

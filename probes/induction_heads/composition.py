@@ -81,6 +81,8 @@ def _not_reported(experiment: Experiment, folded: Folded | NotApplicable) -> str
     n_layers, n_heads = experiment.heads
     if n_layers == 1:
         return ONE_LAYER
+    if folded.weights.no_qk:
+        return folded.weights.no_qk
     pairs = (n_layers * n_heads) ** 2
     many = f"{pairs:,} pairs of heads are too many for a report; composition_scores in weights.py gives any of them"
     return many if pairs > _MOST else ""
@@ -114,8 +116,9 @@ def composition_from_previous(
 
     previous:  the previous-token heads
     """
-    if isinstance(folded, NotApplicable) or experiment.heads[0] == 1 or not previous:
-        reason = folded.reason if isinstance(folded, NotApplicable) else ONE_LAYER
+    no_qk = None if isinstance(folded, NotApplicable) else folded.weights.no_qk
+    if isinstance(folded, NotApplicable) or no_qk or experiment.heads[0] == 1 or not previous:
+        reason = folded.reason if isinstance(folded, NotApplicable) else no_qk or ONE_LAYER
         words = reason if previous else "no head is a previous-token head"
         return {FROM_PREVIOUS: missing("ratio", "not applicable", words)}
     readers = Readers(folded, KEYS, experiment.offsets)

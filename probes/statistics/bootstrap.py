@@ -31,7 +31,8 @@ def bootstrap_means(samples: Float[np.ndarray, "task *axes"], seed: int) -> Floa
     n = len(samples)
     flat = samples.reshape(n, -1).astype(np.float64)
     counts = resample_counts(n, seed)
-    with np.errstate(invalid="ignore"):  # an infinite sample makes a resample without it 0 * inf: NaN, as it should be
+    # an infinite sample makes a resample without it 0 * inf: NaN, as it should be; sums that are too large are infinite
+    with np.errstate(invalid="ignore", over="ignore"):
         chunks = [counts[i : i + _CHUNK].astype(np.float64) @ flat for i in range(0, RESAMPLES, _CHUNK)]
     return (np.concatenate(chunks) / n).reshape(RESAMPLES, *samples.shape[1:])
 

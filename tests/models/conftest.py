@@ -149,6 +149,10 @@ def tiny_model(family: str, **changed: Any) -> Any:
     shared |= {"attn_implementation": "eager"}
     grouped = {**shared, "num_key_value_heads": 2}
     capped = {"sliding_window": 5, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0}
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 2}
+    alternate = ["sliding_attention", "full_attention", "sliding_attention"]
+    multiplied = {"embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0}
+    yarn = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
     kind, head, values = {
         "gpt2": ("GPT2", "LMHeadModel", {"n_positions": 64, **shared}),
         "gpt_neox": ("GPTNeoX", "ForCausalLM", shared),
@@ -159,12 +163,26 @@ def tiny_model(family: str, **changed: Any) -> Any:
         "bert": ("Bert", "ForMaskedLM", shared),
         "mistral": ("Mistral", "ForCausalLM", {**grouped, "sliding_window": 5}),
         "cohere": ("Cohere", "ForCausalLM", grouped),
+        "gpt_oss": ("GptOss", "ForCausalLM", {**grouped, **experts, "head_dim": 8, "sliding_window": 5}),
+        "smollm3": ("SmolLM3", "ForCausalLM", {**grouped, "no_rope_layers": [1, 0, 1], "pad_token_id": None}),
+        "ernie4_5": ("Ernie4_5", "ForCausalLM", {**grouped, "head_dim": 8}),
+        "glm": ("Glm", "ForCausalLM", {**grouped, "head_dim": 8, "pad_token_id": None}),
+        "gemma3": ("Gemma3", "ForCausalLM", {**grouped, "head_dim": 8, "sliding_window": 5, "layer_types": alternate}),
+        "llama yarn": ("Llama", "ForCausalLM", {**grouped, "rope_parameters": yarn}),
+        "opt": ("OPT", "ForCausalLM", {**shared, "ffn_dim": 48, "word_embed_proj_dim": 32, "pad_token_id": 1}),
+        "olmo2": ("Olmo2", "ForCausalLM", grouped),
+        "glm4": ("Glm4", "ForCausalLM", {**grouped, "head_dim": 8, "pad_token_id": None}),
+        "phi": ("Phi", "ForCausalLM", grouped),
+        "bitnet": ("BitNet", "ForCausalLM", grouped),
+        "granite": ("Granite", "ForCausalLM", {**grouped, **multiplied}),
+        "mixtral": ("Mixtral", "ForCausalLM", {**grouped, **experts}),
+        "roberta": ("Roberta", "ForMaskedLM", {**shared, "pad_token_id": 1}),
+        "hunyuan": ("HunYuanDenseV1", "ForCausalLM", {**grouped, "head_dim": 8}),
     }[family]
     with torch.random.fork_rng():
         torch.manual_seed(20230531)
-        module = getattr(transformers, kind + head)(
-            getattr(transformers, f"{kind}Config")(**{**values, **changed})
-        ).eval()
+        of_kind = getattr(transformers, kind + head)
+        module = of_kind(of_kind.config_class(**{**values, **changed})).eval()
         with torch.no_grad():
             for parameter in module.parameters():  # biases and norms start at 0 and 1, where mistakes do not show
                 parameter.add_(0.1 * torch.randn_like(parameter))

@@ -83,9 +83,7 @@ def test_answers_that_are_no_numbers_are_refused(value: float) -> None:
         answers[2] = value
         return answers
 
-    with pytest.raises(
-        UsageError, match=rf"mine: the predictor returned \[{value}\] for task 2 of 16; expected"
-    ):
+    with pytest.raises(UsageError, match=rf"mine: the predictor returned \[{value}\] for task 2 of 16; expected"):
         check(broken)
 
 

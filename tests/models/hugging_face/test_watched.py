@@ -206,8 +206,8 @@ def test_no_pattern_is_formed_unless_it_is_watched(tiny: Tiny, monkeypatch: pyte
     def refuse(*args: Any, **kwargs: Any) -> Tensor:
         raise AssertionError("scores of the whole context")
 
+    subject = from_module(tiny("llama"))  # the opening check forms one
     monkeypatch.setattr(watched, "masked_scores", refuse)
-    subject = from_module(tiny("llama"))
     sites: tuple[Site, ...] = ("q", "k", "v", "z", "attention", "resid_post")
     subject.run(tokens(), watch=dict.fromkeys(sites, keep))
     with pytest.raises(AssertionError, match="whole context"):

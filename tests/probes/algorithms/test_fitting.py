@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from mesascope.data import LinearRegression
 from mesascope.probes.algorithms.algorithm import Algorithm
 from mesascope.probes.algorithms.fitting import fit_log_scale, given
-from mesascope.probes.algorithms.named import RIDGE, ZERO, gradient_descent
+from mesascope.probes.algorithms.named import MINIMUM_NORM, RIDGE, ZERO, gradient_descent
 from mesascope.probes.algorithms.spectrum import decompose
 
 
@@ -29,12 +31,53 @@ def test_the_deeper_of_two_valleys_is_found() -> None:
     assert fit_log_scale(objective, 1e-4, 1e4).value == pytest.approx(np.exp(3), rel=1e-6)
 
 
-def test_a_least_value_at_an_end_of_the_range_stays_there() -> None:
-    for objective, end in ((lambda setting: setting, 1e-2), (lambda setting: -setting, 1e2)):
-        fit = fit_log_scale(lambda setting, of=objective: np.array([of(setting)]), 1e-2, 1e2)
-        assert (fit.value, fit.at_end) == (pytest.approx(end, rel=1e-6), True)
-    inside = fit_log_scale(lambda setting: np.array([(np.log(setting) - np.log(90)) ** 2]), 1e-2, 1e2)
-    assert (inside.value, inside.at_end) == (pytest.approx(90), False)
+def parabola(least: float, tried: list[float] | None = None) -> Callable[[float], np.ndarray]:
+    """Least at this setting; `tried` gets what was asked for."""
+
+    def objective(setting: float) -> np.ndarray:
+        if tried is not None:
+            tried.append(setting)
+        return np.array([(np.log(setting) - np.log(least)) ** 2])
+
+    return objective
+
+
+@pytest.mark.parametrize("least", [3e-7, 9e-3, 0.011, 90.0, 110.0, 2e7])
+def test_a_range_is_widened_where_the_least_value_is_at_its_end(least: float) -> None:
+    """By a million: from 1e-2 … 1e2 to 1e-8 … 1e8."""
+    fit = fit_log_scale(parabola(least), 1e-2, 1e2)
+    assert (fit.value, fit.at_end) == (pytest.approx(least), False)
+
+
+def test_a_range_with_the_least_value_inside_is_not_widened() -> None:
+    tried: list[float] = []
+    fit_log_scale(parabola(30.0, tried), 1e-2, 1e2)
+    assert min(tried) == pytest.approx(1e-2)
+    assert max(tried) == pytest.approx(1e2)
+    assert len(tried) < 110
+    fit_log_scale(parabola(300.0, tried), 1e-2, 1e2)
+    assert 1e8 < max(tried) < 2e8  # widened at this end
+    assert min(tried) == pytest.approx(1e-2)  # and not at the other
+
+
+@pytest.mark.parametrize(("rising", "low", "high"), [(True, 5e-9, 1e-8), (False, 1e8, 2e8)])
+def test_a_least_value_at_an_end_of_the_widened_range_stays_there(rising: bool, low: float, high: float) -> None:
+    fit = fit_log_scale(lambda setting: np.array([setting if rising else 1 / setting]), 1e-2, 1e2)
+    assert low < fit.value < high
+    assert fit.at_end
+
+
+@pytest.mark.parametrize(("limit", "at_end"), [(1.0, True), (1.1, False)])
+def test_a_loss_that_levels_off_is_at_its_end(limit: float, at_end: bool) -> None:
+    """To 1 + 1/setting and to no lower a value; beside a loss that rises again."""
+    fit = fit_log_scale(lambda s: np.array([max(1 + 1e-4 / s, limit * (s > 1e6))]), 1e-2, 1e2)
+    assert fit.at_end == at_end
+
+
+def test_sums_that_overflow_are_no_settings() -> None:
+    """Where each task's value is finite and their sum is not."""
+    fit = fit_log_scale(lambda s: np.full(4, 1e308) if s > 1 else np.full(4, (s - 0.5) ** 2), 0.1, 10)
+    assert fit.value == pytest.approx(0.5)
 
 
 def test_what_is_finite_nowhere_has_no_setting() -> None:
@@ -59,6 +102,28 @@ def test_an_algorithm_finds_its_own_setting_in_its_predictions(algorithm: Algori
     fit = algorithm.fit(tasks, algorithm.predictions(tasks, setting))
     assert fit.value == pytest.approx(setting, rel=1e-9)
     assert algorithm.fit(tasks, algorithm.predictions(tasks, 1.5 * setting)).value != pytest.approx(setting, rel=0.1)
+
+
+@pytest.mark.parametrize(("scale", "penalty"), [(1e3, 1e5), (1e-4, 1e-8), (1.0, 1e-8)])
+def test_penalties_of_inputs_at_any_scale_are_found(scale: float, penalty: float) -> None:
+    tasks = decompose(LinearRegression(6, 4, input_range=scale).sample(50, seed=3).inputs, 4)
+    fit = RIDGE.fit(tasks, RIDGE.predictions(tasks, penalty))
+    assert (fit.value, fit.at_end) == (pytest.approx(penalty, rel=1e-6), False)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_learning_rates_of_small_inputs_are_found(steps: int) -> None:
+    tasks = decompose(LinearRegression(6, 4, input_range=1e-4).sample(50, seed=3).inputs, 4)
+    fit = gradient_descent(steps).fit(tasks, gradient_descent(steps).predictions(tasks, 3e8))
+    assert (fit.value, fit.at_end) == (pytest.approx(3e8, rel=1e-6), False)
+
+
+def test_a_penalty_goes_to_its_end_for_least_squares_and_for_zero() -> None:
+    tasks = decompose(LinearRegression(6, 4).sample(50, seed=3).inputs, 4)
+    for algorithm, low, high in ((MINIMUM_NORM, 5e-13, 1e-12), (ZERO, 1e10, 2e10)):
+        fit = RIDGE.fit(tasks, algorithm.predictions(tasks))
+        assert low < fit.value < high
+        assert fit.at_end
 
 
 def test_an_algorithm_without_a_setting_fits_none() -> None:

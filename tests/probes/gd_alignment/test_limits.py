@@ -67,12 +67,14 @@ def test_a_model_of_another_task_is_told_so(on_tasks: Measured, scale: float, to
     assert "No candidate explains the model" in found
 
 
-@pytest.mark.parametrize(("scale", "at_end"), [(1e-4, True), (1.0, False)])
+@pytest.mark.parametrize(("scale", "at_end"), [(1e-6, True), (1e-4, False), (1.0, False)])
 def test_a_rate_at_the_end_of_its_range_is_named(on_tasks: Measured, scale: float, at_end: bool) -> None:
-    """Inputs of a ten thousandth of the size need a learning rate of 3e8, and 1e4 is the highest that is tried."""
+    """Inputs of a millionth of the size need a learning rate of 3e12; what is tried ends at 1.5e10."""
     subject = from_transformer(gd_transformer(6, 3.0 / scale**2, 3))
     findings = on_tasks(subject, **LAW, input_range=scale, learning_rate=1.0)
     assert (findings.measures["learning_rate_gd_1"].message == AT_END) == at_end
+    found = GDAlignment().claim(findings.measures, (subject.source,)).found
+    assert found.startswith("The model agrees with 1 step of gradient descent") != at_end
 
 
 def test_a_step_is_not_told_that_it_solves_another_task(on_tasks: Measured) -> None:

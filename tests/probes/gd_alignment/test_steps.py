@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
-from mesascope.models import TokenLayout, from_predictor, from_transformer, gd_transformer
+from mesascope.models import TokenLayout, from_predictor, from_transformer, gd_transformer, gdpp_transformer
 from mesascope.models.regressors import PredictorRegressor
 from mesascope.probes import Findings, GDAlignment
 from mesascope.probes.gd_alignment import steps
@@ -69,12 +69,38 @@ def test_the_layers_of_a_transformer_are_its_steps(on_tasks: Measured) -> None:
 def test_the_end_of_the_search_is_an_edge(
     on_tasks: Measured, monkeypatch: pytest.MonkeyPatch, planted: int, edge: bool
 ) -> None:
-    monkeypatch.setattr(steps, "MOST_STEPS", 8)
+    monkeypatch.setattr(steps, "LADDER", tuple(range(1, 9)))
     card = claim(on_tasks(descent(planted, rate=1.0), **CHEAP))
     words = f"{min(planted, 8)} steps of gradient descent" + " (most tried)" * edge
     assert words in card.found
     assert ("most tried" in card.found) == edge
     assert ("8 steps of gradient descent is the end of the search. More steps may come closer." in card.limits) == edge
+
+
+def test_a_range_is_widened_where_fewer_steps_are_closest_so_far(on_tasks: Measured) -> None:
+    """At a rate at which odd and even numbers of steps swing to opposite sides."""
+    findings = on_tasks(descent(5, rate=10.0), **CHEAP)
+    m = findings.measures
+    assert m["prediction_difference_gd_4"].estimate > m["prediction_difference_gd_3"].estimate
+    assert compared(findings) == [1, 2, 3, 4, 5, 6]
+    assert claim(findings).found.startswith("The model agrees with 5 steps of gradient descent, ")
+
+
+@pytest.mark.parametrize(("noise", "widened"), [(0.002, True), (3.0, False)])
+def test_nothing_is_widened_where_nothing_explains(on_tasks: Measured, noise: float, widened: bool) -> None:
+    five = descent(5, rate=10.0)
+    disturbed = from_predictor(lambda x: five.predict(x) + noise * torch.sin(400 * x[:, 0, :1]), five.layout)
+    assert (max(compared(on_tasks(disturbed, **CHEAP))) > 4) == widened
+
+
+@pytest.mark.parametrize("twins", ["auto", "gd"])
+def test_the_layers_of_gdpp_are_searched(few_shifts: None, twins: Literal["auto", "gd"]) -> None:
+    """Without GD++ among the candidates, the number of steps of gradient descent that comes closest is another."""
+    curved = gdpp_transformer(12, [19.9], [0.238], 2, n_layers=2, dtype=torch.float32)
+    probe = GDAlignment(limit=150, n_context=12, twins=twins)
+    findings = probe.measure(from_predictor(curved, TokenLayout(2, order="joint")), 0, 150)
+    assert (findings.measures["constructed_steps"].estimate == 2) == (twins == "auto")
+    assert claim(findings).found.startswith("The model agrees with constructed GD++, ") == (twins == "auto")
 
 
 def ridge(inputs: Tensor) -> Tensor:

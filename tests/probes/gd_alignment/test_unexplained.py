@@ -78,7 +78,9 @@ def test_where_there_is_no_share_the_reason_is_said(model: Tensor) -> None:
     assert (still.status, still.message) == ("undefined", "the model's predictions do not vary between these tasks")
     infinite = model.clone()
     infinite[3, 1] = torch.inf
-    for one, other in ((model, infinite), (infinite, model)):
+    both = infinite.clone()
+    both[:, 1] = torch.where(torch.arange(300) % 2 == 0, torch.inf, -torch.inf)  # with no middle between them
+    for one, other in ((model, infinite), (infinite, model), (both, model)):
         assert shares(comparison(one, gd=other)).sel(candidate="gd").status == "undefined"
 
 
@@ -90,14 +92,14 @@ def test_a_step_and_a_disturbance_of_known_size(on_tasks: Measured) -> None:
         sign = torch.sign(inputs[:, 0, :1])  # of a context input: the query's x has no part in it
         return step(inputs) + 0.2 * 0.5 * sign
 
-    m = on_tasks(from_predictor(disturbed, TokenLayout(10)), learning_rate=5.0, n=400).measures
+    m = on_tasks(from_predictor(disturbed, TokenLayout(10)), learning_rate=5.0, n=400, twins="gd").measures
     deviation = m["prediction_difference_gd"].estimate / m["unexplained_share_gd"].estimate
     assert m["prediction_difference_gd"].estimate == pytest.approx(0.1, abs=1e-6)
     assert m["unexplained_share_gd"].estimate == pytest.approx(0.1 / deviation)
     assert 0.15 < m["unexplained_share_gd"].estimate < 0.25
     assert m["cosine_gd"].estimate > 0.9999  # which the cosine does not see
     assert (
-        on_tasks(from_predictor(step, TokenLayout(10)), learning_rate=5.0, n=400)
+        on_tasks(from_predictor(step, TokenLayout(10)), learning_rate=5.0, n=400, twins="gd")
         .measures["unexplained_share_gd"]
         .estimate
         < 1e-5

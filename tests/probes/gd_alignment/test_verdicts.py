@@ -17,6 +17,8 @@ from mesascope.probes.gd_alignment.verdicts import percent, percent_with_interva
         ((0.0003, -0.05, 0.06), "0.000 (95 % CI -0.050 to 0.060)"),
         ((1234.5, np.nan, np.nan), "1234"),
         ((0.0, np.nan, np.nan), "0.00"),
+        ((3e-12, -1e-11, 2e-11), "less than 0.000001"),
+        ((3e-12, -1e-11, 2e-6), "0.00000000 (95 % CI -0.00000000 to 0.00000200)"),
     ],
 )
 def test_an_interval_has_as_many_decimals_as_its_number(value: tuple[float, float, float], words: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,3 +118,18 @@ def test_without_previous_token_heads_or_weights_there_is_none(make: Make) -> No
     assert from_previous(make(n_layers=1), [(0, 0)]).message == "a model of one layer has no earlier heads"
     hidden = under_test.composition_measures(experiment(make()), NotApplicable("its weights are hidden"))["composition"]
     assert {hidden.sel(read_by=read_by).message for read_by in READ_BY} == {"its weights are hidden"}
+
+
+def test_without_a_product_of_queries_and_keys_there_is_no_composition(make: Make) -> None:
+    """The reason of the weights is the reason of the measures."""
+    subject = make()
+    of_one = experiment(subject)
+    folded = Folded.of(subject, of_one.access)
+    assert not isinstance(folded, NotApplicable)
+    without = replace(folded, weights=replace(folded.weights, no_qk="scores are no product"))
+    composed = under_test.composition_measures(of_one, without)["composition"]
+    fed = under_test.composition_from_previous(of_one, without, [(0, 0)])[under_test.FROM_PREVIOUS]
+    for measure in (composed, fed):
+        assert measure.status == "not applicable"
+        assert "scores are no product" in measure.message
+    assert measured(subject).status == "ok"

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from mesascope.analyses.reports import figures
 from mesascope.analyses.reports.report import Report
+from mesascope.probes.drawing import page
 from mesascope.probes.measure import Claim, Measure
 
 UNTRAINED = {"norm_growth_later": np.linspace(1.1, 1.2, 19), "anisotropy": np.linspace(0.3, 0.7, 19)}
@@ -19,7 +20,7 @@ def drawn(measures: dict[str, Measure]) -> tuple[Figure, pd.DataFrame] | None:
     claim = Claim("", "", "", (), "", ())
     source = {"name": "tiny", "revision": None}
     report = Report("token-norms", "2", {}, (source,), {}, {}, claim, measures, {}, 0, "0" * 16)
-    return figures.render(report, "untrained")
+    return page.compose(figures.figures_of("token-norms")["untrained"], report.findings)
 
 
 def test_the_model_stands_beside_untrained_ones(made: Any) -> None:

@@ -1,0 +1,29 @@
+"""What mesascope measures of a model as it opens it, because a configuration or a module's name does not tell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..rotary import Rotary
+
+
+@dataclass(frozen=True)
+class Traits:
+    """An untrained model of the same configuration has the same traits.
+
+    causal:        no query attends to a later key
+    parallel:      for each layer, whether attention and MLP read the same state, side by side
+    rotary:        for each layer, how q and k are rotated; None: not at all
+    embed_factor:  multiplies the embeddings outside their module (Granite)
+    added:         whether something is added to the embeddings before the first block: positions
+    no_write:      why attn_out is not the sum of z W_O and b_O; None: it is
+    no_qk:         why no product of weights gives the scores; None: `AttentionWeights.qk` does
+    """
+
+    causal: bool
+    parallel: tuple[bool, ...]
+    rotary: tuple[Rotary | None, ...]
+    embed_factor: float = 1.0
+    added: bool = True
+    no_write: str | None = None
+    no_qk: str | None = None
