@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ...data.errors import CheckpointRefused, MesascopeError
+from ...data.errors import CheckpointRefused
 from ..norms import norm_of
 from ..opening_check import TOLERANCES, OpeningCheck, Part, relative_error
 from ..subject import NotApplicable, Site, Source
@@ -49,11 +49,11 @@ def opened(
     Raises CheckpointRefused if mesascope's pass differs from the model's own, or its sites from each other. Where the
     write of attention or the scores are no product of the weights, what depends on that product is not applicable.
     """
-    subject = HuggingFaceModel(module, source, tokenizer, no_head)
     model_type = module.config.model_type
     try:
+        subject = HuggingFaceModel(module, source, tokenizer, no_head)
         check = _measure_and_check(subject)
-    except MesascopeError:
+    except CheckpointRefused:
         raise
     except Exception as error:  # an unknown model may fail in any way
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]

@@ -69,7 +69,7 @@ def test_a_checkpoint_that_is_not_what_it_says(random_language_model: Make, tmp_
     [
         ({"d_model": 0}, "d_model = 0; expected a whole number of at least 1"),
         ({"d_mlp": 0}, "d_mlp = 0"),
-        ({"norm": "rms"}, "norm = 'rms'; expected layer or none"),
+        ({"norm": "batch"}, "norm = 'batch'; expected layer, rms or none"),
         ({"positions": "alibi"}, "positions = 'alibi'"),
         ({"attention_scale": 0.0}, "attention_scale = 0.0; expected a number above 0 or none"),
         ({"attention_scale": "8"}, "attention_scale = '8'; expected a number above 0 or none"),

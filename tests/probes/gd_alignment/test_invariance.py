@@ -22,7 +22,18 @@ from torch import Tensor
 
 Measured = Callable[..., Findings]
 GIVEN = {"learning_rate": 5.901, "twins": "gd+gdpp", "gdpp_learning_rate": 7.0, "gdpp_gamma": 0.15}
-FITTED = ("ridge", "gd_1", "gd_2", "gd_3", "gd_4", "candidate_cosines", "closeness_margins", "learning_rate_gd_")
+FITTED = (
+    "ridge",
+    "gd_1",
+    "gd_2",
+    "gd_3",
+    "gd_4",
+    "gd_5",
+    "gd_6",
+    "candidate_cosines",
+    "closeness_margins",
+    "learning_rate_gd_",
+)
 
 
 def noisy(seed: int = 0, n_heads: int = 1, **settings: Any) -> tuple[RegressionConfig, Tensor, Tensor]:

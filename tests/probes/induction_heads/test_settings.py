@@ -94,7 +94,7 @@ def test_a_model_without_logits_has_attention_and_no_copying() -> None:
         def unembedding(self) -> Any:
             return NotApplicable("no head that predicts tokens")
 
-        def unembed(self, state: Any) -> Any:
+        def _require_head(self) -> None:
             raise UsageError("no logits, no head that predicts tokens")
 
     subject = induction_circuit(**SIZES)

@@ -161,7 +161,7 @@ def test_the_file_s_bytes_are_part_of_the_run(circuit: AttentionOnlyModel, tmp_p
     [
         ("own.txt", "to be", "no tokenizer"),
         ("own.jsonl", '{"tokens": [1, 99]}', "token 99 at position 1"),
-        ("own.jsonl", "", "no documents; expected text"),
+        ("own.jsonl", "", "no document has a token"),
     ],
 )
 def test_files_that_cannot_be_read(
