@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,6 +13,24 @@ _BLOCK = 128  # queries at a time: their scores are small compared with q and k,
 _NUMBERS = 2**23  # scores at a time, in all sequences and heads: 32 MiB in float32
 _KERNEL = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
 _KERNEL_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+class Scoring(NamedTuple):
+    """How q and k give the scores of a layer.
+
+        score[i, j] = scale * q[i] . k[j] - slopes (i - j)
+        score <- soft_cap * tanh(score / soft_cap)
+
+    causal:  i attends to j <= i
+    window:  i attends to |i - j| < window
+    slopes:  one for each head: later keys count more (ALiBi, Press et al. 2022, arXiv 2108.12409)
+    """
+
+    scale: float
+    causal: bool = True
+    soft_cap: float | None = None
+    window: int | None = None
+    slopes: Float[Tensor, "head"] | None = None
 
 
 def linear_attention(
@@ -50,16 +69,21 @@ def masked_scores(
     causal: bool = True,
     soft_cap: float | None = None,
     window: int | None = None,
+    slopes: Float[Tensor, "head"] | None = None,
     first: int = 0,
 ) -> Float[Tensor, "batch head query key"]:
-    """scale * q k^T, soft-capped if `soft_cap` is set, and -inf where a query does not attend to a key.
+    """scale * q k^T, less the slopes' share, soft-capped if `soft_cap` is set, and -inf where a query does not attend
+    to a key; see `Scoring`.
 
     Query head h uses key-value head h // (heads / kv heads). `first` is the position of the first query.
     """
     grouped = q.unflatten(1, (k.shape[1], -1))
-    scores = soft_capped((grouped @ k[:, :, None].mT).mul_(scale).flatten(1, 2), soft_cap)
-    positions = torch.arange(k.shape[-2], device=q.device)
-    back = positions[first : first + q.shape[-2], None] - positions
+    scores = (grouped @ k[:, :, None].mT).mul_(scale).flatten(1, 2)
+    back = torch.arange(first, first + q.shape[-2], device=q.device)[:, None]
+    back = back - torch.arange(k.shape[-2], device=q.device)
+    if slopes is not None:
+        scores = scores - slopes.to(scores)[:, None, None] * back
+    scores = soft_capped(scores, soft_cap)
     return scores.masked_fill_(hidden(back, causal, window), -torch.inf)
 
 
@@ -97,13 +121,14 @@ def log_normaliser(
     causal: bool = True,
     soft_cap: float | None = None,
     window: int | None = None,
+    slopes: Float[Tensor, "head"] | None = None,
 ) -> Float[Tensor, "batch head pos"]:
     """log of the softmax's denominator at every query, computed by blocks of queries, without the whole pattern."""
     n = q.shape[2]
     q, k = in_float32(q), in_float32(k)
     found = q.new_empty(q.shape[:3])
     for first, last, keys in blocks_of(n, causal, row=q.shape[0] * q.shape[1] * n):
-        scores = masked_scores(q[:, :, first:last], k[:, :, :keys], scale, causal, soft_cap, window, first)
+        scores = masked_scores(q[:, :, first:last], k[:, :, :keys], scale, causal, soft_cap, window, slopes, first)
         found[:, :, first:last] = scores.logsumexp(dim=-1)
     return found
 
@@ -123,14 +148,15 @@ def flash_attention(
     causal: bool = True,
     soft_cap: float | None = None,
     window: int | None = None,
+    slopes: Float[Tensor, "head"] | None = None,
 ) -> tuple[Float[Tensor, "batch head pos d_value"], Float[Tensor, "batch head pos"]] | None:
     """softmax(scale * q k^T) v and the log-normaliser from one call of torch's kernel for CPUs.
 
     It is the kernel behind `scaled_dot_product_attention`, which drops the log-normaliser. Returns None if the kernel
-    does not apply: other devices, soft caps, windows shorter than the context, values of another width than keys,
-    dtypes other than float64, float32, bfloat16 and float16, or a torch without the kernel.
+    does not apply: other devices, soft caps, slopes, windows shorter than the context, values of another width than
+    keys, dtypes other than float64, float32, bfloat16 and float16, or a torch without the kernel.
     """
-    unmodified = soft_cap is None and (window is None or q.shape[2] <= window)
+    unmodified = soft_cap is None and slopes is None and (window is None or q.shape[2] <= window)
     contiguous_heads = q.shape[-1] == v.shape[-1] and q.stride(-1) == k.stride(-1) == v.stride(-1) == 1
     if (
         _KERNEL is None

@@ -19,7 +19,7 @@ from .taps import AllSeen, Taps
 from .tokenizing import ids_of
 from .weights import AttentionWeights
 
-Positions = Literal["learned", "sinusoidal", "rotary", "none", "other"]
+Positions = Literal["learned", "sinusoidal", "rotary", "alibi", "none", "other"]
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,14 @@ class LanguageModel(Subject):
         """The norm between the last block and the unembedding; of kind "none" if the model has none."""
 
     @abstractmethod
-    def embedding(self) -> Float[Tensor, "d_vocab d_model"]:
+    def embedding(self) -> Float[Tensor, "d_vocab d_embed"]:
         """Each token's embedding before positions are added. Gemma's factor is included; BERT's layer norm of the
-        embeddings is not.
+        embeddings is not. They are as wide as the residual stream, except where the model projects them to it (ALBERT).
         """
+
+    def no_embedded_states(self) -> NotApplicable | None:
+        """Why embeddings are not what enters the first block, positions apart (ALBERT); None where they are."""
+        return None
 
     @abstractmethod
     def unembedding(self) -> Float[Tensor, "d_model d_vocab"] | NotApplicable:

@@ -9,6 +9,8 @@ Means and variances are over the dimensions of one state.
 
 from __future__ import annotations
 
+import copy
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from ..data.errors import CheckpointRefused
 
 NormKind = Literal["layer", "rms", "none"]
+_USUAL_EPS = 1e-5  # of norms that do not tell it (OLMo)
 _TOLERANCE = 0.02  # of the largest value: bfloat16 keeps two digits
 
 
@@ -76,21 +79,37 @@ class Norm:
 
 
 def norm_of(module: nn.Module) -> Norm:
-    """A module as a `Norm`, compared with the module itself. Raises CheckpointRefused if the two differ."""
+    """A module as a `Norm`, compared with the module itself. Raises CheckpointRefused if the two differ.
+
+    Hooks on the module are not called: it may be asked during a watched pass.
+    """
+    if isinstance(module, nn.Identity):
+        return Norm()
+    module = _without_hooks(module)
     weight, offset = getattr(module, "weight", None), getattr(module, "bias", None)
-    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-    if isinstance(weight, Tensor) and eps is not None:
-        weight = weight.detach()
-        steps = torch.arange(1.0, len(weight) + 1, device=weight.device, dtype=weight.dtype) / len(weight)
+    told = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    eps = _USUAL_EPS if told is None else float(told)
+    width = len(weight) if isinstance(weight, Tensor) else getattr(module, "normalized_shape", (0,))[-1]
+    if width:
+        like = weight if isinstance(weight, Tensor) else torch.ones(1)
+        steps = torch.arange(1.0, width + 1, device=like.device, dtype=like.dtype) / width
         probe = torch.stack([steps, steps * eps**0.5])  # of a size at which eps matters, too
-        scale = 1 + _wide(weight) if _around_one(module, probe) else weight
+        scale = None if weight is None else weight.detach()
+        if scale is not None and _around_one(module, probe):
+            scale = 1 + _wide(scale)
         for kind in get_args(NormKind)[:2]:
-            norm = Norm(kind, scale, None if offset is None else offset.detach(), float(eps))
+            norm = Norm(kind, scale, None if offset is None else offset.detach(), eps)
             if _near(norm(probe), module(probe)):
                 return norm
     raise CheckpointRefused(
         f"a {type(module).__name__} is neither a layer norm nor an RMS norm; mesascope supports these two"
     )
+
+
+def _without_hooks(module: nn.Module) -> nn.Module:
+    bare = copy.copy(module)
+    bare._forward_hooks, bare._forward_pre_hooks = OrderedDict(), OrderedDict()
+    return bare
 
 
 def _around_one(norm: nn.Module, x: Tensor) -> bool:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data.errors import TaskError
-from .attention import blocks_of, hidden, in_float32, log_normaliser, masked_scores, soft_capped, with_sinks
+from .attention import Scoring, blocks_of, hidden, in_float32, log_normaliser, masked_scores, soft_capped, with_sinks
 from .token_layout import TokenLayout
 from .weights import AttentionWeights
 
@@ -97,6 +97,7 @@ class AttentionScores:
     """One layer's attention scores as q and k, without the pattern, whose size is the context length squared.
 
         score[i, j] = scale * q[i] . k[j]          query head h with key-value head h // (heads / kv heads)
+        score[i, j] <- score[i, j] - slopes[h] (i - j)                            if slopes are set (ALiBi)
         score <- soft_cap * tanh(score / soft_cap)                                if soft_cap is set
         pattern[i, j] = exp(score[i, j] - log_normaliser[i])                      over the keys that i attends to
 
@@ -114,6 +115,7 @@ class AttentionScores:
     causal: bool = True
     soft_cap: float | None = None
     window: int | None = None
+    slopes: Float[Tensor, "head"] | None = None
 
     @classmethod
     def of(
@@ -124,6 +126,7 @@ class AttentionScores:
         causal: bool = True,
         soft_cap: float | None = None,
         window: int | None = None,
+        slopes: Float[Tensor, "head"] | None = None,
         normaliser: Float[Tensor, "batch head pos"] | None = None,
         sinks: Float[Tensor, "head"] | None = None,
     ) -> AttentionScores:
@@ -135,15 +138,17 @@ class AttentionScores:
         """
         scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
         if normaliser is None:
-            normaliser = log_normaliser(q, k, scale, causal, soft_cap, window)
+            normaliser = log_normaliser(q, k, scale, causal, soft_cap, window, slopes)
         normaliser = with_sinks(normaliser, sinks)
-        return cls(q, k, scale, normaliser, causal, soft_cap, window)
+        return cls(q, k, scale, normaliser, causal, soft_cap, window, slopes)
 
     def scores(self) -> Float[Tensor, "batch head pos pos"]:
         """The softmax's input; -inf where a query does not attend to a key."""
-        return masked_scores(
-            in_float32(self.q), in_float32(self.k), self.scale, self.causal, self.soft_cap, self.window
-        )
+        return masked_scores(in_float32(self.q), in_float32(self.k), *self._scoring)
+
+    @property
+    def _scoring(self) -> Scoring:
+        return Scoring(self.scale, self.causal, self.soft_cap, self.window, self.slopes)
 
     def pattern(self) -> Float[Tensor, "batch head pos pos"]:
         """The whole attention pattern. Its size is the context length squared."""
@@ -156,7 +161,7 @@ class AttentionScores:
         k = in_float32(self.k)
         for first, last, keys in blocks_of(n, self.causal, row=batch * heads * n):
             q = in_float32(self.q[:, :, first:last])
-            scores = masked_scores(q, k[:, :, :keys], self.scale, self.causal, self.soft_cap, self.window, first)
+            scores = masked_scores(q, k[:, :, :keys], *self._scoring, first)
             yield first, scores.sub_(self.log_normaliser[:, :, first:last, None]).exp_()
 
     def at_offset(self, offset: int) -> Float[Tensor, "batch head query"]:
@@ -170,22 +175,25 @@ class AttentionScores:
         normaliser = self.log_normaliser[:, :, offset:]
         if self.window is not None and offset >= self.window:
             return torch.zeros_like(normaliser)
-        return self._attention(self.q[:, :, offset:], self.k[:, :, None, : n - offset], normaliser)
+        back = torch.tensor(offset, device=self.q.device)
+        return self._attention(self.q[:, :, offset:], self.k[:, :, None, : n - offset], back, normaliser)
 
     def to_key(self, key: int) -> Float[Tensor, "batch head pos"]:
         """pattern[i, key] for every query i; 0 where it does not attend to the key."""
         n = self.q.shape[2]
         if not 0 <= key < n:
             raise TaskError(f"key = {key}; expected 0 to {n - 1} for {n} tokens")
-        attention = self._attention(self.q, self.k[:, :, None, key : key + 1], self.log_normaliser)
         back = torch.arange(n, device=self.q.device) - key
+        attention = self._attention(self.q, self.k[:, :, None, key : key + 1], back, self.log_normaliser)
         return attention.masked_fill(hidden(back, self.causal, self.window), 0)
 
-    def _attention(self, q: Tensor, k: Tensor, normaliser: Tensor) -> Tensor:
-        """Of queries [batch head query d_head] to one key each, [batch kv_head 1 query or 1 d_head]."""
+    def _attention(self, q: Tensor, k: Tensor, back: Tensor, normaliser: Tensor) -> Tensor:
+        """Of queries [batch head query d_head] to one key each, [batch kv_head 1 query or 1 d_head], so far back."""
         grouped = in_float32(q).unflatten(1, (k.shape[1], -1))
-        scores = soft_capped(self.scale * torch.linalg.vecdot(grouped, in_float32(k)).flatten(1, 2), self.soft_cap)
-        return (scores - normaliser).exp()
+        scores = self.scale * torch.linalg.vecdot(grouped, in_float32(k)).flatten(1, 2)
+        if self.slopes is not None:
+            scores = scores - self.slopes.to(scores)[:, None] * back
+        return (soft_capped(scores, self.soft_cap) - normaliser).exp()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data.errors import UsageError, nearest
-from .attention import flash_attention
+from .attention import Scoring, flash_attention
 from .subject import AttentionScores, Edit, Reduce, Site
 
 _ONCE: tuple[Site, ...] = ("embed", "final", "final_norm")
@@ -53,12 +53,11 @@ class Taps:
         q: Float[Tensor, "batch head pos d_head"],
         k: Float[Tensor, "batch kv_head pos d_head"],
         v: Float[Tensor, "batch kv_head pos d_value"],
-        scoring: tuple[float, bool, float | None, int | None],
+        scoring: Scoring,
         sinks: Float[Tensor, "head"] | None = None,
     ) -> Float[Tensor, "batch head pos d_value"] | None:
         """Pass `AttentionScores` to the watcher, and return z if one kernel call computes both.
 
-        scoring:  scale, causal, soft cap and window
         sinks:    each head's learned logit in the softmax's denominator
 
         Returns None without doing anything if attention is not watched.
@@ -66,7 +65,7 @@ class Taps:
         if "attention" not in self._watch:
             return None
         z, normaliser = (None if self.wants("pattern") else flash_attention(q, k, v, *scoring)) or (None, None)
-        self._keep("attention", layer, AttentionScores.of(q, k, *scoring, normaliser, sinks))
+        self._keep("attention", layer, AttentionScores.of(q, k, *scoring, normaliser=normaliser, sinks=sinks))
         return z if sinks is None else None  # the kernel knows no sinks
 
     def _keep(self, site: Site, layer: int, activation: Any) -> None:

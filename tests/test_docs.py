@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from mesascope.analyses.commands import cli
+from mesascope.analyses.commands import cli, planning
 from mesascope.analyses.commands.arguments import EXIT_CODES, MESASCOPE, parse
 from mesascope.models import gd_transformer
 from mesascope.models.opening.catalogue import MODEL_ARGS
+from mesascope.models.opening.loading import load_all
+from mesascope.models.subject import Subject
 from mesascope.probes import PROBES
 from mesascope.probes.gd_alignment import distribution_shift
+from mesascope.probes.gd_alignment import figures as gd_figures
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,31 +39,55 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(line)[2:] for line in lines if line.startswith("$ mesascope")]
 
 
+def of_two_seeds(model: str, revision: str | None = None, **how: Any) -> list[Subject]:
+    """`load_all`, of a family without a choice of seeds the two that the pages compare."""
+    subjects = load_all(model, revision, **how)
+    named = [subject for subject in subjects if subject.source.label.split("-")[2:3] in (["seed1"], ["seed3"])]
+    return subjects if revision else named or subjects
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """What takes long and changes no line of a page: few points of curves, two seeds, one figure."""
+    few = tuple(replace(curve, values=curve.values[:: len(curve.values) // 2]) for curve in distribution_shift.CURVES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distribution_shift, "CURVES", few)
+        patch.setattr(planning, "load_all", of_two_seeds)
+        patch.setattr(gd_figures, "FIGURES", dict(list(gd_figures.FIGURES.items())[:1]))
+        clean = {"commit": "c" * 40, "dirty": False}
+        for place in ("reports.provenance", "runs.running"):  # sources that have changed reuse nothing
+            patch.setattr(f"mesascope.analyses.{place}.source_state", lambda: clean)
+        yield
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the commands of all pages are followed: a run finds what another page has run before."""
+    return with_files(tmp_path_factory.mktemp("followed"))
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder with the files that the pages speak of."""
-    monkeypatch.chdir(tmp_path)
+    """A folder for one page alone."""
+    monkeypatch.chdir(with_files(tmp_path))
     monkeypatch.setattr(mpl, "rcParams", mpl.rcParams.copy())
     mpl.use("agg")
-    few = tuple(replace(curve, values=curve.values[::10]) for curve in distribution_shift.CURVES)
-    monkeypatch.setattr(distribution_shift, "CURVES", few)
-    for place in (
-        "reports.provenance",
-        "runs.running",
-    ):  # sources that have changed reuse nothing, and every command starts anew
-        monkeypatch.setattr(f"mesascope.analyses.{place}.source_state", lambda: {"commit": "c" * 40, "dirty": False})
+    return tmp_path
+
+
+def with_files(folder: Path) -> Path:
+    """The folder with the files that the pages speak of."""
     weights = gd_transformer(n_context=10, learning_rate=6.0, d_in=10)
     roles = {"query": "W_Q", "key": "W_K", "value": "W_V", "linear": "W_O"}
     arrays = {f"transformer/multi_head_attention/{n}/w": weights.get_parameter(r)[0, 0] for n, r in roles.items()}
     tasks = torch.randn(20, 11, 11, generator=torch.Generator().manual_seed(0)).numpy()
     for name in ("weights", "my-model"):
-        np.savez(f"{name}.npz", **{name: array.numpy() for name, array in arrays.items()})
+        np.savez(folder / f"{name}.npz", **{name: array.numpy() for name, array in arrays.items()})
     for name in ("tasks", "my-tasks"):
-        np.savez(f"{name}.npz", inputs=tasks, targets=tasks[:, 0, 0])
+        np.savez(folder / f"{name}.npz", inputs=tasks, targets=tasks[:, 0, 0])
     for block in blocks(ROOT / "docs" / "cli.md", "toml"):
-        name = block.splitlines()[0].removeprefix("# ")
-        Path(name).write_text(block)
-    return tmp_path
+        (folder / block.splitlines()[0].removeprefix("# ")).write_text(block)
+    return folder
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -69,7 +98,10 @@ def test_the_python_of_a_page_runs(page: Path, folder: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_the_commands_of_a_page_run(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_of_a_page_run(
+    page: Path, followed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(followed)
     for words in commands(page):
         command, _ = parse(words)
         if command == "train":

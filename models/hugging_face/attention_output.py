@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..language_model import LanguageModel
 from ..norms import Norm, norm_of
@@ -34,16 +34,12 @@ def attention_output(subject: LanguageModel, layer: int) -> AttentionOutput | No
             return NotApplicable(subject.traits.no_write)
         block = subject.blocks[layer]
         anatomy = block.anatomy
-        after = None if anatomy.resid_mid is None else norm_of(_only_norm(block.part(anatomy.resid_mid)))
+        if anatomy.out is None:
+            return NotApplicable("what this model's heads give is not multiplied by one output matrix")
+        after = None if anatomy.resid_mid is None else norm_of(block.part(anatomy.resid_mid))
         own = None if anatomy.out.startswith(anatomy.attn_out) else norm_of(block.part(anatomy.attn_out))
         return AttentionOutput(*block.output(), own, after)
     weights = subject.weights()
     if isinstance(weights, NotApplicable):
         return weights
     return AttentionOutput(weights.W_O[layer], None if weights.b_O is None else weights.b_O[layer])
-
-
-def _only_norm(module: nn.Module) -> nn.Module:
-    """The norm in a module that adds the write to the stream and normalises the sum."""
-    (norm,) = (child for child in module.modules() if isinstance(child, nn.LayerNorm))
-    return norm

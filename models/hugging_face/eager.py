@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from .survey import attention
+
 _CAPTURE = "_output_capturing_hooks_installed"  # set by transformers on models whose attentions it records
 
 
@@ -34,7 +36,7 @@ class EagerPass:
 @torch.no_grad()
 def eager_pass(module: PreTrainedModel, tokens: Int[Tensor, "batch pos"]) -> EagerPass:
     """One pass of the model with the attention that its family defines as "eager"."""
-    with _eager_attention(module), _without_new_hooks(module):
+    with attention(module, "eager"), _without_new_hooks(module):
         output: Any = module(input_ids=tokens, output_attentions=True, use_cache=False, return_dict=True)
     patterns = output.get("attentions") or ()
     return EagerPass(
@@ -42,16 +44,6 @@ def eager_pass(module: PreTrainedModel, tokens: Int[Tensor, "batch pos"]) -> Eag
         output.get("last_hidden_state"),
         tuple(pattern for pattern in patterns if isinstance(pattern, Tensor) and pattern.ndim == 4),
     )
-
-
-@contextmanager
-def _eager_attention(module: PreTrainedModel) -> Iterator[None]:
-    before = module.config._attn_implementation
-    module.config._attn_implementation = "eager"
-    try:
-        yield
-    finally:
-        module.config._attn_implementation = before
 
 
 @contextmanager

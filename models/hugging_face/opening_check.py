@@ -22,20 +22,18 @@ from ..weights import AttentionWeights
 from .anatomy import Block
 from .attention_output import attention_output
 from .eager import EagerPass, eager_pass
-from .reading import embed_factor, is_causal, parallel_blocks, rotations
+from .reading import embed_factor, is_causal, parallel_blocks, rotations, unembedding_of
+from .sizes import short_tokens
 from .subject import HuggingFaceModel
 from .traits import Traits
 
-_LENGTH = 8  # tokens of a sequence
 _SITES: tuple[Site, ...] = (
     "embed", "resid_pre", "q", "k", "attention", "pattern", "z", "attn_out", "resid_mid", "mlp_out", "resid_post",
 )  # fmt: skip
-_SPECIAL = ("pad", "bos", "eos", "unk", "mask", "sep", "cls")  # tokens that some families treat otherwise
 _REFUSED: Mapping[Part, str] = {
     "logits": "mesascope's pass does not give the model's own logits",
     "patterns": "mesascope's pass does not give the model's own attention patterns",
     "scores": "its q and k do not give the model's own attention patterns",
-    "embed": "its embeddings are not what enters the first block",
     "residual stream": "its residual stream is not the sum of what attention and MLP write",
     "causality": "what comes before a changed token does not behave as the model's attention mask says",
 }
@@ -46,15 +44,16 @@ def opened(
 ) -> HuggingFaceModel:
     """A transformers model as a subject, measured and checked.
 
-    Raises CheckpointRefused if mesascope's pass differs from the model's own, or its sites from each other. Where the
-    write of attention or the scores are no product of the weights, what depends on that product is not applicable.
+    Raises CheckpointRefused if mesascope's pass differs from the model's own, or its residual stream is not a sum.
+    Where embeddings are no states of the stream, or the write of attention or the scores no product of the weights,
+    what depends on that is not applicable.
     """
     model_type = module.config.model_type
     try:
         subject = HuggingFaceModel(module, source, tokenizer, no_head)
         check = _measure_and_check(subject)
-    except CheckpointRefused:
-        raise
+    except CheckpointRefused as error:
+        raise CheckpointRefused(f"model_type {model_type!r} is not supported: {error}") from error
     except Exception as error:  # an unknown model may fail in any way
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise CheckpointRefused(f"model_type {model_type!r} is not supported: a test pass fails ({reason})") from error
@@ -91,26 +90,37 @@ class _Seen:
 
 @torch.no_grad()
 def _measure_and_check(subject: HuggingFaceModel) -> OpeningCheck:
-    tokens, changed = check_tokens(subject)
+    tokens = short_tokens(subject.module)
+    changed = tokens.shape[1] // 2
     tolerance = TOLERANCES[subject.dtype]
-    eager = eager_pass(subject.module if subject.no_head is None else _base(subject), tokens)
+    eager = eager_pass(subject.module if subject.no_head is None else subject._base, tokens)
+    _refuse_other_norms(subject)
     subject.adopt(replace(subject.traits, causal=is_causal(eager, subject.traits.causal)))
     trace = subject.run(tokens, dict.fromkeys(_SITES, lambda x, layer: x), logits=subject.no_head is None)
     seen = _Seen(trace.values, trace.output)
     entering = _entering(subject, tokens) if subject.anatomy.embed_norm else seen.at("resid_pre")
     embed, stream = (x[0, changed:] - x[1, changed:] for x in (seen.at("embed"), entering))
-    factor = embed_factor(embed, stream, subject.module.config)
+    same_width = embed.shape == stream.shape
+    factor = embed_factor(embed, stream, subject.module.config) if same_width else 1.0
+    scores = seen.values["attention"]
     subject.adopt(
         Traits(
             causal=subject.traits.causal,
             parallel=parallel_blocks(subject, tokens, seen.values["resid_pre"], seen.values["mlp_out"]),
             rotary=tuple(rotations(subject, tokens, tolerance)),
+            alibi=any(one.slopes is not None for one in scores),
             embed_factor=factor,
-            added=relative_error(factor * seen.at("embed"), entering) > tolerance,
+            added=not same_width or relative_error(factor * seen.at("embed"), entering) > tolerance,
+            **unembedding_of(subject, tolerance),
         )
     )
     check = _Comparisons(tolerance)
-    check.note("embed", relative_error(factor * embed, stream))
+    if same_width:
+        check.note("embed", relative_error(factor * embed, stream))
+    else:
+        reason = f"embeddings of {embed.shape[-1]} dimensions are projected to {stream.shape[-1]}"
+        check.leave_out("embed", reason)
+        subject.adopt(replace(subject.traits, no_embed=reason))
     _compare_with_eager(subject, tokens, seen, eager, changed, check)
     _compare_layers(subject, seen, check)
     found = check.result()
@@ -118,12 +128,25 @@ def _measure_and_check(subject: HuggingFaceModel) -> OpeningCheck:
     return found
 
 
-def _not_applicable(check: OpeningCheck) -> dict[str, str | None]:
+def _not_applicable(check: OpeningCheck) -> dict[str, str]:
     """What a model does not offer, by the names of its traits."""
     write = "something stands between this model's heads and its output matrix, so its write is not z W_O + b_O"
+    values = "this model's heads do not average x W_V + b_V"
     qk = "this model's scores are not a product of its weights and a rotation"
-    reasons: tuple[tuple[Part, str, str], ...] = (("attention write", "no_write", write), ("qk", "no_qk", qk))
-    return {trait: f"{words} ({_far(check, part)})" if part in check.failed else None for part, trait, words in reasons}
+    embed = "this model's embeddings are not what enters its first block, positions apart"
+    reasons: tuple[tuple[Part, str, str], ...] = (
+        ("values", "no_write", values), ("attention write", "no_write", write), ("qk", "no_qk", qk),
+        ("embed", "no_embed", embed),
+    )  # fmt: skip
+    return {trait: f"{words} ({_far(check, part)})" for part, trait, words in reasons if part in check.failed}
+
+
+def _refuse_other_norms(subject: HuggingFaceModel) -> None:
+    """Raise CheckpointRefused for a norm that is neither a layer norm nor an RMS norm: probes take norms apart."""
+    _ = subject.final_norm
+    for block in subject.blocks:
+        if block.norm is not None:
+            norm_of(block.norm)
 
 
 class _Comparisons:
@@ -144,32 +167,10 @@ class _Comparisons:
         return OpeningCheck(self._tolerance, self._errors, self._not_compared)
 
 
-def _base(subject: HuggingFaceModel) -> PreTrainedModel:
-    """The model without its head, which the checkpoint may lack."""
-    return cast(PreTrainedModel, subject.module.base_model)
-
-
-def check_tokens(subject: HuggingFaceModel) -> tuple[Int[Tensor, "two pos"], int]:
-    """Two sequences without special tokens, and the position from which on they differ at every place."""
-    config, shape = subject.module.config, subject.shape
-    length = min(_LENGTH, shape.n_ctx or _LENGTH)
-    usual = torch.ones(shape.d_vocab, dtype=torch.bool)
-    for name in _SPECIAL:
-        given = getattr(config, f"{name}_token_id", None)
-        for token in given if isinstance(given, list) else [given]:  # some families have several ends
-            if isinstance(token, int) and 0 <= token < shape.d_vocab and usual.sum() > 2:
-                usual[token] = False
-    ids = usual.nonzero()[:, 0]
-    shuffled = ids[torch.randperm(len(ids), generator=torch.Generator().manual_seed(0))]
-    one, other = (shuffled[(torch.arange(length) + start) % len(ids)] for start in (0, 1))
-    changed = length // 2
-    return torch.stack([one, torch.cat([one[:changed], other[changed:]])]).to(subject.device), changed
-
-
 def _entering(subject: HuggingFaceModel, tokens: Int[Tensor, "two pos"]) -> Float[Tensor, "two pos d_model"]:
     """The input of the norm that follows the embeddings."""
     inputs: list[Tensor] = []
-    norm = subject.module.base_model.get_submodule(subject.anatomy.embed_norm or "")
+    norm = subject._base.get_submodule(subject.anatomy.embed_norm or "")
     hook = norm.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
     try:
         subject.observe(tokens, {"resid_pre": lambda x, layer: None})
@@ -208,14 +209,19 @@ def _nothing(activation: Any, layer: int) -> None:
 def _compare_layers(subject: HuggingFaceModel, seen: _Seen, check: _Comparisons) -> None:
     for layer, block in enumerate(subject.blocks):
         check.note("residual stream", _stream_error(subject, seen, layer))
-        output = attention_output(subject, layer)
-        assert not isinstance(output, NotApplicable)  # nothing is known to be missing yet
-        write = einsum(seen.at("z", layer), output.W_O, "batch head pos d, head d d_model -> batch pos d_model")
-        write = write if output.b_O is None else write + output.b_O
-        write = write if output.own_norm is None else output.own_norm(write)
-        check.note("attention write", relative_error(write, seen.at("attn_out", layer)))
-        weights = subject.weights_of([layer])
-        assert not isinstance(weights, NotApplicable)
+        output, weights = attention_output(subject, layer), subject.weights_of([layer])
+        if isinstance(output, NotApplicable):
+            check.leave_out("attention write", output.reason)
+        else:
+            write = einsum(seen.at("z", layer), output.W_O, "batch head pos d, head d d_model -> batch pos d_model")
+            write = write if output.b_O is None else write + output.b_O
+            write = write if output.own_norm is None else output.own_norm(write)
+            check.note("attention write", relative_error(write, seen.at("attn_out", layer)))
+        if isinstance(weights, NotApplicable):
+            check.leave_out("values", weights.reason)
+            check.leave_out("qk", weights.reason)
+            continue
+        check.note("values", _values_error(subject, weights, layer, seen))
         check.note("qk", _qk_error(subject, weights, block, layer, seen))
 
 
@@ -223,10 +229,16 @@ def _stream_error(subject: HuggingFaceModel, seen: _Seen, layer: int) -> float:
     before, write = seen.at("resid_pre", layer), seen.at("attn_out", layer)
     if subject.anatomy.resid_mid is None:
         return relative_error(before + write + seen.at("mlp_out", layer), seen.at("resid_post", layer))
-    output = attention_output(subject, layer)
-    assert not isinstance(output, NotApplicable)
-    assert output.norm is not None  # `resid_mid` is its output
-    return relative_error(output.norm(before + write), seen.at("resid_mid", layer))
+    norm = norm_of(subject.blocks[layer].part(subject.anatomy.resid_mid))
+    return relative_error(norm(before + write), seen.at("resid_mid", layer))
+
+
+def _values_error(subject: HuggingFaceModel, weights: AttentionWeights, layer: int, seen: _Seen) -> float:
+    """Of the pattern's mean of x W_V + b_V, with z."""
+    x, every = subject.attention_input(seen.at("resid_pre", layer), layer), weights.expanded()
+    v = einsum(x, every.W_V[0], "batch pos d_model, head d_model d_head -> batch head pos d_head")
+    v = v if every.b_V is None else v + every.b_V[0][:, None]
+    return relative_error(seen.at("pattern", layer) @ v, seen.at("z", layer))
 
 
 def _qk_error(subject: HuggingFaceModel, weights: AttentionWeights, block: Block, layer: int, seen: _Seen) -> float:
@@ -245,12 +257,13 @@ def _qk_error(subject: HuggingFaceModel, weights: AttentionWeights, block: Block
         late, early = slice(offset, None), slice(None, x.shape[1] - offset)
         for head in range(subject.shape.n_heads):
             left, right = whole.qk(0, head, offset)
-            key = head // weights.group
+            key = head * k.shape[1] // len(whole.W_Q[0])  # some families repeat shared keys
+            shared = head // weights.group
             product = ((x[:, late] @ left) * (x[:, early] @ right.mT)).sum(dim=-1)
-            found.append(product / (divisors[0][:, head, late] * divisors[1][:, key, early]))
+            found.append(product / (divisors[0][:, head, late] * divisors[1][:, shared, early]))
             expected.append((q[:, head, late] * k[:, key, early]).sum(dim=-1))
     products, scored = torch.cat(found, dim=1), torch.cat(expected, dim=1)
-    return min(relative_error(factor * products, scored) for factor in (1.0, block.d_head**-0.5))
+    return min(relative_error(factor * products, scored) for factor in (1.0, whole.W_Q.shape[-1] ** -0.5))
 
 
 def _with_biases_as_rows(weights: AttentionWeights) -> AttentionWeights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from ..opening_check import relative_error
 from ..rotary import Rotary
 from ..subject import Edit, Site
+from .anatomy import is_linear, linear
 from .eager import EagerPass
 from .subject import HuggingFaceModel
 
@@ -26,13 +28,44 @@ def is_causal(eager: EagerPass, declared: bool) -> bool:
 
 
 def embed_factor(embed: Float[Tensor, "pos d_model"], stream: Float[Tensor, "pos d_model"], config: Any) -> float:
-    """What the embeddings are multiplied by before the first block: the nearest of the factors that families declare.
+    """What the embeddings are multiplied by before the first block: 1, the root of their width, or a declared number.
 
     embed, stream:  differences between two tokens at the same positions, so that positions drop out
     """
-    e, s = embed.double().flatten(), stream.double().flatten()
-    measured = float((e @ s) / (e @ e))
-    declared = (1.0, float(getattr(config, "embedding_multiplier", 1.0)), float(embed.shape[-1] ** 0.5))
+    return _factor(embed, stream, (1.0, float(embed.shape[-1] ** 0.5), *declared_numbers(config)))
+
+
+def unembedding_of(subject: HuggingFaceModel, tolerance: float) -> dict[str, Any]:
+    """The traits `logit_factor` and `no_unembedding`: whether the logits are a multiple of one matrix product, biases
+    apart, for states so small that a cap on the logits does not bend them.
+    """
+    head = None if subject.no_head else subject.module.get_output_embeddings()
+    if head is None or not is_linear(head):
+        return {"no_unembedding": "its head is not one matrix"}
+    rng, matrix = torch.Generator().manual_seed(0), linear(head)[0]
+    states = torch.randn(8, subject.shape.d_model, generator=rng).to(subject.device, subject.dtype)
+    if len(matrix) != states.shape[1]:
+        return {"no_unembedding": f"it reads {len(matrix)} dimensions of another state than the residual stream"}
+    states = states * (10 * tolerance / (states @ matrix).abs().max().clamp_min(1e-30))
+    found = (subject.unembed(states) - subject.unembed(-states)) / 2
+    declared = [number for one in declared_numbers(subject.module.config) if one for number in (one, 1 / one)]
+    factor = _factor(states @ matrix, found, (1.0, *declared))
+    error = relative_error(factor * (states @ matrix), found)
+    if error > tolerance:
+        return {"no_unembedding": f"its logits are not a product of its output matrix (relative error {error:.2g})"}
+    return {"logit_factor": factor}
+
+
+def declared_numbers(config: Any) -> list[float]:
+    """The numbers in a configuration that may be factors."""
+    values = config.get_text_config().to_dict().values()
+    return [float(value) for value in values if isinstance(value, float | int) and not isinstance(value, bool)]
+
+
+def _factor(part: Tensor, whole: Tensor, declared: Iterable[float]) -> float:
+    """What takes a part nearest to the whole: the nearest of the numbers that are declared."""
+    a, b = part.double().flatten(), whole.double().flatten()
+    measured = float((a @ b) / (a @ a).clamp_min(1e-300))
     return min(declared, key=lambda factor: abs(measured - factor))
 
 
@@ -43,8 +76,8 @@ def rotations(subject: HuggingFaceModel, tokens: Int[Tensor, "batch pos"], toler
     rotation, the one that takes the probe at position 0 nearest to the probe at the others. None where none is within
     the tolerance: the check of qk will see it.
     """
-    candidates = _candidates(subject.module)
-    if not candidates:
+    candidates = _candidates(subject.module, subject.module.config)
+    if not candidates or subject.anatomy.projections is None:
         return [None] * subject.shape.n_layers
     seen = subject.observe(tokens, {"attention": lambda scores, layer: scores.q}, {"q": _same_everywhere})
     return [_nearest(turned, candidates, tolerance) for turned in seen["attention"]]
@@ -67,7 +100,7 @@ def _nearest(
     return candidates[best]
 
 
-def _candidates(module: nn.Module) -> list[Rotary]:
+def _candidates(module: nn.Module, config: Any) -> list[Rotary]:
     """Every table of frequencies that the model holds, once with each kind of pairs."""
     found: list[Rotary] = []
     for part in module.modules():
@@ -76,7 +109,7 @@ def _candidates(module: nn.Module) -> list[Rotary]:
                 factor = float(getattr(part, f"{name.removesuffix('inv_freq')}attention_scaling", 1.0))
                 one = Rotary(table.detach(), factor=factor)
                 found += [] if any(one.same_as(known) for known in found) else [one]
-    width = getattr(module.config, "rotary_dim", None)
+    width = getattr(config.get_text_config(), "rotary_dim", None)
     if not found and isinstance(width, int):
         found = [Rotary.of_base(_BASE, width)]
     return [replace(one, interleaved=pairs) for one in found for pairs in (False, True)]

@@ -19,15 +19,24 @@ from ..subject import NotApplicable, Source
 from ..taps import Taps
 from ..tokenizing import begins_with
 from ..weights import AttentionWeights
-from .anatomy import FAMILIES, Anatomy, Block, find_anatomy
+from .anatomy import Anatomy, Block, linear
+from .discovery import find_anatomy
+from .head import logits_of
+from .own_attention import reroute
+from .shared_layers import unshare
+from .sizes import base_of, d_vocab, n_ctx, short_tokens
+from .survey import attend_with
 from .traits import Traits
 from .watched import IMPLEMENTATION, watched_pass
+
+_NO_MATRICES = "its q, k, v or its write are not products of one matrix each with what attention reads"
 
 
 class HuggingFaceModel(LanguageModel):
     """A transformers model as a subject. The module is the subject's own; its tensors may be shared with the caller's.
 
     no_head:  the reason why there are no logits; None: there are logits
+    anatomy:  where the parts are; without it, they are looked for
     traits:   what was measured of the model; without it, what its configuration declares, unchecked. `opened` in
               opening_check.py measures and checks
     """
@@ -40,17 +49,21 @@ class HuggingFaceModel(LanguageModel):
         source: Source,
         tokenizer: Any | None = None,
         no_head: str | None = None,
+        anatomy: Anatomy | None = None,
         traits: Traits | None = None,
     ) -> None:
         module.eval().requires_grad_(False)
-        module.config._attn_implementation = IMPLEMENTATION
         module.config.return_dict = True  # how outputs are wrapped says nothing about the model
+        unshare(module)
+        reroute(module)
+        attend_with(module, IMPLEMENTATION)
         self.module = module
         self.source = source
         self.tokenizer = tokenizer
         self.no_head = no_head or _missing_head(module)
-        self.anatomy = find_anatomy(module.config.model_type, module.base_model)
-        self.blocks = _blocks(module, self.anatomy)
+        self.anatomy = anatomy or find_anatomy(self._base, short_tokens(module))
+        layers = self._base.get_submodule(self.anatomy.blocks).children()
+        self.blocks = [Block(layer, self.anatomy) for layer in layers]
         self.opening_check: OpeningCheck | None = None
         self.adopt(traits or _declared(module, self.blocks))
 
@@ -61,8 +74,14 @@ class HuggingFaceModel(LanguageModel):
         self.shape = _shape(self.module, self.blocks, traits)
 
     @property
-    def _base(self) -> nn.Module:
-        return self.module.base_model
+    def _base(self) -> PreTrainedModel:
+        """The model without its head, which the checkpoint may lack."""
+        return base_of(self.module)
+
+    @property
+    def _stack(self) -> nn.Module:
+        """The module that owns the layers."""
+        return self._base.get_submodule(self.anatomy.blocks.rpartition(".")[0])
 
     @property
     def dtype(self) -> torch.dtype:
@@ -80,6 +99,8 @@ class HuggingFaceModel(LanguageModel):
 
     def weights_of(self, layers: Sequence[int], folded: bool = False) -> AttentionWeights | NotApplicable:
         """The weights of some layers, as if there were no others."""
+        if self.anatomy.projections is None or self.anatomy.out is None:
+            return NotApplicable(_NO_MATRICES)
         if folded and self.anatomy.norm is None:
             return NotApplicable(
                 f"{self.source.name} normalises after attention, so there is no norm before it to fold"
@@ -93,16 +114,20 @@ class HuggingFaceModel(LanguageModel):
             stacked[f"b_{role}"] = None if biases[0] is None else torch.stack(biases)
         rotary = tuple(self.traits.rotary[layer] for layer in layers)
         alike = all(one is rotary[0] for one in rotary)
-        norms_of_heads = head_norms(blocks, stacked["W_K"].shape[1] if stacked["W_K"] is not None else 0)
+        norms_of_heads = head_norms(blocks)
         found = AttentionWeights(
             **cast(Any, stacked), rotary=rotary[0] if alike else rotary, **norms_of_heads, no_qk=self.traits.no_qk
         )
         if not folded:
             return found
         norms = [norm_of(cast(nn.Module, block.norm)) for block in blocks]
-        scales, offsets = ([getattr(norm, vector) for norm in norms] for vector in ("scale", "offset"))
+        ones = torch.ones(self.shape.d_model, device=self.device)
+        scales = torch.stack([ones if norm.scale is None else norm.scale for norm in norms])
+        offsets = [norm.offset for norm in norms]
+        if all(offset is None for offset in offsets):
+            return found.with_norm_folded(scales.to(self.dtype), None)
         return found.with_norm_folded(
-            torch.stack(scales).to(self.dtype), None if offsets[0] is None else torch.stack(offsets)
+            scales.to(self.dtype), torch.stack([0 * ones if offset is None else offset for offset in offsets])
         )
 
     def attention_input(
@@ -120,24 +145,24 @@ class HuggingFaceModel(LanguageModel):
         return Norm() if path is None else norm_of(self._base.get_submodule(path))
 
     @torch.no_grad()
-    def embedding(self) -> Float[Tensor, "d_vocab d_model"]:
+    def embedding(self) -> Float[Tensor, "d_vocab d_embed"]:
         embed = cast(nn.Embedding, self._base.get_submodule(self.anatomy.embed))
         if type(embed) is nn.Embedding:
             table = embed.weight
         else:
-            table = embed(torch.arange(embed.num_embeddings, device=self.device))  # a factor of its own (Gemma)
+            table = embed(torch.arange(self.shape.d_vocab, device=self.device))  # a factor of its own (Gemma)
         return table if self.traits.embed_factor == 1 else self.traits.embed_factor * table
+
+    def no_embedded_states(self) -> NotApplicable | None:
+        return None if self.traits.no_embed is None else NotApplicable(self.traits.no_embed)
 
     def unembedding(self) -> Float[Tensor, "d_model d_vocab"] | NotApplicable:
         if self.no_head is not None:
             return NotApplicable(f"{self.source.name} has no logits: {self.no_head}")
-        head = _head(self.module)
-        if not isinstance(head, nn.Linear):
-            return NotApplicable(
-                f"{self.source.name} has no single unembedding matrix: its head is a {type(head).__name__}"
-            )
-        factor = _logit_factor(self.module.config)
-        return head.weight.detach().mT if factor == 1 else factor * head.weight.detach().mT
+        if self.traits.no_unembedding is not None:
+            return NotApplicable(f"{self.source.name} has no single unembedding matrix: {self.traits.no_unembedding}")
+        matrix, _ = linear(self.module.get_output_embeddings())
+        return matrix if self.traits.logit_factor == 1 else self.traits.logit_factor * matrix
 
     def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
         traits = self.traits
@@ -145,10 +170,8 @@ class HuggingFaceModel(LanguageModel):
 
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
         self._require_head()
-        logits, factor = _head(self.module)(state), _logit_factor(self.module.config)
-        logits = logits if factor == 1 else factor * logits
-        cap = getattr(self.module.config, "final_logit_softcapping", None)
-        return logits if cap is None else cap * (logits / cap).tanh()
+        logits = logits_of(self.module, {self._base, self._stack}, state.reshape(1, -1, state.shape[-1]))
+        return logits.reshape(*state.shape[:-1], logits.shape[-1])
 
     def _require_head(self) -> None:
         if self.no_head is not None:
@@ -173,21 +196,24 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return a.data_ptr() == b.data_ptr() or torch.equal(a, b)
 
 
+TESTED = ("gpt2", "gpt_neox", "llama", "qwen3", "gemma2", "bert")
+"""The families whose every probe is tested, by `model_type`. Others are compared with their own pass, as these are."""
+
+
 def untested_family(config: Any) -> tuple[str, ...]:
-    """The note on a family that mesascope's tests do not open; empty for tested families."""
-    if config.model_type in FAMILIES:
+    """The note on a family that the probes' tests do not run on; empty for tested families."""
+    if config.model_type in TESTED:
         return ()
-    return (f"model_type {config.model_type!r} is not among the tested families ({', '.join(FAMILIES)})",)
+    return (f"model_type {config.model_type!r} is not among the tested families ({', '.join(TESTED)})",)
 
 
 def facts_of(module: PreTrainedModel, tokenizer: Any | None, tokenizer_sha256: str | None) -> dict[str, Any]:
     """Facts that the weights do not show. `bos` is the token that begins sequences; None: no token."""
-    embedding = cast(nn.Embedding, module.get_input_embeddings())
     return {
         "model_type": module.config.model_type,
         "architecture": type(module).__name__,
         "dtype": str(module.dtype).removeprefix("torch."),
-        "bos": begins_with(tokenizer, module.config, embedding.num_embeddings),
+        "bos": begins_with(tokenizer, module.config, d_vocab(module)),
         "tokenizer_sha256": tokenizer_sha256,
     }
 
@@ -198,27 +224,7 @@ def _missing_head(module: PreTrainedModel) -> str | None:
     return f"{type(module).__name__} has no head that predicts tokens"
 
 
-def _head(module: PreTrainedModel) -> nn.Module:
-    """The one child module that is not the base model."""
-    (head,) = (child for name, child in module.named_children() if name != module.base_model_prefix)
-    return head
-
-
-def _logit_factor(config: Any) -> float:
-    """What the model multiplies its logits by, outside its head (Cohere, Granite)."""
-    return float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
-
-
-def _blocks(module: PreTrainedModel, anatomy: Anatomy) -> list[Block]:
-    config = module.config
-    n_heads = config.num_attention_heads
-    n_kv_heads = getattr(config, "num_key_value_heads", None) or n_heads
-    factor = float(getattr(config, "residual_multiplier", 1.0))
-    layers = module.base_model.get_submodule(anatomy.blocks).children()
-    return [Block(layer, anatomy, n_heads, n_kv_heads, residual_factor=factor) for layer in layers]
-
-
-def head_norms(blocks: Sequence[Block], kv_heads: int) -> dict[str, Any]:
+def head_norms(blocks: Sequence[Block]) -> dict[str, Any]:
     """The norms of q and k as `AttentionWeights` holds them; none where a norm is not linear but for its divisor."""
     found: dict[str, Any] = {"scale_Q": [], "scale_K": [], "centred": False}
     for block in blocks:
@@ -229,9 +235,11 @@ def head_norms(blocks: Sequence[Block], kv_heads: int) -> dict[str, Any]:
             norms = [norm_of(module) for module in modules]
         except (CheckpointRefused, RuntimeError):  # a norm of another shape: the opening check will see it
             return {}
-        for role, norm, heads in zip("QK", norms, (block.n_heads, kv_heads), strict=True):
-            scale, d_head = cast(Tensor, norm.scale).to(block.dtype), block.d_head
-            found[f"scale_{role}"].append(scale.expand(heads, -1) if len(scale) == d_head else scale.view(heads, -1))
+        heads = (block.anatomy.n_heads, block.anatomy.n_kv_heads)
+        for role, norm, n in zip("QK", norms, heads, strict=True):
+            scale = cast(Tensor, norm.scale).to(block.dtype)
+            one_head = len(scale) == block.anatomy.d_head
+            found[f"scale_{role}"].append(scale.expand(n, -1) if one_head else scale.view(n, -1))
             found["centred"] |= norm.kind == "layer"
     return {name: value if name == "centred" else torch.stack(value) for name, value in found.items()}
 
@@ -239,7 +247,7 @@ def head_norms(blocks: Sequence[Block], kv_heads: int) -> dict[str, Any]:
 def _declared(module: PreTrainedModel, blocks: list[Block]) -> Traits:
     """Traits as far as the configuration and the modules declare them."""
     attention = blocks[0].part(blocks[0].anatomy.attention)
-    declared = (getattr(part, "is_causal", None) for part in (module.config, attention))
+    declared = (getattr(part, "is_causal", None) for part in (module.config.get_text_config(), attention))
     causal = next((value for value in declared if value is not None), True)
     return Traits(bool(causal), (False,) * len(blocks), (None,) * len(blocks))
 
@@ -247,29 +255,21 @@ def _declared(module: PreTrainedModel, blocks: list[Block]) -> Traits:
 def _positions(traits: Traits) -> Positions:
     if any(rotary is not None for rotary in traits.rotary):
         return "rotary"
+    if traits.alibi:
+        return "alibi"
     return "learned" if traits.added else "none"
 
 
-def _n_ctx(module: PreTrainedModel) -> int | None:
-    """The longest context. Where positions begin after the padding token's (RoBERTa), there is room for fewer."""
-    longest = getattr(module.config, "max_position_embeddings", None)
-    for name, table in module.base_model.named_modules():
-        if isinstance(table, nn.Embedding) and "position" in name and table.padding_idx is not None:
-            return table.num_embeddings - table.padding_idx - 1
-    return longest
-
-
 def _shape(module: PreTrainedModel, blocks: list[Block], traits: Traits) -> LanguageModelShape:
-    config, block = module.config, blocks[0]
-    vocabulary = cast(nn.Embedding, module.base_model.get_submodule(block.anatomy.embed)).num_embeddings
+    anatomy = blocks[0].anatomy
     return LanguageModelShape(
         n_layers=len(blocks),
-        n_heads=block.n_heads,
-        n_kv_heads=block.n_kv_heads,
-        d_model=config.hidden_size,
-        d_head=block.d_head,
-        d_vocab=vocabulary,
-        n_ctx=_n_ctx(module),
+        n_heads=anatomy.n_heads,
+        n_kv_heads=anatomy.n_kv_heads,
+        d_model=anatomy.d_model,
+        d_head=anatomy.d_head,
+        d_vocab=d_vocab(module),
+        n_ctx=n_ctx(module),
         causal=traits.causal,
         positions=_positions(traits),
     )

@@ -14,8 +14,12 @@ class Traits:
     causal:        no query attends to a later key
     parallel:      for each layer, whether attention and MLP read the same state, side by side
     rotary:        for each layer, how q and k are rotated; None: not at all
+    alibi:         whether scores fall with the distance of the key (ALiBi)
     embed_factor:  multiplies the embeddings outside their module (Granite)
+    logit_factor:  multiplies the logits outside the output matrix (Cohere, Granite)
     added:         whether something is added to the embeddings before the first block: positions
+    no_embed:      why embeddings are not what enters the first block, positions apart; None: they are
+    no_unembedding:  why no one matrix gives the logits, biases and caps apart; None: one does
     no_write:      why attn_out is not the sum of z W_O and b_O; None: it is
     no_qk:         why no product of weights gives the scores; None: `AttentionWeights.qk` does
     """
@@ -23,7 +27,11 @@ class Traits:
     causal: bool
     parallel: tuple[bool, ...]
     rotary: tuple[Rotary | None, ...]
+    alibi: bool = False
     embed_factor: float = 1.0
+    logit_factor: float = 1.0
     added: bool = True
+    no_embed: str | None = None
+    no_unembedding: str | None = None
     no_write: str | None = None
     no_qk: str | None = None

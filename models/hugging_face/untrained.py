@@ -44,11 +44,14 @@ def _(subject: AttentionOnlyModel, seed: int) -> LanguageModel:
 @untrained.register
 def _(subject: HuggingFaceModel, seed: int) -> LanguageModel:
     config = copy.deepcopy(subject.module.config)
+    config._attn_implementation = "eager"  # families without transformers' attention function know no other
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = cast(Any, type(subject.module))(config)
     module = module.to(device=subject.device, dtype=subject.dtype)
-    return HuggingFaceModel(module, _source(subject), subject.tokenizer, subject.no_head, subject.traits)
+    return HuggingFaceModel(
+        module, _source(subject), subject.tokenizer, subject.no_head, subject.anatomy, subject.traits
+    )
 
 
 def _source(subject: LanguageModel) -> Source:

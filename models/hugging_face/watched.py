@@ -19,13 +19,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 from ...data.errors import UsageError
-from ..attention import blocks_of, hidden, in_float32, masked_scores, with_sinks
+from ..attention import Scoring, blocks_of, hidden, in_float32, masked_scores, with_sinks
 from ..subject import Site
 from ..taps import Taps
 from .anatomy import Block
+from .fused import Fused
+from .own_attention import attention_mask
 
 IMPLEMENTATION = "mesascope"
 """The name of mesascope's attention function in transformers."""
@@ -34,11 +35,15 @@ _PROJECTIONS: tuple[Site, ...] = ("q", "k", "v")
 
 @dataclass(frozen=True)
 class _Pass:
-    """What the attention function needs to know of the current pass."""
+    """What the attention function needs to know of the current pass.
+
+    projected:  q, k and v are tapped where they are projected; otherwise v, which has no other place, as it is attended
+    """
 
     taps: Taps
     layers: Mapping[nn.Module, int]
     causal: bool
+    projected: bool
 
 
 _current: ContextVar[_Pass | None] = ContextVar("watched_pass", default=None)
@@ -48,17 +53,19 @@ def attend(
     module: nn.Module,
     query: Float[Tensor, "batch head pos d_head"],
     key: Float[Tensor, "batch kv_head pos d_head"],
-    value: Float[Tensor, "batch kv_head pos d_head"],
+    value: Float[Tensor, "batch kv_head pos d_value"],
     attention_mask: Tensor | None,
     scaling: float | None = None,
     softcap: float | None = None,
     sliding_window: int | None = None,
     s_aux: Float[Tensor, "head"] | None = None,
+    slopes: Float[Tensor, "head"] | None = None,
     **kwargs: Any,
-) -> tuple[Float[Tensor, "batch pos head d_head"], None]:
+) -> tuple[Float[Tensor, "batch pos head d_value"], None]:
     """The attention function that transformers calls during a subject's pass.
 
     s_aux:   learned sinks, under the name that transformers gives them
+    slopes:  of ALiBi, which `own_attention` reads off the biases of its families
     kwargs:  whatever else a family passes; torch's attention ignores what it does not know, and the opening check
              compares the result with that of the family's own function
     """
@@ -66,17 +73,18 @@ def attend(
     if now is None:
         raise RuntimeError("this model belongs to a subject; call the run or logits of the subject instead")
     layer, scale = now.layers[module], query.shape[-1] ** -0.5 if scaling is None else scaling
-    scoring = (scale, now.causal, softcap, sliding_window)
+    scoring = Scoring(scale, now.causal, softcap, sliding_window, slopes)
     group = query.shape[1] // key.shape[1]
     kwargs.pop("is_causal", None)  # some families pass the module's own value again
-    own = softcap is not None or s_aux is not None or now.taps.wants("attention") or now.taps.wants("pattern")
-    if attention_mask is not None and own:
+    own = softcap is not None or s_aux is not None or slopes is not None
+    if attention_mask is not None and (own or now.taps.wants("attention") or now.taps.wants("pattern")):
         _check_mask(attention_mask, now.causal, sliding_window)
+    value = value if now.projected else now.taps("v", layer, value)
     z = now.taps.attention(layer, query, key, value, scoring, s_aux)
     if now.taps.wants("pattern"):
         pattern = now.taps("pattern", layer, _softmax(masked_scores(query, key, *scoring), s_aux).to(query.dtype))
         z = pattern @ value.repeat_interleave(group, dim=1)
-    elif softcap is not None or s_aux is not None:
+    elif own:
         z = _by_blocks(query, key, value.repeat_interleave(group, dim=1), scoring, s_aux)
     elif z is None or attention_mask is not None or kwargs.get("position_bias") is not None:
         sdpa, _ = sdpa_attention_forward(
@@ -115,20 +123,20 @@ def _by_blocks(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    scoring: tuple[float, bool, float | None, int | None],
+    scoring: Scoring,
     sinks: Float[Tensor, "head"] | None,
 ) -> Tensor:
-    """Attention with soft-capped scores or sinks, by blocks of queries; torch's attention has neither."""
+    """Attention with soft-capped scores, slopes or sinks, by blocks of queries; torch's attention has none of them."""
     blocks = []
     for first in range(0, q.shape[2], 128):
-        last = first + 128 if scoring[1] else k.shape[2]  # later keys are hidden from causal queries anyway
+        last = first + 128 if scoring.causal else k.shape[2]  # later keys are hidden from causal queries anyway
         pattern = _softmax(masked_scores(q[:, :, first : first + 128], k[:, :, :last], *scoring, first), sinks)
         blocks.append(pattern.to(v.dtype) @ v[:, :, :last])
     return torch.cat(blocks, dim=2)
 
 
 AttentionInterface.register(IMPLEMENTATION, attend)
-AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+AttentionMaskInterface.register(IMPLEMENTATION, attention_mask)
 
 
 @torch.no_grad()
@@ -149,7 +157,8 @@ def watched_pass(
             register = module.register_forward_pre_hook if before else module.register_forward_hook
             stack.callback(register(hook, with_kwargs=True).remove)
         layers = {block.part(block.anatomy.attention): layer for layer, block in enumerate(blocks)}
-        stack.enter_context(_as_current(_Pass(taps, layers, causal)))
+        projected = blocks[0].anatomy.projections is not None
+        stack.enter_context(_as_current(_Pass(taps, layers, causal, projected)))
         output = base(
             input_ids=tokens, use_cache=False, output_hidden_states=False, output_attentions=False, return_dict=True
         )
@@ -192,32 +201,35 @@ def _block_hooks(block: Block, layer: int, taps: Taps, batch: int) -> Iterator[t
     anatomy, at = block.anatomy, lambda site: lambda x: taps(site, layer, x)
     if taps.wants("resid_pre"):
         yield block.module, True, _before(at("resid_pre"))
-    if anatomy.fused and any(taps.wants(site) for site in _PROJECTIONS):
-        yield block.part(anatomy.fused), False, _after(lambda x: _tap_fused(x, block, layer, taps))
-    elif not anatomy.fused:
-        for site, path in zip(_PROJECTIONS, (anatomy.q, anatomy.k, anatomy.v), strict=True):
-            if taps.wants(site):
-                yield block.part(path), False, _after(_tap_heads(block, site, layer, taps))
+    yield from _projection_hooks(block, layer, taps)
     if taps.wants("attn_out"):
-        yield block.part(anatomy.attn_out), False, _after(_scaled(at("attn_out"), block.residual_factor))
+        yield block.part(anatomy.attn_out), False, _after(_written(block, at("attn_out"), batch))
     if taps.wants("resid_mid"):
-        yield from _resid_mid(block, layer, taps)
+        yield from _resid_mid(block, layer, taps, batch)
     if taps.wants("mlp_out"):
-        yield (
-            block.part(anatomy.mlp_out),
-            False,
-            _after(_by_sequence(_scaled(at("mlp_out"), block.residual_factor), batch)),
-        )
+        yield block.part(anatomy.mlp_out), False, _after(_written(block, at("mlp_out"), batch))
     if taps.wants("resid_post"):
         yield block.module, False, _after(at("resid_post"))
 
 
-def _resid_mid(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn.Module, bool, Hook]]:
+def _projection_hooks(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn.Module, bool, Hook]]:
+    anatomy = block.anatomy
+    if anatomy.projections is None or not any(taps.wants(site) for site in _PROJECTIONS):
+        return
+    if (fused := anatomy.fused) is not None:
+        yield block.part(anatomy.projections[0]), False, _after(lambda x: _tap_fused(x, fused, layer, taps))
+        return
+    for site, path in zip(_PROJECTIONS, anatomy.projections, strict=True):
+        if taps.wants(site):
+            yield block.part(path), False, _after(_tap_heads(block, site, layer, taps))
+
+
+def _resid_mid(block: Block, layer: int, taps: Taps, batch: int) -> Iterator[tuple[nn.Module, bool, Hook]]:
     """The stream between attention and MLP. Parallel blocks have none."""
     if block.parallel:
         return
     if block.anatomy.resid_mid is not None:
-        yield block.part(block.anatomy.resid_mid), False, _after(lambda x: taps("resid_mid", layer, x))
+        yield block.part(block.anatomy.resid_mid), False, _after(_shaped(lambda x: taps("resid_mid", layer, x), batch))
         return
     before: list[Tensor] = []
 
@@ -232,20 +244,37 @@ def _resid_mid(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn.Module
         return write if edited is middle else edited - stream
 
     yield block.module, True, _before(keep)
-    yield block.part(block.anatomy.attn_out), False, _after(_scaled(add, block.residual_factor))
+    yield block.part(block.anatomy.attn_out), False, _after(_written(block, add, batch))
 
 
-def _by_sequence(tap: Callable[[Tensor], Tensor], batch: int) -> Callable[[Tensor], Tensor]:
+def _written(block: Block, tap: Callable[[Tensor], Tensor], batch: int) -> Callable[[Tensor], Tensor]:
+    """A tap on what a module's output adds to the stream."""
+    shaped = _shaped(_scaled(tap, block.anatomy.residual_factor), batch)
+    return _untouched(shaped) if block.anatomy.in_place else shaped
+
+
+def _untouched(tap: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A tap on a tensor that the model writes into afterwards: what is watched stays as it was."""
+
+    def on_a_copy(x: Tensor) -> Tensor:
+        kept = x.clone()
+        edited = tap(kept)
+        return x if edited is kept else edited.clone()
+
+    return on_a_copy
+
+
+def _shaped(tap: Callable[[Tensor], Tensor], batch: int) -> Callable[[Tensor], Tensor]:
     """A tap on [batch pos d_model], of a module that may have all tokens of the batch in one row (OPT)."""
 
-    def shaped(x: Tensor) -> Tensor:
+    def by_sequence(x: Tensor) -> Tensor:
         if x.ndim == 3:
             return tap(x)
         sequences = x.unflatten(0, (batch, -1))
         edited = tap(sequences)
         return x if edited is sequences else edited.flatten(0, 1)
 
-    return shaped
+    return by_sequence
 
 
 def _scaled(tap: Callable[[Tensor], Tensor], factor: float) -> Callable[[Tensor], Tensor]:
@@ -262,7 +291,7 @@ def _scaled(tap: Callable[[Tensor], Tensor], factor: float) -> Callable[[Tensor]
 
 
 def _tap_heads(block: Block, site: Site, layer: int, taps: Taps) -> Callable[[Tensor], Tensor]:
-    heads = block.n_heads if site == "q" else block.n_kv_heads
+    heads = block.anatomy.n_heads if site == "q" else block.anatomy.n_kv_heads
 
     def tap(x: Tensor) -> Tensor:
         split = rearrange(x, "batch pos (head d) -> batch head pos d", head=heads)
@@ -272,12 +301,12 @@ def _tap_heads(block: Block, site: Site, layer: int, taps: Taps) -> Callable[[Te
     return tap
 
 
-def _tap_fused(x: Tensor, block: Block, layer: int, taps: Taps) -> Tensor:
-    projections = [projection.transpose(1, 2) for projection in block.split(x)]
+def _tap_fused(x: Tensor, fused: Fused, layer: int, taps: Taps) -> Tensor:
+    projections = [projection.transpose(1, 2) for projection in fused.split(x)]
     edited = [taps(site, layer, projection) for site, projection in zip(_PROJECTIONS, projections, strict=True)]
     if all(new is old for new, old in zip(edited, projections, strict=True)):
         return x
-    return block.fuse([projection.transpose(1, 2) for projection in edited])
+    return fused.fuse([projection.transpose(1, 2) for projection in edited])
 
 
 def _before(change: Callable[[Tensor], Tensor]) -> Hook:
@@ -292,9 +321,9 @@ def _before(change: Callable[[Tensor], Tensor]) -> Hook:
 
 
 def _after(change: Callable[[Tensor], Tensor]) -> Hook:
-    """A hook that changes a module's output: a tensor, or the first item of a tuple."""
+    """A hook that changes a module's output: a tensor, or the first item of a tuple or list."""
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+        return type(output)([change(output[0]), *output[1:]]) if isinstance(output, tuple | list) else change(output)
 
     return hook

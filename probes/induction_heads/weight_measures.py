@@ -74,7 +74,7 @@ def _centred(weights: AttentionWeights) -> AttentionWeights:
 def copying_measures(experiment: Experiment, folded: Folded | NotApplicable) -> dict[str, Measure]:
     """ov_copying_score and ov_top1_share of every head."""
     W_U = experiment.access.W_U
-    for needed in (folded, W_U):
+    for needed in (folded, W_U, experiment.subject.no_embedded_states()):
         if isinstance(needed, NotApplicable):
             names = ("ov_copying_score", "ov_top1_share")
             return {name: missing("score", "not applicable", needed.reason) for name in names}

@@ -74,7 +74,8 @@ def _mixing_ratio(model_pass: ModelPass) -> Measure:
 def ov_norm(subject: LanguageModel) -> Measure:
     """‖W_V W_O‖ of every head, which grows with depth where the stream does (Heimersheim & Turner 2023)."""
     weights = subject.weights()
-    assert not isinstance(weights, NotApplicable)  # its W_O was there
+    if isinstance(weights, NotApplicable):
+        return missing(OV_UNIT, "not applicable", weights.reason)
     layers, heads = weights.W_O.shape[:2]
     norms = np.array([[frobenius(weights.ov(layer, head)) for head in range(heads)] for layer in range(layers)])
     return without_interval(norms, OV_UNIT, HEADS, message=WEIGHTS_ALONE, no_nulls=NO_UNTRAINED)

@@ -50,9 +50,10 @@ def row_norms(model_pass: ModelPass) -> RowNorms:
     of_embedding = {"W_E": row_lengths(embedding).cpu().numpy()}
     if isinstance(unembedding, NotApplicable):
         return RowNorms(of_embedding, unembedding.reason)
-    weights = torch.from_numpy(np.exp(_log_frequency(model_pass))).to(embedding.device)
-    whitened = whitened_lengths(embedding, unembedding.mT, weights)
-    with_unembedding = {"W_U": row_lengths(unembedding.mT), "W_E whitened": whitened}
+    with_unembedding = {"W_U": row_lengths(unembedding.mT)}
+    if model_pass.subject.no_embedded_states() is None:
+        weights = torch.from_numpy(np.exp(_log_frequency(model_pass))).to(embedding.device)
+        with_unembedding["W_E whitened"] = whitened_lengths(embedding, unembedding.mT, weights)
     return RowNorms(of_embedding | {name: of.cpu().numpy() for name, of in with_unembedding.items()})
 
 

@@ -153,6 +153,19 @@ def tiny_model(family: str, **changed: Any) -> Any:
     alternate = ["sliding_attention", "full_attention", "sliding_attention"]
     multiplied = {"embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0}
     yarn = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
+    local = [[["global", "local", "global"], 1]]
+    latent = {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8}
+    latent |= {
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "n_group": 1,
+        "topk_group": 1,
+        "head_dim": 4,
+        "num_key_value_heads": 4,
+    }
+    latent |= {"first_k_dense_replace": 1, "moe_intermediate_size": 16}
+    decoder = {"d_model": 32, "decoder_layers": 3, "decoder_attention_heads": 4, "decoder_ffn_dim": 48}
+    special = {f"{name}_token_id": 0 for name in ("pad", "bos", "eos", "cls", "sep")}
     kind, head, values = {
         "gpt2": ("GPT2", "LMHeadModel", {"n_positions": 64, **shared}),
         "gpt_neox": ("GPTNeoX", "ForCausalLM", shared),
@@ -177,6 +190,27 @@ def tiny_model(family: str, **changed: Any) -> Any:
         "granite": ("Granite", "ForCausalLM", {**grouped, **multiplied}),
         "mixtral": ("Mixtral", "ForCausalLM", {**grouped, **experts}),
         "roberta": ("Roberta", "ForMaskedLM", {**shared, "pad_token_id": 1}),
+        "bloom": ("Bloom", "ForCausalLM", {**shared, "n_layer": 3, "n_head": 4}),
+        "mpt": ("Mpt", "ForCausalLM", {**shared, "d_model": 32, "n_layers": 3, "n_heads": 4, "max_seq_len": 64}),
+        "falcon": ("Falcon", "ForCausalLM", {**grouped, "new_decoder_architecture": True}),
+        "gpt_neo": ("GPTNeo", "ForCausalLM", {**shared, "num_layers": 3, "attention_types": local, "window_size": 5}),
+        "gptj": ("GPTJ", "ForCausalLM", {**shared, "n_layer": 3, "n_head": 4, "n_embd": 32, "rotary_dim": 4}),
+        "codegen": ("CodeGen", "ForCausalLM", {**shared, "n_layer": 3, "n_head": 4, "n_embd": 32, "rotary_dim": 4}),
+        "gpt_bigcode": ("GPTBigCode", "ForCausalLM", shared),
+        "openai-gpt": ("OpenAIGPT", "LMHeadModel", shared),
+        "phi3": ("Phi3", "ForCausalLM", {**grouped, "pad_token_id": None}),
+        "olmo": ("Olmo", "ForCausalLM", {**grouped, "pad_token_id": 1, "eos_token_id": 2}),
+        "deepseek_v3": ("DeepseekV3", "ForCausalLM", {**latent, **shared}),
+        "llama4": ("Llama4", "ForCausalLM", {**grouped, **experts, "head_dim": 8, "pad_token_id": None}),
+        "bart": ("Bart", "ForCausalLM", {**shared, **decoder, "pad_token_id": 1, "eos_token_id": 2}),
+        "distilbert": (
+            "DistilBert",
+            "ForMaskedLM",
+            {**shared, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48},
+        ),
+        "albert": ("Albert", "ForMaskedLM", {**shared, "embedding_size": 16}),
+        "electra": ("Electra", "ForMaskedLM", {**shared, "embedding_size": 16}),
+        "modernbert": ("ModernBert", "ForMaskedLM", {**shared, **special, "local_attention": 8}),
         "hunyuan": ("HunYuanDenseV1", "ForCausalLM", {**grouped, "head_dim": 8}),
     }[family]
     with torch.random.fork_rng():

@@ -21,6 +21,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "window": {"window": 3},
     "both": {"soft_cap": 0.7, "window": 4},
     "window of both sides": {"causal": False, "window": 2},
+    "slopes": {"slopes": torch.tensor([0.5, 0.25, 0.125, 1.0])},
+    "slopes and cap": {"slopes": torch.tensor([0.5, 0.25, 0.125, -1.0]), "soft_cap": 1.5, "causal": False},
 }
 each_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 
@@ -30,13 +32,20 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def by_loops(
-    q: Tensor, k: Tensor, scale: float, causal: bool = True, soft_cap: float | None = None, window: int | None = None
+    q: Tensor,
+    k: Tensor,
+    scale: float,
+    causal: bool = True,
+    soft_cap: float | None = None,
+    window: int | None = None,
+    slopes: Tensor | None = None,
 ) -> np.ndarray:
     batch, heads, n, _ = q.shape
     pattern = np.zeros((batch, heads, n, n))
     for b, h, i in np.ndindex(batch, heads, n):
         for j in range(n):
             score = scale * float(q[b, h, i] @ k[b, h // (heads // k.shape[1]), j])
+            score -= 0 if slopes is None else float(slopes[h]) * (i - j)
             if soft_cap is not None:
                 score = soft_cap * math.tanh(score / soft_cap)
             if (causal and j > i) or (window is not None and abs(i - j) >= window):
@@ -55,7 +64,7 @@ def test_the_pattern_by_loops(form: dict[str, Any], kv_heads: int) -> None:
 
 @each_form
 def test_the_normaliser_is_the_same_over_several_blocks(form: dict[str, Any]) -> None:
-    q, k = draw(1, 2, 300, 4), draw(1, 1, 300, 4, seed=1)
+    q, k = draw(1, 4, 300, 4), draw(1, 1, 300, 4, seed=1)
     scores = AttentionScores(q, k, 0.5, log_normaliser(q, k, 0.5, **form), **form)
     torch.testing.assert_close(scores.log_normaliser, scores.scores().logsumexp(-1), rtol=1e-10, atol=1e-10)
 

@@ -159,6 +159,25 @@ def test_a_layer_norm_of_a_familys_own_making(tiny: Callable[[str], Any]) -> Non
     assert near(norm(x), module(x))
 
 
+@pytest.mark.parametrize("kind", ["layer", "rms", "none"])
+def test_a_norm_without_weights(kind: str, tiny: Callable[[str], Any]) -> None:
+    module = {"layer": tiny("olmo").model.norm, "rms": nn.RMSNorm(32, 1e-3, False), "none": nn.Identity()}[kind]
+    x = torch.randn(3, 32, generator=torch.Generator().manual_seed(4))
+    norm = norm_of(module)
+    assert (norm.kind, norm.scale, norm.offset) == (kind, None, None)
+    assert near(norm(x), module(x))
+
+
+def test_hooks_are_not_called_by_a_question_about_a_norm() -> None:
+    module, called = nn.LayerNorm(6), []
+    module.register_forward_hook(lambda *args: called.append("after"))
+    module.register_forward_pre_hook(lambda *args: called.append("before"))
+    assert norm_of(module).kind == "layer"
+    assert called == []
+    module(torch.ones(2, 6))
+    assert called == ["before", "after"]
+
+
 class Odd(nn.Module):
     """Divides by the largest entry."""
 
@@ -178,7 +197,7 @@ class Far(nn.RMSNorm):
         return x * (x.pow(2).mean(dim=-1, keepdim=True) + 0.5).rsqrt() * self.weight
 
 
-ODD = {"max": Odd(1e-5), "no eps": Odd(None), "other eps": Far(6, eps=1e-5), "no norm": nn.Identity()}
+ODD = {"max": Odd(1e-5), "no eps": Odd(None), "other eps": Far(6, eps=1e-5), "of no width": nn.GELU()}
 
 
 @pytest.mark.parametrize("module", ODD.values(), ids=ODD)

@@ -145,9 +145,9 @@ def test_heads_like_even_attention_are_said_to_be(report: Report) -> None:
 
 
 def test_every_figure_that_has_something_to_draw_is_drawn(report: Report, over_seeds: Report) -> None:
-    drawn = {name: page.render(build, report.findings) is not None for name, build in FIGURES.items()}
+    drawn = {name: page.compose(build, report.findings) is not None for name, build in FIGURES.items()}
     assert drawn == {"heads": True, "layers": True, "trajectory": False}
-    drawn = {name: page.render(build, over_seeds.findings) is not None for name, build in FIGURES.items()}
+    drawn = {name: page.compose(build, over_seeds.findings) is not None for name, build in FIGURES.items()}
     assert drawn == {"heads": False, "layers": True, "trajectory": False}
 
 

@@ -68,7 +68,7 @@ def test_a_loaded_report_is_the_saved_one(report: Report, tmp_path: Path) -> Non
 
 
 def test_loading_needs_no_torch(report: Report, tmp_path: Path) -> None:
-    folder = report.save(tmp_path)
+    folder = report.save(tmp_path, figures="none")
     code = (
         "import sys; from mesascope.analyses.reports.record import by_verdict;"
         " from mesascope.analyses.reports.report import Report;"
@@ -219,7 +219,7 @@ print(json.dumps(torn))
 TOGETHER = (
     SAVE_FOR_EVER
     + """
-pids = [start(n, 10) for n in range(4)]
+pids = [start(n, 4) for n in range(4)]
 print(json.dumps([os.waitpid(pid, 0)[1] for pid in pids]))
 """
 )

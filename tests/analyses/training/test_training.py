@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import textwrap
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -119,29 +120,58 @@ PROGRAM = """
     from mesascope.analyses.training.recipes import TrainingRecipe
     from mesascope.analyses import train
 
-    path, recipe, ignored = sys.argv[1], json.loads(sys.argv[2]), "ignored" in sys.argv
+    given = json.loads(sys.argv[1]).items()
+    recipe = {name: tuple(value) if isinstance(value, list) else value for name, value in given}
+    for line in sys.stdin:
+        if not (child := os.fork()):
+            break
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    else:
+        sys.exit()
+
+    path, errors, ignored = json.loads(line)
+    sys.stderr.flush()
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
     # a test run started in the background hands its children an ignored Ctrl-C: undone unless the test is about it
     signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
 
     def progress(stage, fraction):
         if 0.1 < fraction < 0.3:
-            print("under way", flush=True)
+            print("under way", os.getpid(), flush=True)
             if ignored:
                 os.kill(os.getpid(), signal.SIGINT)
             else:
                 sys.stdin.readline()  # the signal comes while the training waits here, however busy the machine is
 
-    recipe = {name: tuple(value) if isinstance(value, list) else value for name, value in recipe.items()}
     train(TrainingRecipe(**recipe), path, progress=progress)
 """
 
 
-def start(path: Path, *words: str) -> subprocess.Popen[str]:
-    """Train the long recipe in a process of its own."""
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(path), json.dumps(asdict(LONG)), *words]
+@dataclass
+class Trainer:
+    """A process that trains the long recipe in a process of its own, as often as it is asked."""
+
+    process: subprocess.Popen[str]
+
+    def say(self, words: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{words}\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def start(self, path: Path, errors: Path, ignored: bool = False) -> None:
+        self.say(json.dumps([str(path), str(errors), ignored]))
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Iterator[Trainer]:
+    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), json.dumps(asdict(LONG))]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, **pipes, text=True, env=one_thread)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=one_thread) as process:
+        yield Trainer(process)
 
 
 @pytest.fixture(scope="module")
@@ -152,28 +182,32 @@ def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, -2), (signal.SIGTERM, -15)], ids=["Ctrl-C", "SIGTERM"])
 def test_a_signal_stops_cleanly_and_the_next_call_goes_on(
-    number: signal.Signals, code: int, never_stopped: bytes, tmp_path: Path
+    number: signal.Signals, code: int, trainer: Trainer, never_stopped: bytes, tmp_path: Path
 ) -> None:
-    process = start(tmp_path / "stopped")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "under way\n"
-    process.send_signal(number)
-    _, errors = process.communicate("go on\n", timeout=600)
-    assert process.returncode == code
-    assert ("KeyboardInterrupt" in errors) == (number == signal.SIGINT)
-    assert [file.name for file in tmp_path.iterdir()] == ["stopped.partial"]
+    out, errors = tmp_path / "out", tmp_path / "errors"
+    out.mkdir()
+    trainer.start(out / "stopped", errors)
+    words, process = trainer.answer().rsplit(maxsplit=1)
+    assert words == "under way"
+    os.kill(int(process), number)
+    trainer.say("go on")
+    assert int(trainer.answer()) == code
+    assert ("KeyboardInterrupt" in errors.read_text()) == (number == signal.SIGINT)
+    assert [file.name for file in out.iterdir()] == ["stopped.partial"]
     steps = []
-    resumed = train(LONG, tmp_path / "stopped", progress=lambda _, done: steps.append(done))
+    resumed = train(LONG, out / "stopped", progress=lambda _, done: steps.append(done))
     assert resumed.read_bytes() == never_stopped
     assert steps[0] > 0.1  # it went on, and did not start again
-    assert [file.name for file in tmp_path.iterdir()] == ["stopped"]
+    assert [file.name for file in out.iterdir()] == ["stopped"]
 
 
-def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
-    process = start(tmp_path / "through", "ignored")
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0
-    assert output.count("under way") > 1
+def test_a_signal_that_is_ignored_stays_ignored(trainer: Trainer, tmp_path: Path) -> None:
+    trainer.start(tmp_path / "through", tmp_path / "errors", ignored=True)
+    said = [trainer.answer()]
+    while said[-1].startswith("under way"):
+        said.append(trainer.answer())
+    assert said[-1] == "0\n"
+    assert len(said) > 2
     assert (tmp_path / "through").exists()
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from mesascope.data.errors import CheckpointRefused, TaskError
-from mesascope.models import from_module, load
+from mesascope.models import NotApplicable, from_module, load
+from mesascope.models.hugging_face.attention_output import attention_output
 from mesascope.models.hugging_face.untrained import untrained
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -36,13 +37,24 @@ def difference(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max())
 
 
-@pytest.mark.parametrize("kind", ["gpt_oss", "smollm3", "ernie4_5", "glm", "gemma3", "llama yarn", "bitnet", "granite",
-                                  "mixtral", "roberta", "cohere"])  # fmt: skip
+KINDS = (
+    "gpt_oss", "smollm3", "ernie4_5", "glm", "gemma3", "llama yarn", "bitnet", "granite", "mixtral", "roberta",
+    "cohere", "bloom", "mpt", "falcon", "gpt_neo", "gptj", "codegen", "gpt_bigcode", "openai-gpt", "phi3", "olmo",
+    "deepseek_v3", "llama4", "bart", "distilbert", "albert", "electra", "modernbert",
+)  # fmt: skip
+OF_PRODUCTS = (
+    "ernie4_5", "glm", "smollm3", "gemma3", "llama yarn", "gpt_oss", "cohere", "gptj", "codegen", "gpt_neo",
+    "gpt_bigcode", "falcon",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_logits_patterns_and_states_are_those_of_eager_attention(kind: str, tiny: Tiny) -> None:
     module = tiny(kind)
     subject, expected = from_module(module), eager(module, tokens())
     assert difference(subject.logits(tokens()), expected.logits) < 1e-4
     values = subject.run(tokens(), dict.fromkeys(("pattern", "attention", "resid_pre"), keep)).values
+    assert len(expected.attentions) == subject.shape.n_layers
     for layer, pattern in enumerate(expected.attentions):
         assert difference(values["pattern"][layer], pattern) < 1e-5
         assert difference(values["attention"][layer].pattern(), pattern) < 1e-5
@@ -107,7 +119,7 @@ def test_the_factor_of_yarn_is_that_of_its_paper(tiny: Tiny) -> None:
     assert rotations(tiny, "llama yarn")[0].factor == pytest.approx(0.1 * math.log(4) + 1)
 
 
-@pytest.mark.parametrize("kind", ["ernie4_5", "glm", "smollm3", "gemma3", "llama yarn", "gpt_oss", "cohere"])
+@pytest.mark.parametrize("kind", OF_PRODUCTS)
 def test_the_product_at_an_offset_is_what_the_model_scores(kind: str, tiny: Tiny) -> None:
     """Up to a positive number for each query and key where q and k are normalised: signs agree and so does the rank of
     the product; without norms the numbers themselves."""
@@ -147,7 +159,69 @@ def test_writes_and_embeddings_contain_the_factors_of_granite(tiny: Tiny) -> Non
     torch.testing.assert_close(edited["resid_mid"][0] - edited["resid_pre"][0], edited["attn_out"][0])
 
 
-@pytest.mark.parametrize("kind", ["cohere", "gpt_neox"])
+def test_slopes_are_those_of_the_paper(tiny: Tiny) -> None:
+    """ALiBi of 4 heads: 2^-2, 2^-4, 2^-6, 2^-8 (Press et al. 2022)."""
+    for kind in ("bloom", "mpt"):
+        subject = from_module(tiny(kind))
+        assert subject.shape.positions == "alibi"
+        for scores in subject.run(tokens(), {"attention": keep}).values["attention"]:
+            torch.testing.assert_close(scores.slopes, torch.tensor([2.0**-2, 2.0**-4, 2.0**-6, 2.0**-8]))
+
+
+def test_what_falcon_overwrites_is_watched_as_it_was(tiny: Tiny) -> None:
+    """Falcon adds attention's write to the MLP's output in place."""
+    module = tiny("falcon")
+    subject = from_module(module)
+    sites = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+    values = subject.run(tokens(), dict.fromkeys(sites, keep)).values
+    for before, attention, mlp, after in zip(*(values[site] for site in sites), strict=True):
+        torch.testing.assert_close(before + attention + mlp, after)
+    doubled = subject.run(tokens(), {"resid_post": keep, "mlp_out": keep}, {"mlp_out": lambda x, layer: 2 * x}).values
+    expected = values["resid_pre"][0] + values["attn_out"][0] + 2 * values["mlp_out"][0]
+    torch.testing.assert_close(doubled["resid_post"][0], expected)
+    torch.testing.assert_close(doubled["mlp_out"][0], 2 * values["mlp_out"][0])
+
+
+@pytest.mark.parametrize("kind", ["albert", "electra"])
+def test_embeddings_of_another_width_are_no_states_of_the_stream(kind: str, tiny: Tiny) -> None:
+    subject = from_module(tiny(kind))
+    assert subject.embedding().shape == (53, 16)
+    assert subject.no_embedded_states().reason == "embeddings of 16 dimensions are projected to 32"
+    assert subject.opening_check.failed == ()
+
+
+def test_layers_that_share_a_module_are_told_apart(tiny: Tiny) -> None:
+    """ALBERT applies one layer three times: each application is edited by itself, and the weights are the same."""
+    module = tiny("albert")
+    subject, before = from_module(module), module.config.to_dict()
+    assert subject.shape.n_layers == 3
+    weights = subject.weights()
+    assert torch.equal(weights.W_Q[0], weights.W_Q[2])
+    values = subject.run(tokens(), {"resid_pre": keep, "resid_post": keep}).values
+    edited = subject.run(tokens(), {"resid_post": keep}, {"z": lambda z, layer: z * (layer != 1)}).values["resid_post"]
+    assert torch.equal(edited[0], values["resid_post"][0])
+    assert difference(edited[1], values["resid_post"][1]) > 1e-3
+    assert module.config.to_dict() == before
+    assert len(module.albert.encoder.albert_layer_groups) == 1
+    again = untrained(subject, 0)
+    assert torch.equal(again.weights().W_Q[0], again.weights().W_Q[2])
+
+
+def test_heads_without_projections_are_watched_and_have_no_weights(tiny: Tiny) -> None:
+    """DeepSeek: queries and keys go through a narrow state and a norm, so no matrix leads from the stream to them."""
+    subject = from_module(tiny("deepseek_v3"))
+    weights = subject.weights()
+    assert isinstance(weights, NotApplicable)
+    assert "not products of one matrix each" in weights.reason
+    values = subject.run(tokens(), dict.fromkeys(("q", "pattern", "z", "attn_out"), keep)).values
+    assert values["q"] == []
+    W_O, _, own, norm = attention_output(subject, 1)
+    assert own is norm is None
+    write = torch.einsum("bhpd,hdm->bpm", values["z"][1], W_O)
+    assert difference(write, values["attn_out"][1]) < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["cohere", "gpt_neox", "gptj", "falcon"])
 def test_parallel_blocks_have_nothing_between_attention_and_mlp(kind: str, tiny: Tiny) -> None:
     assert from_module(tiny(kind)).run(tokens(), {"resid_mid": keep}).values["resid_mid"] == []
 

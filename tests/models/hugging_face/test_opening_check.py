@@ -20,7 +20,9 @@ from mesascope.models.opening_check import OpeningCheck, relative_error
 Tiny = Callable[..., Any]
 KINDS = (
     "gpt2", "gpt_neox", "gpt_neox serial", "llama", "qwen3", "gemma2", "bert", "gpt_oss", "smollm3", "ernie4_5", "glm",
-    "gemma3", "llama yarn", "granite", "mixtral", "roberta", "cohere", "opt", "olmo2", "glm4", "phi",
+    "gemma3", "llama yarn", "granite", "mixtral", "roberta", "cohere", "opt", "olmo2", "glm4", "phi", "bloom", "mpt",
+    "falcon", "gpt_neo", "gptj", "codegen", "gpt_bigcode", "openai-gpt", "phi3", "olmo", "bart", "distilbert",
+    "modernbert",
 )  # fmt: skip
 
 
@@ -32,7 +34,7 @@ def test_every_part_of_every_kind_is_compared_and_passes(kind: str, tiny: Tiny) 
     assert check.failed == ()
     assert check.not_compared == {}
     assert set(check.errors) == {
-        "logits", "patterns", "scores", "attention write", "qk", "embed", "residual stream", "causality",
+        "logits", "patterns", "scores", "attention write", "values", "qk", "embed", "residual stream", "causality",
     }  # fmt: skip
     assert max(check.errors.values()) < 1e-5
     assert subject.source.opening_check == check.as_dict()
@@ -122,7 +124,7 @@ def test_other_pairs_are_noticed(kind: str, tiny: Tiny, monkeypatch: pytest.Monk
 
 
 def test_a_forgotten_norm_of_q_is_noticed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hugging_face, "head_norms", lambda blocks, kv_heads: {})
+    monkeypatch.setattr(hugging_face, "head_norms", lambda blocks: {})
     assert from_module(tiny("qwen3")).opening_check.failed == ("qk",)
 
 
@@ -137,14 +139,14 @@ def test_a_skipped_norm_of_the_write_is_noticed(tiny: Tiny, monkeypatch: pytest.
 
 def test_scaled_embeddings_are_noticed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening_check, "embed_factor", lambda *args: 1.0)
-    assert "its embeddings are not what enters the first block" in refusal(tiny("granite"))
+    subject = from_module(tiny("granite"))
+    assert subject.opening_check.failed == ("embed",)
+    assert "not what enters its first block" in subject.no_embedded_states().reason
 
 
 def test_scaled_writes_are_noticed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = hugging_face._blocks
-    monkeypatch.setattr(
-        hugging_face, "_blocks", lambda *args: [replace(block, residual_factor=1.0) for block in blocks(*args)]
-    )
+    found = hugging_face.find_anatomy
+    monkeypatch.setattr(hugging_face, "find_anatomy", lambda *args: replace(found(*args), residual_factor=1.0))
     assert "its residual stream is not the sum" in refusal(tiny("granite"))
 
 

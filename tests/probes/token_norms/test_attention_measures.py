@@ -64,7 +64,7 @@ def by_pairs(subject: Any, tokens: torch.Tensor, layer: int) -> np.ndarray:
     f = np.einsum("hjc,hcd->hjd", v.repeat(len(W_O) // len(v), axis=0), W_O)
     block = subject.blocks[layer]
     is_bert = subject.source.name == "bert"
-    norm = block.part(block.anatomy.resid_mid).LayerNorm if is_bert else block.part(block.anatomy.attn_out)
+    norm = block.part(block.anatomy.resid_mid) if is_bert else block.part(block.anatomy.attn_out)
     into_stream = as_they_are if is_bert else under_their_own_norm(norm, np.einsum("hij,hjd->id", alpha, f))
     rows = []
     for i in range(len(x)):
