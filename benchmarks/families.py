@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from types import FrameType
 from typing import Any
 
@@ -64,20 +65,18 @@ HEADS: tuple[dict[str, Any], ...] = (
 """Tried in turn: families refuse combinations."""
 
 
-PAGE = """# Families
-
-Made by `python benchmarks/families.py --table docs/families.md`, from {whole} of causal and masked language models.
-Each was made tiny, with random, widened weights, saved, and opened. {right} open, and their logits and patterns are
-those of the eager pass of transformers over 2 x 20 other tokens than those of the opening check. {refused} are refused
-with a reason; {not_made} were not tried. None opens and differs.
-
-## What opens
-
-Errors are the largest difference, relative to the largest number. *Not applicable* names the parts of the
-[opening check](language-models.md#the-opening-check) that such a model does not offer. What depends on them is not
-applicable; everything else is measured.
-
-"""
+PAGE = (
+    "# Families",
+    "Made by `python benchmarks/families.py --table docs/families.md`, from the {all} classes of causal and masked"
+    " language models in the registries of transformers {version}. Each was made tiny, with random, widened weights,"
+    " saved, and opened. {right} open, and their logits and patterns are those of the eager pass of transformers over"
+    " 2 x 20 other tokens than those of the opening check. {refused} are refused with a reason; {not_made} were not"
+    " tried. None opens and differs.",
+    "## What opens",
+    "Errors are the largest difference, relative to the largest number. *Not applicable* names the parts of the"
+    " [opening check](language-models.md#the-opening-check) that such a model does not offer. What depends on them is"
+    " not applicable; everything else is measured.",
+)
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ def one_line(error: BaseException) -> str:
 
 def without_start(message: str) -> str:
     """The reason alone, without the folder and the model type."""
-    return re.sub(r"^.*?(is not supported|config\.json): ", "", " ".join(message.split()))[:160]
+    return re.sub(r"^(tmp\w+: |.*?(is not supported|config\.json): )", "", " ".join(message.split()))[:160]
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -237,10 +236,10 @@ def table(rows: Sequence[Row]) -> str:
         [(row.model_type, row.architecture, row.reason.replace("|", "/")) for row in rows if row.outcome == outcome]
         for outcome in ("refused", "not made")
     )
-    whole = f"the {len(rows)} classes in the registries of transformers {transformers.__version__}"
+    numbers = {"all": len(rows), "right": counts["right"], "refused": len(refused), "not_made": len(not_made)}
     return "\n".join(
         [
-            *PAGE.format(whole=whole, right=counts["right"], refused=len(refused), not_made=len(not_made)).splitlines(),
+            *(f"{fill(part.format(**numbers, version=transformers.__version__), 120)}\n" for part in PAGE),
             *lines(("model type", "class", "logits", "patterns", "not applicable"), opened),
             "",
             "## What is refused",

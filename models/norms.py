@@ -78,8 +78,10 @@ class Norm:
         return (divided if self.scale is None else divided * self.scale).to(write.dtype)
 
 
-def norm_of(module: nn.Module) -> Norm:
+def norm_of(module: nn.Module, width: int | None = None) -> Norm:
     """A module as a `Norm`, compared with the module itself. Raises CheckpointRefused if the two differ.
+
+    width:  of what it reads; needed for a norm without weights only
 
     Hooks on the module are not called: it may be asked during a watched pass.
     """
@@ -89,8 +91,8 @@ def norm_of(module: nn.Module) -> Norm:
     weight, offset = getattr(module, "weight", None), getattr(module, "bias", None)
     told = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     eps = _USUAL_EPS if told is None else float(told)
-    width = len(weight) if isinstance(weight, Tensor) else getattr(module, "normalized_shape", (0,))[-1]
-    if width:
+    width = len(weight) if isinstance(weight, Tensor) else width
+    if width is not None:
         like = weight if isinstance(weight, Tensor) else torch.ones(1)
         steps = torch.arange(1.0, width + 1, device=like.device, dtype=like.dtype) / width
         probe = torch.stack([steps, steps * eps**0.5])  # of a size at which eps matters, too

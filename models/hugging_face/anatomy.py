@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -67,10 +66,6 @@ class Block:
     def part(self, path: str) -> nn.Module:
         """The module at a path of the anatomy."""
         return self.module.get_submodule(path)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.module.parameters()).dtype
 
     @property
     def norm(self) -> nn.Module | None:

@@ -36,8 +36,10 @@ def attention_output(subject: LanguageModel, layer: int) -> AttentionOutput | No
         anatomy = block.anatomy
         if anatomy.out is None:
             return NotApplicable("what this model's heads give is not multiplied by one output matrix")
-        after = None if anatomy.resid_mid is None else norm_of(block.part(anatomy.resid_mid))
-        own = None if anatomy.out.startswith(anatomy.attn_out) else norm_of(block.part(anatomy.attn_out))
+        after = None if anatomy.resid_mid is None else norm_of(block.part(anatomy.resid_mid), anatomy.d_model)
+        own = (
+            None if anatomy.out.startswith(anatomy.attn_out) else norm_of(block.part(anatomy.attn_out), anatomy.d_model)
+        )
         return AttentionOutput(*block.output(), own, after)
     weights = subject.weights()
     if isinstance(weights, NotApplicable):

@@ -17,12 +17,18 @@ from .projecting import Projections, output_matrix, projections
 from .stream import writes
 from .survey import Survey, survey
 
+ENCODER_AND_DECODER = (
+    "it is an encoder with a decoder; expected one stack of layers: give the encoder or the decoder alone"
+)
+
 
 def find_anatomy(base: PreTrainedModel, tokens: Int[Tensor, "batch pos"]) -> Anatomy:
     """Where the parts of a model are, from one short pass. Raises CheckpointRefused with the part that is missing.
 
     The parts are looked for in the last block; the opening check compares every block.
     """
+    if getattr(base.config, "is_encoder_decoder", False):
+        raise CheckpointRefused(ENCODER_AND_DECODER)
     found, tolerance = survey(base, tokens), TOLERANCES[base.dtype]
     blocks = _blocks(base, found)
     paths = [f"{blocks}.{number}" for number in range(len(found.attended))]
@@ -73,18 +79,16 @@ def _blocks(base: PreTrainedModel, found: Survey) -> str:
         having = sum(any(part in calls for part in member.modules()) for member in members)
         if having > most:
             most, path, blocks = having, name, members
-    for number, block in enumerate(blocks):
-        within = sum(part in calls for part in block.modules())
-        if within != 1:
-            kinds = "attention" if within else "no attention"
-            raise CheckpointRefused(
-                f"its layer {number} calls {kinds}{f' {within} times' if within else ''}; expected one in each layer"
-            )
-    if most < len(found.attended):
+    inside = {part for block in blocks for part in block.modules()}
+    if outside := sum(one.module not in inside for one in found.attended):
         raise CheckpointRefused(
-            f"{len(found.attended) - most} of its {len(found.attended)} attentions are outside {path!r}: expected one"
-            " stack of layers, an encoder or a decoder alone"
+            f"{outside} of its {len(found.attended)} attentions are outside {path!r}; expected one stack of layers, an"
+            " encoder or a decoder alone"
         )
+    for number, block in enumerate(blocks):
+        if (within := sum(part in calls for part in block.modules())) != 1:
+            kind = "no attention" if not within else f"attention {within} times"
+            raise CheckpointRefused(f"its layer {number} calls {kind}; expected one in each layer")
     return path
 
 

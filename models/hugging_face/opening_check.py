@@ -146,7 +146,7 @@ def _refuse_other_norms(subject: HuggingFaceModel) -> None:
     _ = subject.final_norm
     for block in subject.blocks:
         if block.norm is not None:
-            norm_of(block.norm)
+            norm_of(block.norm, subject.shape.d_model)
 
 
 class _Comparisons:
@@ -229,7 +229,7 @@ def _stream_error(subject: HuggingFaceModel, seen: _Seen, layer: int) -> float:
     before, write = seen.at("resid_pre", layer), seen.at("attn_out", layer)
     if subject.anatomy.resid_mid is None:
         return relative_error(before + write + seen.at("mlp_out", layer), seen.at("resid_post", layer))
-    norm = norm_of(subject.blocks[layer].part(subject.anatomy.resid_mid))
+    norm = norm_of(subject.blocks[layer].part(subject.anatomy.resid_mid), subject.shape.d_model)
     return relative_error(norm(before + write), seen.at("resid_mid", layer))
 
 
@@ -285,9 +285,9 @@ def _divisor(
     if norms is None:
         return ones
     try:
-        norm = norm_of(norms[number])
+        norm = norm_of(norms[number], block.anatomy.d_head)
     except (CheckpointRefused, RuntimeError):
         return ones
-    if norm.scale is not None and len(norm.scale) == projected.shape[-1]:
+    if norm.scale is None or len(norm.scale) == projected.shape[-1]:
         return norm.spread(projected)
     return norm.spread(rearrange(projected, "batch head pos d -> batch pos (head d)"))[:, None] * ones

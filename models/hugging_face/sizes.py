@@ -9,6 +9,8 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ...data.errors import CheckpointRefused
+
 _LENGTH = 8  # tokens of a short sequence
 _SPECIAL = ("pad", "bos", "eos", "unk", "mask", "sep", "cls")  # tokens that some families treat otherwise
 
@@ -22,9 +24,13 @@ def base_of(module: PreTrainedModel) -> PreTrainedModel:
 
 
 def d_vocab(module: PreTrainedModel) -> int:
-    """The number of embeddings."""
-    table = module.get_input_embeddings().weight
-    assert isinstance(table, Tensor)
+    """The number of embeddings. CheckpointRefused for a model that does not read token ids."""
+    try:
+        table = getattr(module.get_input_embeddings(), "weight", None)
+    except NotImplementedError:  # of families that have none
+        table = None
+    if not isinstance(table, Tensor) or table.ndim != 2:
+        raise CheckpointRefused(f"a {type(module).__name__} reads no token ids; expected a language model")
     return len(table)
 
 

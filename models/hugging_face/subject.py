@@ -120,7 +120,7 @@ class HuggingFaceModel(LanguageModel):
         )
         if not folded:
             return found
-        norms = [norm_of(cast(nn.Module, block.norm)) for block in blocks]
+        norms = [norm_of(cast(nn.Module, block.norm), self.shape.d_model) for block in blocks]
         ones = torch.ones(self.shape.d_model, device=self.device)
         scales = torch.stack([ones if norm.scale is None else norm.scale for norm in norms])
         offsets = [norm.offset for norm in norms]
@@ -137,12 +137,12 @@ class HuggingFaceModel(LanguageModel):
         norm = self.blocks[layer].norm
         if norm is None:
             return resid_pre
-        return norm_of(norm).without_affine()(resid_pre) if folded else norm(resid_pre)
+        return norm_of(norm, self.shape.d_model).without_affine()(resid_pre) if folded else norm(resid_pre)
 
     @property
     def final_norm(self) -> Norm:
         path = self.anatomy.final_norm
-        return Norm() if path is None else norm_of(self._base.get_submodule(path))
+        return Norm() if path is None else norm_of(self._base.get_submodule(path), self.shape.d_model)
 
     @torch.no_grad()
     def embedding(self) -> Float[Tensor, "d_vocab d_embed"]:
@@ -232,12 +232,13 @@ def head_norms(blocks: Sequence[Block]) -> dict[str, Any]:
         if modules is None:
             return {}
         try:
-            norms = [norm_of(module) for module in modules]
+            norms = [norm_of(module, block.anatomy.d_head) for module in modules]
         except (CheckpointRefused, RuntimeError):  # a norm of another shape: the opening check will see it
             return {}
         heads = (block.anatomy.n_heads, block.anatomy.n_kv_heads)
         for role, norm, n in zip("QK", norms, heads, strict=True):
-            scale = cast(Tensor, norm.scale).to(block.dtype)
+            scale = torch.ones(block.anatomy.d_head) if norm.scale is None else norm.scale
+            scale = scale.to(next(block.module.parameters()))
             one_head = len(scale) == block.anatomy.d_head
             found[f"scale_{role}"].append(scale.expand(n, -1) if one_head else scale.view(n, -1))
             found["centred"] |= norm.kind == "layer"

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from ...data.errors import UsageError
+from ...data.errors import CheckpointRefused, UsageError
 from ..attention import Scoring, blocks_of, hidden, in_float32, masked_scores, with_sinks
 from ..subject import Site
 from ..taps import Taps
@@ -72,6 +72,8 @@ def attend(
     now = _current.get()
     if now is None:
         raise RuntimeError("this model belongs to a subject; call the run or logits of the subject instead")
+    if kwargs.get("position_bias") is not None:
+        raise CheckpointRefused("a learned bias for each distance is added to its scores, which mesascope cannot watch")
     layer, scale = now.layers[module], query.shape[-1] ** -0.5 if scaling is None else scaling
     scoring = Scoring(scale, now.causal, softcap, sliding_window, slopes)
     group = query.shape[1] // key.shape[1]
@@ -86,7 +88,7 @@ def attend(
         z = pattern @ value.repeat_interleave(group, dim=1)
     elif own:
         z = _by_blocks(query, key, value.repeat_interleave(group, dim=1), scoring, s_aux)
-    elif z is None or attention_mask is not None or kwargs.get("position_bias") is not None:
+    elif z is None or attention_mask is not None:
         sdpa, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scale, is_causal=now.causal, **kwargs
         )

@@ -24,6 +24,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 from transformers.utils import logging
 
 from ...data.errors import CheckpointRefused, UsageError, nearest
+from ..hugging_face.discovery import ENCODER_AND_DECODER
 from ..hugging_face.opening_check import opened
 from ..hugging_face.subject import HuggingFaceModel, facts_of, identifying, untested_family
 from ..subject import Source
@@ -38,7 +39,9 @@ from .tokenizer_files import digest_of_files, open_tokenizer
 _BUFFERS = re.compile(
     r"(?:.*\.)?(?:attn\.(?:masked_)?bias|attention\.(?:masked_)?bias|rotary_emb\.inv_freq|position_ids|token_type_ids)"
 )
-_OTHER_HEADS = re.compile(r"bert\.pooler\..*|cls\.seq_relationship\..*")  # of BERT's second training task
+_OTHER_HEADS = re.compile(  # of BERT's second training task, and of what a model was fine-tuned for
+    r"(?:\w+\.)?pooler\..*|cls\.seq_relationship\..*|(?:classifier|score|qa_outputs|pre_classifier)\..*"
+)
 _CHUNK = 2**20
 
 
@@ -177,6 +180,8 @@ def _architecture(values: Mapping[str, Any]) -> tuple[type[PreTrainedModel], Any
         for mapping in (MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING)
         if type(config) in mapping
     ]
+    if getattr(config, "is_encoder_decoder", False):
+        raise CheckpointRefused(f"config.json: model_type {model_type!r} is not supported: {ENCODER_AND_DECODER}")
     if not classes:
         raise CheckpointRefused(
             f"config.json: model_type {model_type!r} does not predict tokens; expected a causal or masked language"

@@ -192,7 +192,7 @@ def tiny_model(family: str, **changed: Any) -> Any:
         "roberta": ("Roberta", "ForMaskedLM", {**shared, "pad_token_id": 1}),
         "bloom": ("Bloom", "ForCausalLM", {**shared, "n_layer": 3, "n_head": 4}),
         "mpt": ("Mpt", "ForCausalLM", {**shared, "d_model": 32, "n_layers": 3, "n_heads": 4, "max_seq_len": 64}),
-        "falcon": ("Falcon", "ForCausalLM", {**grouped, "new_decoder_architecture": True}),
+        "falcon": ("Falcon", "ForCausalLM", {**shared, "num_kv_heads": 2, "new_decoder_architecture": True}),
         "gpt_neo": ("GPTNeo", "ForCausalLM", {**shared, "num_layers": 3, "attention_types": local, "window_size": 5}),
         "gptj": ("GPTJ", "ForCausalLM", {**shared, "n_layer": 3, "n_head": 4, "n_embd": 32, "rotary_dim": 4}),
         "codegen": ("CodeGen", "ForCausalLM", {**shared, "n_layer": 3, "n_head": 4, "n_embd": 32, "rotary_dim": 4}),

@@ -163,7 +163,7 @@ def test_a_layer_norm_of_a_familys_own_making(tiny: Callable[[str], Any]) -> Non
 def test_a_norm_without_weights(kind: str, tiny: Callable[[str], Any]) -> None:
     module = {"layer": tiny("olmo").model.norm, "rms": nn.RMSNorm(32, 1e-3, False), "none": nn.Identity()}[kind]
     x = torch.randn(3, 32, generator=torch.Generator().manual_seed(4))
-    norm = norm_of(module)
+    norm = norm_of(module, 32)
     assert (norm.kind, norm.scale, norm.offset) == (kind, None, None)
     assert near(norm(x), module(x))
 

@@ -27,7 +27,7 @@ def families() -> ModuleType:
 
 def test_the_table_names_every_class_of_the_registries(families: ModuleType) -> None:
     page = (ROOT / "docs" / "families.md").read_text(encoding="utf-8")
-    if f"transformers {transformers.__version__} " not in page:
+    if f"transformers {transformers.__version__}." not in " ".join(page.split()):
         pytest.skip("the table is of another version of transformers")
     rows = [tuple(line.split(" | ")[:2]) for line in page.splitlines() if line.startswith("| ")]
     named = [(model_type.removeprefix("| "), architecture) for model_type, architecture in rows]
