@@ -29,6 +29,7 @@ class Anatomy:
     attn_out, mlp_out:  modules whose output is added to the residual stream
     residual_factor: multiplies what is added (Granite)
     in_place:        what attention or MLP write is changed in place later (Falcon)
+    parallel:        attention and MLP read the same state, side by side
     resid_mid:       the module whose output is the stream between attention and MLP; None: the stream plus attn_out
     final_norm:      the norm before the unembedding; None: every block ends with its norm
     embed_norm:      the norm that follows the sum of embeddings and positions; None: no norm
@@ -50,6 +51,7 @@ class Anatomy:
     head_norms: tuple[str, str] | None = None
     residual_factor: float = 1.0
     in_place: bool = False
+    parallel: bool = False
     resid_mid: str | None = None
     final_norm: str | None = None
     embed_norm: str | None = None
@@ -61,7 +63,6 @@ class Block:
 
     module: nn.Module
     anatomy: Anatomy
-    parallel: bool = False  # attention and MLP read the same state, side by side
 
     def part(self, path: str) -> nn.Module:
         """The module at a path of the anatomy."""

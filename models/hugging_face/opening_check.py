@@ -22,13 +22,14 @@ from ..weights import AttentionWeights
 from .anatomy import Block
 from .attention_output import attention_output
 from .eager import EagerPass, eager_pass
-from .reading import embed_factor, is_causal, parallel_blocks, rotations, unembedding_of
+from .reading import embed_factor, is_causal, rotations, unembedding_of
 from .sizes import short_tokens
 from .subject import HuggingFaceModel
 from .traits import Traits
 
 _SITES: tuple[Site, ...] = (
     "embed", "resid_pre", "q", "k", "attention", "pattern", "z", "attn_out", "resid_mid", "mlp_out", "resid_post",
+    "final_norm",
 )  # fmt: skip
 _REFUSED: Mapping[Part, str] = {
     "logits": "mesascope's pass does not give the model's own logits",
@@ -96,7 +97,7 @@ def _measure_and_check(subject: HuggingFaceModel) -> OpeningCheck:
     eager = eager_pass(subject.module if subject.no_head is None else subject._base, tokens)
     _refuse_other_norms(subject)
     subject.adopt(replace(subject.traits, causal=is_causal(eager, subject.traits.causal)))
-    trace = subject.run(tokens, dict.fromkeys(_SITES, lambda x, layer: x), logits=subject.no_head is None)
+    trace = subject.run(tokens, dict.fromkeys(_SITES, _itself), logits=subject.no_head is None)
     seen = _Seen(trace.values, trace.output)
     entering = _entering(subject, tokens) if subject.anatomy.embed_norm else seen.at("resid_pre")
     embed, stream = (x[0, changed:] - x[1, changed:] for x in (seen.at("embed"), entering))
@@ -106,7 +107,6 @@ def _measure_and_check(subject: HuggingFaceModel) -> OpeningCheck:
     subject.adopt(
         Traits(
             causal=subject.traits.causal,
-            parallel=parallel_blocks(subject, tokens, seen.values["resid_pre"], seen.values["mlp_out"]),
             rotary=tuple(rotations(subject, tokens, tolerance)),
             alibi=any(one.slopes is not None for one in scores),
             embed_factor=factor,
@@ -187,8 +187,8 @@ def _compare_with_eager(
     check.note("logits", relative_error(seen.output, expected))
     sites: tuple[tuple[Site, ...], ...] = ((), ("attention",))
     for site in sites:  # patterns that nobody watches are not formed: other code makes the same numbers
-        again = subject.run(tokens, dict.fromkeys(site, _nothing), logits=eager.logits is not None)
-        check.note("logits", relative_error(again.output, expected))
+        again = subject.observe(tokens, {**dict.fromkeys(site, _nothing), "final_norm": _itself})["final_norm"]
+        check.note("logits", relative_error(again[0], seen.at("final_norm")))
     if len(eager.patterns) != subject.shape.n_layers:
         missing: tuple[Part, ...] = ("patterns", "scores")
         for part in missing:
@@ -200,6 +200,10 @@ def _compare_with_eager(
     for output in (expected, seen.output):
         moved = relative_error(output[0, :changed], output[1, :changed])
         check.note("causality", moved if subject.shape.causal else 0.0 if moved > 0 else float("inf"))
+
+
+def _itself(activation: Any, layer: int) -> Any:
+    return activation
 
 
 def _nothing(activation: Any, layer: int) -> None:
@@ -252,10 +256,10 @@ def _qk_error(subject: HuggingFaceModel, weights: AttentionWeights, block: Block
     scores: Any = seen.at("attention", layer)
     q, k = scores.q, scores.k
     divisors = [_divisor(block, number, seen.at(site, layer)) for number, site in enumerate(("q", "k"))]
-    found, expected = [], []
+    found, expected, n_heads = [], [], subject.shape.n_heads
     for offset in {1, x.shape[1] // 2} if x.shape[1] > 1 else {0}:
         late, early = slice(offset, None), slice(None, x.shape[1] - offset)
-        for head in range(subject.shape.n_heads):
+        for head in sorted({0, 1, n_heads // 2, n_heads - 1}):  # of several groups: each costs two products
             left, right = whole.qk(0, head, offset)
             key = head * k.shape[1] // len(whole.W_Q[0])  # some families repeat shared keys
             shared = head // weights.group

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from ..opening_check import relative_error
 from ..rotary import Rotary
-from ..subject import Edit, Site
 from .anatomy import is_linear, linear
 from .eager import EagerPass
 from .subject import HuggingFaceModel
@@ -46,11 +45,14 @@ def unembedding_of(subject: HuggingFaceModel, tolerance: float) -> dict[str, Any
     states = torch.randn(8, subject.shape.d_model, generator=rng).to(subject.device, subject.dtype)
     if len(matrix) != states.shape[1]:
         return {"no_unembedding": f"it reads {len(matrix)} dimensions of another state than the residual stream"}
-    states = states * (10 * tolerance / (states @ matrix).abs().max().clamp_min(1e-30))
-    found = (subject.unembed(states) - subject.unembed(-states)) / 2
+    product = states @ matrix
+    size = 10 * tolerance / float(product.abs().max().clamp_min(1e-30))
+    product, states = size * product, size * states
+    there, back = subject.unembed(torch.stack([states, -states]))
+    found = (there - back) / 2
     declared = [number for one in declared_numbers(subject.module.config) if one for number in (one, 1 / one)]
-    factor = _factor(states @ matrix, found, (1.0, *declared))
-    error = relative_error(factor * (states @ matrix), found)
+    factor = _factor(product, found, (1.0, *declared))
+    error = relative_error(factor * product, found)
     if error > tolerance:
         return {"no_unembedding": f"its logits are not a product of its output matrix (relative error {error:.2g})"}
     return {"logit_factor": factor}
@@ -113,22 +115,3 @@ def _candidates(module: nn.Module, config: Any) -> list[Rotary]:
     if not found and isinstance(width, int):
         found = [Rotary.of_base(_BASE, width)]
     return [replace(one, interleaved=pairs) for one in found for pairs in (False, True)]
-
-
-def parallel_blocks(
-    subject: HuggingFaceModel, tokens: Int[Tensor, "batch pos"], resid_pre: list[Tensor], mlp_out: list[Tensor]
-) -> tuple[bool, ...]:
-    """For each layer, whether another write of attention leaves what the MLP of the same block writes as it is.
-
-    resid_pre, mlp_out:  as they were without the other write
-    """
-    if subject.anatomy.resid_mid is not None:
-        return (False,) * subject.shape.n_layers
-
-    def other(write: Tensor, layer: int) -> Tensor:
-        rng = torch.Generator().manual_seed(layer)
-        return write.norm() / write.numel() ** 0.5 * torch.randn(write.shape, generator=rng).to(write)
-
-    edit: dict[Site, Edit] = {"resid_pre": lambda x, layer: resid_pre[layer], "attn_out": other}
-    again = subject.observe(tokens, {"mlp_out": lambda x, layer: x}, edit)["mlp_out"]
-    return tuple(torch.equal(one, before) for one, before in zip(again, mlp_out, strict=True))

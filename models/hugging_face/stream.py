@@ -23,6 +23,7 @@ class Writes(NamedTuple):
     residual_factor: float = 1.0
     resid_mid: str | None = None
     in_place: bool = False
+    parallel: bool = False
 
 
 def writes(layer: Layer, tolerance: float, config: Any) -> Writes:
@@ -37,7 +38,22 @@ def writes(layer: Layer, tolerance: float, config: Any) -> Writes:
     if found is None:
         raise CheckpointRefused(_NO_SUM)
     written = {found.attn_out, found.mlp_out}
-    return found._replace(in_place=any(call.changed_later for call in layer.calls if call.path in written))
+    in_place = any(call.changed_later for call in layer.calls if call.path in written)
+    return found._replace(in_place=in_place, parallel=_parallel(layer, found))
+
+
+def _parallel(layer: Layer, found: Writes) -> bool:
+    """Whether nothing reads the stream between attention and MLP: both read what enters the block."""
+    if found.resid_mid is not None:
+        return False
+    write = next(layer.in_stream(call.wrote) for call in layer.calls if call.path == found.attn_out)
+    assert write is not None  # it was added to the stream
+    step = found.residual_factor * write.double()
+    read = [layer.in_stream(call.read) for call in layer.calls[layer.start :]]
+    # nearer to the stream after attention than the stream before it is
+    return bool(step.any()) and not any(
+        (x.double() - layer.pre - step).norm() < step.norm() / 2 for x in read if x is not None
+    )
 
 
 def _added(layer: Layer, tolerance: float, config: Any) -> Writes | None:

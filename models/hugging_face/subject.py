@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -70,7 +69,6 @@ class HuggingFaceModel(LanguageModel):
     def adopt(self, traits: Traits) -> None:
         """Take over what was measured of the model."""
         self.traits = traits
-        self.blocks = [replace(block, parallel=p) for block, p in zip(self.blocks, traits.parallel, strict=True)]
         self.shape = _shape(self.module, self.blocks, traits)
 
     @property
@@ -250,7 +248,7 @@ def _declared(module: PreTrainedModel, blocks: list[Block]) -> Traits:
     attention = blocks[0].part(blocks[0].anatomy.attention)
     declared = (getattr(part, "is_causal", None) for part in (module.config.get_text_config(), attention))
     causal = next((value for value in declared if value is not None), True)
-    return Traits(bool(causal), (False,) * len(blocks), (None,) * len(blocks))
+    return Traits(bool(causal), (None,) * len(blocks))
 
 
 def _positions(traits: Traits) -> Positions:

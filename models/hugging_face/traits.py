@@ -12,7 +12,6 @@ class Traits:
     """An untrained model of the same configuration has the same traits.
 
     causal:        no query attends to a later key
-    parallel:      for each layer, whether attention and MLP read the same state, side by side
     rotary:        for each layer, how q and k are rotated; None: not at all
     alibi:         whether scores fall with the distance of the key (ALiBi)
     embed_factor:  multiplies the embeddings outside their module (Granite)
@@ -25,7 +24,6 @@ class Traits:
     """
 
     causal: bool
-    parallel: tuple[bool, ...]
     rotary: tuple[Rotary | None, ...]
     alibi: bool = False
     embed_factor: float = 1.0

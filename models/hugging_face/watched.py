@@ -228,7 +228,7 @@ def _projection_hooks(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn
 
 def _resid_mid(block: Block, layer: int, taps: Taps, batch: int) -> Iterator[tuple[nn.Module, bool, Hook]]:
     """The stream between attention and MLP. Parallel blocks have none."""
-    if block.parallel:
+    if block.anatomy.parallel:
         return
     if block.anatomy.resid_mid is not None:
         yield block.part(block.anatomy.resid_mid), False, _after(_shaped(lambda x: taps("resid_mid", layer, x), batch))

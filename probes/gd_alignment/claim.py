@@ -11,7 +11,7 @@ from ..measure import Claim, Measure
 from .limits import limits, notes
 from .names import CANDIDATE, GD, MODEL
 from .nulls import UNTRAINED
-from .ranking import Ranking, number, ranking
+from .ranking import Ranking, number, numbers_of_steps, ranking
 from .reading_measures import GIVEN, assumed_layout, found_layout, in_words
 from .sign import turned_seeds
 from .verdicts import percent, percent_with_interval, verdict
@@ -58,19 +58,21 @@ def gd_claim(
 
 
 def _found(order: Ranking) -> str:
-    layout = found_layout(order.measures)
-    turned, seeds = turned_seeds(order.measures["readout_sign"])
-    rearranged = "" if layout is None else f"Tokens rearranged{_in_seeds(layout.seeds, layout.of)}. "
-    return rearranged + f"Sign turned{_in_seeds(turned, seeds)}. " * bool(turned) + _verdict(order)
+    layout, sign = found_layout(order.measures), order.measures["readout_sign"]
+    turned, seeds = turned_seeds(sign)
+    rearranged = "" if layout is None else f"Tokens rearranged{_in_some(layout.seeds, layout.of, sign)}. "
+    return rearranged + f"Sign turned{_in_some(turned, seeds, sign)}. " * bool(turned) + _verdict(order)
 
 
-def _in_seeds(some: int, seeds: int) -> str:
-    return f" in {some} of {seeds} seeds" * (some < seeds)
+def _in_some(some: int, of: int, sign: Measure) -> str:
+    return f" in {some} of {of} {sign.replicate}s" * (some < of)
 
 
 def _verdict(order: Ranking) -> str:
     title, left = order.title(order.closest), order.unexplained(order.closest)
     called = verdict(left)
+    if _tied(order):
+        return f"These tasks do not separate {title} from {order.title(order.next)} ({_both(order)})."
     if order.is_floor and called == "agrees":
         return f"The model agrees with {title}, which ignores the query: it leaves {percent(left)} unexplained."
     if order.is_floor and called == "none":
@@ -79,8 +81,6 @@ def _verdict(order: Ranking) -> str:
     share = percent_with_interval(left)
     if called == "none":
         return f"No candidate explains the model: even {title} leaves {share} unexplained."
-    if _tied(order):
-        return f"These tasks do not separate {title} from {order.title(order.next)} ({_both(order)})."
     title += " (most tried)" * order.at_edge
     if called == "agrees":
         return f"The model agrees with {title}, leaving {share} unexplained."
@@ -122,8 +122,8 @@ def _evidence(order: Ranking) -> str:
 
 def _methods(measures: Mapping[str, Measure], tasks_file: str | None, sign: int | None) -> str:
     source = "tasks supplied by the user" if tasks_file else "freshly drawn in-context linear regression tasks"
-    steps = measures["constructed_steps"].estimate
-    counted = f"{steps:g} gradient step{'s' * (steps != 1)}"
+    steps = numbers_of_steps(measures)
+    counted = f"{' or '.join(map(str, steps))} gradient step{'s' * (steps != (1,))}"
     untrained = "untrained" in measures["loss"].sel(**{CANDIDATE: MODEL}).nulls
     return " ".join([
         f"We compared the model with transformers constructed to take {counted} (von Oswald et al., 2023) and with"
@@ -171,4 +171,5 @@ def _fits(measures: Mapping[str, Measure], tasks_file: str | None) -> list[str]:
 
 def _intervals(measures: Mapping[str, Measure]) -> str:
     loss = measures["loss"].sel(**{CANDIDATE: MODEL})
-    return f"t-interval over {loss.n} seeds" if loss.replicate == "seed" else f"paired bootstrap over {loss.n:,} tasks"
+    paired = loss.replicate == "task"
+    return f"paired bootstrap over {loss.n:,} tasks" if paired else f"t-interval over {loss.n} {loss.replicate}s"

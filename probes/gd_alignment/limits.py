@@ -48,6 +48,8 @@ def limits(
         *_turned(order.measures, sign),
         *_learning_rate(order.measures, clipped=facts.get("activation_clip") is not None),
         *_edge(order),
+        *_left_out(order),
+        *_not_finite(order),
         *_hard_to_separate(order),
         *_no_sensitivities(order.measures),
         *([DIRECTIONS] if order.of("cosine", order.closest).has_number else []),
@@ -123,6 +125,21 @@ def _edge(order: Ranking) -> list[str]:
     return found
 
 
+def _left_out(order: Ranking) -> list[str]:
+    """Candidates that some seeds were not compared with: how many steps are tried depends on the model."""
+    replicate, titles = order.of("loss", MODEL).replicate, ", ".join(map(order.title, order.left_out))
+    return [f"Not ranked, with a number in fewer {replicate}s than the others: {titles}."] * bool(titles)
+
+
+def _not_finite(order: Ranking) -> list[str]:
+    """Of several seeds, those that no candidate has a distance from."""
+    differences = order.of("prediction_difference", order.closest)
+    if differences.points is None or not (gone := int(np.isnan(differences.points).sum())):
+        return []
+    of = f"{gone} of {differences.n} {differences.replicate}s"
+    return [f"The predictions of {of} are not finite. Every number is that of the others."]
+
+
 def _no_sensitivities(measures: Mapping[str, Measure]) -> list[str]:
     cosine = measures["cosine"]
     reason = next(iter(cosine.apart().values())).message
@@ -130,7 +147,10 @@ def _no_sensitivities(measures: Mapping[str, Measure]) -> list[str]:
 
 
 def _hard_to_separate(order: Ranking) -> list[str]:
-    cosines = order.measures["candidate_cosines"].sel(**{CANDIDATE: order.closest})
+    every = order.measures["candidate_cosines"]
+    if not every.has_number:  # seeds that were not compared with the same candidates have no common matrix
+        return []
+    cosines = every.sel(**{CANDIDATE: order.closest})
     others = [name for name in order.names if not order.same_hypothesis(name)]
     alike = [name for name in others if cosines.sel(**{OTHER_CANDIDATE: name}).estimate > HARD_TO_SEPARATE]
     if not alike:
@@ -152,8 +172,7 @@ def _barriers(measures: Mapping[str, Measure], facts: Mapping[str, Any]) -> list
 
 
 def _about_file(order: Ranking) -> list[str]:
-    loss = order.of("loss", MODEL)
-    single = loss.replicate == "task" and loss.n == 1
+    single = order.of("loss", MODEL).n == 1
     return ["With a single task, settings were fitted on the very task that is evaluated."] * single
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..algorithms.named import RIDGE, gradient_descent
 from ..measure import Measure
+from ..statistics.bootstrap import t_interval
 from .behaviour_measures import OTHER_CANDIDATE
 from .names import CANDIDATE, FLOOR, GDPP, GDPP_LAYERS, SEARCHED, candidates, descents, same_steps
 
@@ -53,11 +54,13 @@ def number(measure: Measure) -> Number:
 class Ranking:
     """Read off the measures of one checkpoint, or of several seeds at the same step.
 
-    names:  candidates by their mean prediction difference from the model, least first; none that diverges
+    names:     candidates by their mean prediction difference from the model, least first; none that diverges
+    left_out:  candidates that fewer seeds were compared with, or diverge in some: their means are over other models
     """
 
     measures: Mapping[str, Measure]
     names: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def closest(self) -> str:
@@ -75,7 +78,12 @@ class Ranking:
 
     @property
     def gap(self) -> Number:
-        """How much closer to the model's predictions the closest candidate is than the next, paired by tasks."""
+        """How much closer to the model's predictions the closest candidate is than the next: paired by tasks, or by
+        seeds, which need not have been compared with all the same candidates."""
+        near, far = (self.of("prediction_difference", name).points for name in (self.closest, self.next))
+        if near is not None and far is not None:
+            gaps = (far - near)[np.isfinite(far - near)]
+            return Number(float(gaps.mean()), *(float(end) for end in t_interval(gaps)))
         return number(self.measures["closeness_margins"].sel(**{CANDIDATE: self.closest, OTHER_CANDIDATE: self.next}))
 
     @property
@@ -89,8 +97,8 @@ class Ranking:
 
     def same_hypothesis(self, name: str) -> bool:
         """Whether a candidate says of the model what the closest one says."""
-        steps = self.measures["constructed_steps"].estimate
-        return name == self.closest or (steps.is_integer() and {name, self.closest} == same_steps(int(steps)))
+        counts = numbers_of_steps(self.measures)
+        return name == self.closest or (len(counts) == 1 and {name, self.closest} == same_steps(counts[0]))
 
     @property
     def at_edge(self) -> bool:
@@ -98,8 +106,8 @@ class Ranking:
         steps = self.measures["constructed_steps"]
         if self.closest == GDPP.name:
             return steps.estimate == GDPP_LAYERS and steps.message == SEARCHED
-        most = max(descents(self.measures["closeness_margins"].labels(CANDIDATE)), default=0)
-        return self.closest == gradient_descent(max(most, 1)).name and most > 1
+        most = max(descents(self.measures["prediction_difference"].labels(CANDIDATE)))
+        return self.closest == gradient_descent(most).name
 
     def of(self, metric: str, name: str) -> Measure:
         """A metric between the model and one candidate."""
@@ -117,7 +125,7 @@ class Ranking:
         return rates.sel(**{CANDIDATE: name}) if name in rates.labels(CANDIDATE) else None
 
     def title(self, name: str) -> str:
-        return candidates(self.names)[name].title
+        return candidates([name])[name].title
 
     def difference(self, name: str) -> str:
         return rounded(self.of("prediction_difference", name).estimate)
@@ -125,9 +133,22 @@ class Ranking:
 
 def ranking(measures: Mapping[str, Measure]) -> Ranking | None:
     """None where nothing can be ranked: the model's predictions are not finite."""
-    if measures["closeness_margins"].status != "ok":
-        return None
     differences = measures["prediction_difference"]
-    values = {name: differences.sel(**{CANDIDATE: name}) for name in differences.labels(CANDIDATE)}
-    finite = {name: measure.estimate for name, measure in values.items() if measure.status == "ok"}
-    return Ranking(measures, tuple(sorted(finite, key=lambda name: finite[name])))
+    parts = {name: differences.sel(**{CANDIDATE: name}) for name in differences.labels(CANDIDATE)}
+    compared = {name: _compared(part) for name, part in parts.items()}
+    most = max(compared.values())
+    if most == 0:
+        return None
+    names = sorted((name for name in parts if compared[name] == most), key=lambda name: parts[name].estimate)
+    return Ranking(measures, tuple(names), tuple(name for name in parts if 0 < compared[name] < most))
+
+
+def _compared(difference: Measure) -> int:
+    """In how many seeds a candidate has a distance from the model; 1 or 0 for one checkpoint."""
+    return int(np.isfinite(difference.values if difference.points is None else difference.points).sum())
+
+
+def numbers_of_steps(measures: Mapping[str, Measure]) -> tuple[int, ...]:
+    """Those that constructed models take: one number, unless it was searched and differs between seeds."""
+    steps = measures["constructed_steps"]
+    return tuple(int(count) for count in np.unique(steps.values if steps.points is None else steps.points))

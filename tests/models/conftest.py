@@ -141,78 +141,82 @@ def subject_of() -> Iterator[Callable[[str], Any]]:
             assert not module._forward_pre_hooks, family
 
 
+SHARED: dict[str, Any] = {"vocab_size": 53, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+SHARED |= {"max_position_embeddings": 64, "intermediate_size": 48, "initializer_range": 0.3}
+SHARED |= {"attn_implementation": "eager"}
+GROUPED = {**SHARED, "num_key_value_heads": 2}
+CAPPED = {"sliding_window": 5, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0}
+EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
+ALTERNATE = ["sliding_attention", "full_attention", "sliding_attention"]
+MULTIPLIED = {"embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0}
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
+LOCAL = [[["global", "local", "global"], 1]]
+LATENT = {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8}
+LATENT |= {
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_group": 1,
+    "topk_group": 1,
+    "head_dim": 4,
+    "num_key_value_heads": 4,
+}
+LATENT |= {"first_k_dense_replace": 1, "moe_intermediate_size": 16}
+DECODER = {"d_model": 32, "decoder_layers": 3, "decoder_attention_heads": 4, "decoder_ffn_dim": 48}
+SPECIAL = {f"{name}_token_id": 0 for name in ("pad", "bos", "eos", "cls", "sep")}
+TINY: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "gpt2": ("GPT2", "LMHeadModel", {"n_positions": 64, **SHARED}),
+    "gpt_neox": ("GPTNeoX", "ForCausalLM", SHARED),
+    "gpt_neox serial": ("GPTNeoX", "ForCausalLM", {**SHARED, "use_parallel_residual": False}),
+    "llama": ("Llama", "ForCausalLM", GROUPED),
+    "qwen3": ("Qwen3", "ForCausalLM", {**GROUPED, "head_dim": 16}),
+    "gemma2": ("Gemma2", "ForCausalLM", {**GROUPED, **CAPPED, "head_dim": 16}),
+    "bert": ("Bert", "ForMaskedLM", SHARED),
+    "mistral": ("Mistral", "ForCausalLM", {**GROUPED, "sliding_window": 5}),
+    "cohere": ("Cohere", "ForCausalLM", GROUPED),
+    "gpt_oss": ("GptOss", "ForCausalLM", {**GROUPED, **EXPERTS, "head_dim": 8, "sliding_window": 5}),
+    "smollm3": ("SmolLM3", "ForCausalLM", {**GROUPED, "no_rope_layers": [1, 0, 1], "pad_token_id": None}),
+    "ernie4_5": ("Ernie4_5", "ForCausalLM", {**GROUPED, "head_dim": 8}),
+    "glm": ("Glm", "ForCausalLM", {**GROUPED, "head_dim": 8, "pad_token_id": None}),
+    "gemma3": ("Gemma3", "ForCausalLM", {**GROUPED, "head_dim": 8, "sliding_window": 5, "layer_types": ALTERNATE}),
+    "llama yarn": ("Llama", "ForCausalLM", {**GROUPED, "rope_parameters": YARN}),
+    "opt": ("OPT", "ForCausalLM", {**SHARED, "ffn_dim": 48, "word_embed_proj_dim": 32, "pad_token_id": 1}),
+    "olmo2": ("Olmo2", "ForCausalLM", GROUPED),
+    "glm4": ("Glm4", "ForCausalLM", {**GROUPED, "head_dim": 8, "pad_token_id": None}),
+    "phi": ("Phi", "ForCausalLM", GROUPED),
+    "bitnet": ("BitNet", "ForCausalLM", GROUPED),
+    "granite": ("Granite", "ForCausalLM", {**GROUPED, **MULTIPLIED}),
+    "mixtral": ("Mixtral", "ForCausalLM", {**GROUPED, **EXPERTS}),
+    "roberta": ("Roberta", "ForMaskedLM", {**SHARED, "pad_token_id": 1}),
+    "bloom": ("Bloom", "ForCausalLM", {**SHARED, "n_layer": 3, "n_head": 4}),
+    "mpt": ("Mpt", "ForCausalLM", {**SHARED, "d_model": 32, "n_layers": 3, "n_heads": 4, "max_seq_len": 64}),
+    "falcon": ("Falcon", "ForCausalLM", {**SHARED, "num_kv_heads": 2, "new_decoder_architecture": True}),
+    "gpt_neo": ("GPTNeo", "ForCausalLM", {**SHARED, "num_layers": 3, "attention_types": LOCAL, "window_size": 5}),
+    "gptj": ("GPTJ", "ForCausalLM", {**SHARED, "n_layer": 3, "n_head": 4, "n_embd": 32, "rotary_dim": 4}),
+    "codegen": ("CodeGen", "ForCausalLM", {**SHARED, "n_layer": 3, "n_head": 4, "n_embd": 32, "rotary_dim": 4}),
+    "gpt_bigcode": ("GPTBigCode", "ForCausalLM", SHARED),
+    "openai-gpt": ("OpenAIGPT", "LMHeadModel", SHARED),
+    "phi3": ("Phi3", "ForCausalLM", {**GROUPED, "pad_token_id": None}),
+    "olmo": ("Olmo", "ForCausalLM", {**GROUPED, "pad_token_id": 1, "eos_token_id": 2}),
+    "deepseek_v3": ("DeepseekV3", "ForCausalLM", {**LATENT, **SHARED}),
+    "llama4": ("Llama4", "ForCausalLM", {**GROUPED, **EXPERTS, "head_dim": 8, "pad_token_id": None}),
+    "bart": ("Bart", "ForCausalLM", {**SHARED, **DECODER, "pad_token_id": 1, "eos_token_id": 2}),
+    "distilbert": (
+        "DistilBert",
+        "ForMaskedLM",
+        {**SHARED, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48},
+    ),
+    "albert": ("Albert", "ForMaskedLM", {**SHARED, "embedding_size": 16}),
+    "electra": ("Electra", "ForMaskedLM", {**SHARED, "embedding_size": 16}),
+    "modernbert": ("ModernBert", "ForMaskedLM", {**SHARED, **SPECIAL, "local_attention": 8}),
+    "hunyuan": ("HunYuanDenseV1", "ForCausalLM", {**GROUPED, "head_dim": 8}),
+}
+"""Class, head and configuration of each family."""
+
+
 def tiny_model(family: str, **changed: Any) -> Any:
     import transformers
 
-    shared: dict[str, Any] = {"vocab_size": 53, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
-    shared |= {"max_position_embeddings": 64, "intermediate_size": 48, "initializer_range": 0.3}
-    shared |= {"attn_implementation": "eager"}
-    grouped = {**shared, "num_key_value_heads": 2}
-    capped = {"sliding_window": 5, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0}
-    experts = {"num_local_experts": 4, "num_experts_per_tok": 2}
-    alternate = ["sliding_attention", "full_attention", "sliding_attention"]
-    multiplied = {"embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0}
-    yarn = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
-    local = [[["global", "local", "global"], 1]]
-    latent = {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8}
-    latent |= {
-        "n_routed_experts": 4,
-        "num_experts_per_tok": 2,
-        "n_group": 1,
-        "topk_group": 1,
-        "head_dim": 4,
-        "num_key_value_heads": 4,
-    }
-    latent |= {"first_k_dense_replace": 1, "moe_intermediate_size": 16}
-    decoder = {"d_model": 32, "decoder_layers": 3, "decoder_attention_heads": 4, "decoder_ffn_dim": 48}
-    special = {f"{name}_token_id": 0 for name in ("pad", "bos", "eos", "cls", "sep")}
-    kind, head, values = {
-        "gpt2": ("GPT2", "LMHeadModel", {"n_positions": 64, **shared}),
-        "gpt_neox": ("GPTNeoX", "ForCausalLM", shared),
-        "gpt_neox serial": ("GPTNeoX", "ForCausalLM", {**shared, "use_parallel_residual": False}),
-        "llama": ("Llama", "ForCausalLM", grouped),
-        "qwen3": ("Qwen3", "ForCausalLM", {**grouped, "head_dim": 16}),
-        "gemma2": ("Gemma2", "ForCausalLM", {**grouped, **capped, "head_dim": 16}),
-        "bert": ("Bert", "ForMaskedLM", shared),
-        "mistral": ("Mistral", "ForCausalLM", {**grouped, "sliding_window": 5}),
-        "cohere": ("Cohere", "ForCausalLM", grouped),
-        "gpt_oss": ("GptOss", "ForCausalLM", {**grouped, **experts, "head_dim": 8, "sliding_window": 5}),
-        "smollm3": ("SmolLM3", "ForCausalLM", {**grouped, "no_rope_layers": [1, 0, 1], "pad_token_id": None}),
-        "ernie4_5": ("Ernie4_5", "ForCausalLM", {**grouped, "head_dim": 8}),
-        "glm": ("Glm", "ForCausalLM", {**grouped, "head_dim": 8, "pad_token_id": None}),
-        "gemma3": ("Gemma3", "ForCausalLM", {**grouped, "head_dim": 8, "sliding_window": 5, "layer_types": alternate}),
-        "llama yarn": ("Llama", "ForCausalLM", {**grouped, "rope_parameters": yarn}),
-        "opt": ("OPT", "ForCausalLM", {**shared, "ffn_dim": 48, "word_embed_proj_dim": 32, "pad_token_id": 1}),
-        "olmo2": ("Olmo2", "ForCausalLM", grouped),
-        "glm4": ("Glm4", "ForCausalLM", {**grouped, "head_dim": 8, "pad_token_id": None}),
-        "phi": ("Phi", "ForCausalLM", grouped),
-        "bitnet": ("BitNet", "ForCausalLM", grouped),
-        "granite": ("Granite", "ForCausalLM", {**grouped, **multiplied}),
-        "mixtral": ("Mixtral", "ForCausalLM", {**grouped, **experts}),
-        "roberta": ("Roberta", "ForMaskedLM", {**shared, "pad_token_id": 1}),
-        "bloom": ("Bloom", "ForCausalLM", {**shared, "n_layer": 3, "n_head": 4}),
-        "mpt": ("Mpt", "ForCausalLM", {**shared, "d_model": 32, "n_layers": 3, "n_heads": 4, "max_seq_len": 64}),
-        "falcon": ("Falcon", "ForCausalLM", {**shared, "num_kv_heads": 2, "new_decoder_architecture": True}),
-        "gpt_neo": ("GPTNeo", "ForCausalLM", {**shared, "num_layers": 3, "attention_types": local, "window_size": 5}),
-        "gptj": ("GPTJ", "ForCausalLM", {**shared, "n_layer": 3, "n_head": 4, "n_embd": 32, "rotary_dim": 4}),
-        "codegen": ("CodeGen", "ForCausalLM", {**shared, "n_layer": 3, "n_head": 4, "n_embd": 32, "rotary_dim": 4}),
-        "gpt_bigcode": ("GPTBigCode", "ForCausalLM", shared),
-        "openai-gpt": ("OpenAIGPT", "LMHeadModel", shared),
-        "phi3": ("Phi3", "ForCausalLM", {**grouped, "pad_token_id": None}),
-        "olmo": ("Olmo", "ForCausalLM", {**grouped, "pad_token_id": 1, "eos_token_id": 2}),
-        "deepseek_v3": ("DeepseekV3", "ForCausalLM", {**latent, **shared}),
-        "llama4": ("Llama4", "ForCausalLM", {**grouped, **experts, "head_dim": 8, "pad_token_id": None}),
-        "bart": ("Bart", "ForCausalLM", {**shared, **decoder, "pad_token_id": 1, "eos_token_id": 2}),
-        "distilbert": (
-            "DistilBert",
-            "ForMaskedLM",
-            {**shared, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48},
-        ),
-        "albert": ("Albert", "ForMaskedLM", {**shared, "embedding_size": 16}),
-        "electra": ("Electra", "ForMaskedLM", {**shared, "embedding_size": 16}),
-        "modernbert": ("ModernBert", "ForMaskedLM", {**shared, **special, "local_attention": 8}),
-        "hunyuan": ("HunYuanDenseV1", "ForCausalLM", {**grouped, "head_dim": 8}),
-    }[family]
+    kind, head, values = TINY[family]
     with torch.random.fork_rng():
         torch.manual_seed(20230531)
         of_kind = getattr(transformers, kind + head)
