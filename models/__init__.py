@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .opening.bridge import from_bridge
     from .opening.catalogue import shipped
     from .opening.checkpoint import save_checkpoint
+    from .opening.converting import convert
     from .opening.in_memory import from_module
     from .opening.loading import load, load_all
     from .own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
@@ -46,6 +47,7 @@ _HOMES = {
     "Subject": "subject",
     "TokenLayout": "token_layout",
     "Trace": "subject",
+    "convert": "opening.converting",
     "from_bridge": "opening.bridge",
     "from_module": "opening.in_memory",
     "from_predictor": "regressors",
@@ -85,6 +87,7 @@ __all__ = [
     "Subject",
     "TokenLayout",
     "Trace",
+    "convert",
     "from_bridge",
     "from_module",
     "from_predictor",

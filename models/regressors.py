@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..data.errors import UsageError
+from .own.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
 from .own.regression_transformer import RegressionConfig, RegressionTransformer, with_label_last
 from .subject import IN_MEMORY, NotApplicable, Regressor, Source
+from .taps import Taps
 from .token_layout import TokenLayout, joint_layouts, layouts_apart
 from .weights import AttentionWeights, weights_sha256
 
@@ -84,7 +86,7 @@ class PredictorRegressor(Regressor):
     def device(self) -> torch.device:
         return self._example.device
 
-    def weights(self) -> NotApplicable:
+    def weights(self) -> AttentionWeights | NotApplicable:
         return NotApplicable(
             "a wrapped predictor gives predictions only; mesascope cannot read attention weights from it"
         )
@@ -111,6 +113,55 @@ class PredictorRegressor(Regressor):
                 f" {flat}[{len(inputs)}, {self.d_out}]"
             )
         return prediction
+
+
+class SequencePredictor(nn.Module):
+    """A transformer with a read-in, softmax attention, and a read-out at the last token (Garg et al. 2022, arXiv
+    2208.01066).
+
+    Its tokens are vectors: W_E [width of a token, d_model] is the read-in, W_U and b_U the read-out. A bias of the
+    read-in is part of W_pos.
+    """
+
+    def __init__(self, transformer: AttentionOnlyTransformer) -> None:
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(self, tokens: Float[Tensor, "task position width"]) -> Float[Tensor, "task d_out"]:
+        states = self.transformer.states_of(tokens @ self.transformer.W_E, Taps(None, None))
+        return self.transformer.unembed(states[:, -1])
+
+
+class SequenceRegressor(PredictorRegressor):
+    """A `SequencePredictor` as a subject. Its attention weights act on a residual stream that is wider than a token."""
+
+    module: SequencePredictor
+
+    def __init__(self, module: SequencePredictor, layout: TokenLayout, source: Source) -> None:
+        super().__init__(module, layout, source)
+        self.module = module
+
+    @property
+    def config(self) -> AttentionOnlyConfig:
+        return self.module.transformer.config
+
+    def weights(self) -> AttentionWeights:
+        return self.module.transformer.weights()
+
+    def layouts(self) -> tuple[TokenLayout, ...]:
+        """Those whose tokens are as wide as the read-in."""
+        return tuple(layout for layout in super().layouts() if layout.width == self.config.d_vocab)
+
+    def read_as(self, layout: TokenLayout) -> SequenceRegressor:
+        return SequenceRegressor(self.module, layout, self.source)
+
+    def predict(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "task d_out"]:
+        positions, longest = self.layout.arrange(inputs[:1]).shape[1], self.config.n_ctx
+        if positions > longest:
+            raise UsageError(
+                f"tasks take {positions} tokens; {self.source.name} reads at most {longest}; give fewer examples a task"
+            )
+        return super().predict(inputs)
 
 
 def from_predictor(

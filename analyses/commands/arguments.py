@@ -231,6 +231,17 @@ _COMMANDS = {
             _QUIET,
         ],
     ),
+    "convert": (
+        "Write the arrays of a pickle or an .npz as a .safetensors.\n\n"
+        "Nothing in the file is run: a pickle that names anything but arrays is refused.",
+        [
+            click.Argument(["source"], metavar="FILE"),
+            click.Argument(["target"], metavar="OUT.safetensors"),
+            _option("--separator", metavar="TEXT", help="Between the names of nested parts. Default: /."),
+            _switch("--force", help="Write over OUT if it exists."),
+            _QUIET,
+        ],
+    ),
 }
 MESASCOPE = click.version_option(package_name="mesascope", message="mesascope %(version)s")(
     Commands(

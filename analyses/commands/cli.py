@@ -50,6 +50,17 @@ class TrainOptions:
     quiet: bool = False
 
 
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Options of `mesascope convert`."""
+
+    source: str
+    target: str
+    separator: str = "/"
+    force: bool = False
+    quiet: bool = False
+
+
 class Terminated(BaseException):
     """SIGTERM, raised where the program stands so that it cleans up behind itself."""
 
@@ -213,6 +224,19 @@ def _train(values: Values) -> int:
     return 0
 
 
+def _convert(values: Values) -> int:
+    from ...models.opening.converting import convert
+
+    options = read_settings(ConvertOptions, values, "convert: ", text=True)
+    found = convert(options.source, options.target, options.separator, options.force)
+    if found.left_out and not options.quiet:
+        left_out = f"no arrays, so left out: {', '.join(found.left_out[:10])}"
+        more = f", and {len(found.left_out) - 10} more" if len(found.left_out) > 10 else ""
+        print(printable(left_out + more), file=sys.stderr)
+    print(printable(str(found.path)))
+    return 0
+
+
 _COMMANDS: dict[str, Callable[[Values], int]] = {
     "run": _run,
     "list": _list,
@@ -221,4 +245,5 @@ _COMMANDS: dict[str, Callable[[Values], int]] = {
     "compare": _compare,
     "figures": _figures,
     "train": _train,
+    "convert": _convert,
 }

@@ -9,6 +9,10 @@ from ...data.errors import CheckpointRefused
 
 PICKLES = "docs/checkpoints.md#pickles"
 """Where the documentation says how to convert a pickle."""
+CONVERTED = (".pkl", ".pickle")
+"""Endings of pickles whose arrays `mesascope convert` reads."""
+MESSAGE_PACK = dict.fromkeys((".msgpack", ".mpk"), "MessagePack, as Flax writes it")
+CONVERT = "`mesascope convert FILE.pkl FILE.safetensors` reads the arrays of a pickle without running it"
 _WEB_PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|!--)", re.IGNORECASE)
 _OTHER_FORMATS = {
     b"GGUF": "GGUF weights, as llama.cpp reads them; open the save_pretrained directory that they were made from",
@@ -28,6 +32,19 @@ def refuse_other_kinds(path: Path, start: bytes) -> None:
     if _WEB_PAGE.match(start):
         raise CheckpointRefused(
             f"{path.name}: an HTML or XML page, not weights; the download probably failed; download it again"
+        )
+
+
+def refuse_unconverted(path: Path) -> None:
+    """Raise CheckpointRefused for files that do not open, but can be converted, by their endings."""
+    if path.suffix in CONVERTED:
+        raise CheckpointRefused(
+            f"{path.name}: a Python pickle, which mesascope does not open; {CONVERT}; then give --layout; see {PICKLES}"
+        )
+    if path.suffix in MESSAGE_PACK:
+        raise CheckpointRefused(
+            f"{path.name}: {MESSAGE_PACK[path.suffix]}, which mesascope does not open; write its arrays with"
+            f" numpy.savez where Flax is installed, then `mesascope convert FILE.npz FILE.safetensors`; see {PICKLES}"
         )
 
 
@@ -53,7 +70,7 @@ def not_safetensors(start: bytes, length: int, size: int) -> str:
     if re.match(rb"\x80[\x02-\x05]", start):
         return (
             f": a Python pickle (protocol {start[1]}), not safetensors; mesascope never unpickles Python objects;"
-            f" convert it: safetensors.torch.save_file(TENSORS, FILE), see {PICKLES}"
+            f" {CONVERT}; see {PICKLES}"
         )
     if start.startswith(b"PK\x03\x04"):
         return (

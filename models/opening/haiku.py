@@ -29,11 +29,13 @@ from ..subject import Source
 from ..weights import weights_sha256
 from .catalogue import HAIKU, MODEL_ARGS
 from .checkpoint import refuse_unusable
+from .safe_files import read_tensors
 
 _ROLES = {"query": "W_Q", "key": "W_K", "value": "W_V", "linear": "W_O"}
 _LAYER = "(?P<layer>0|[1-9][0-9]{0,4})"
 _ATTENTION = re.compile(f"(?:multi_head_attention|~trans_block/layer_{_LAYER})/(?P<role>query|key|value|linear)/w")
 _NORM = re.compile(f"(?:l_norm/layer_norm|~trans_block/norm_{_LAYER})/(?P<vector>scale|offset)")
+_ROOTS = {"transformer", "Transformer_gd"}
 Blocks = dict[int, dict[str, Tensor]]
 """Tensors by layer and name; a tied block is layer -1."""
 
@@ -41,7 +43,7 @@ Blocks = dict[int, dict[str, Tensor]]
 def open_haiku(path: Path, model_args: Mapping[str, Any], given_path: str) -> TransformerRegressor:
     """A file of the authors' parameters as a subject. Settings that the file lacks are in its notes."""
     _check(model_args)
-    arrays = _strip_prefix(path, read_npz(path, CheckpointRefused), model_args.get("prefix"))
+    arrays = _strip_prefix(path, _read(path), model_args.get("prefix"))
     attention, norms = _sort(path, arrays)
     config = _config(path, attention, norms, model_args)
     parameters = _stack(path, config, attention, norms)
@@ -68,6 +70,16 @@ def open_haiku(path: Path, model_args: Mapping[str, Any], given_path: str) -> Tr
     return TransformerRegressor(RegressionTransformer(config, parameters), source)
 
 
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz`, or of a `.safetensors` that `mesascope convert` wrote of the authors' pickle."""
+    if path.suffix != ".safetensors":
+        return read_npz(path, CheckpointRefused)
+    tensors = read_tensors(path)
+    if half := [name for name, tensor in tensors.items() if tensor.dtype == torch.bfloat16]:
+        raise CheckpointRefused(f"{path.name}: {half[0]!r} has dtype bfloat16; expected float16, float32 or float64")
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
 def _check(model_args: Mapping[str, Any]) -> None:
     """Check names and types of model arguments. Whether they fit the file is checked later."""
     if unknown := sorted(set(model_args) - set(MODEL_ARGS)):
@@ -80,12 +92,12 @@ def _strip_prefix(path: Path, arrays: dict[str, np.ndarray], wanted: str | None)
     roots = {name.split("/", 1)[0] for name in arrays}
     if not roots:
         raise CheckpointRefused(f"{path.name}: holds 0 arrays; expected the parameters of a transformer")
-    if wanted is None and len(roots) > 1:
+    if wanted is None and len(roots) > 1 and roots & _ROOTS:
         raise CheckpointRefused(
             f"{path.name}: holds several models {sorted(roots)}; choose one with --model-args prefix=NAME"
         )
     root = wanted or roots.pop()
-    if root not in {"transformer", "Transformer_gd"} or not any(name.startswith(f"{root}/") for name in arrays):
+    if root not in _ROOTS or not any(name.startswith(f"{root}/") for name in arrays):
         raise CheckpointRefused(
             f"{path.name}: no name begins with {root if wanted else 'transformer'}/ (first name:"
             f" {sorted(arrays)[0]!r:.80});"

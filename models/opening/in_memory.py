@@ -20,17 +20,22 @@ from ..hugging_face.subject import HuggingFaceModel, facts_of, identifying, unte
 from ..subject import IN_MEMORY, Source
 from ..tokenizing import digest_of, knows_words
 from ..weights import weights_sha256
+from .unwrapping import own_names, unwrapped
 
 NO_TOKENIZER = "the model came without a tokenizer: it reads token ids only"
 """The note of every subject that cannot read text."""
 
 
-def from_module(module: PreTrainedModel, tokenizer: Any | None = None, name: str = "in-memory") -> HuggingFaceModel:
+def from_module(module: object, tokenizer: Any | None = None, name: str = "in-memory") -> HuggingFaceModel:
     """A transformers model in memory as a subject. The weights are shared, not copied.
 
+    module:     a `PreTrainedModel`, also inside `torch.compile`, DataParallel, DistributedDataParallel, or PEFT with
+                merged adapters. UsageError for another object says what opens it
     tokenizer:  a tokenizer of transformers or tokenizers; None: the subject reads token ids only
     """
-    return twin_subject(type(module), module.config, module.state_dict(), dict(module.named_buffers()), tokenizer, name)
+    model = unwrapped(module)
+    state, buffers = own_names(model.state_dict()), own_names(dict(model.named_buffers()))
+    return twin_subject(type(model), model.config, state, buffers, tokenizer, name)
 
 
 def twin_subject(

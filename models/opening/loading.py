@@ -13,17 +13,18 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 from ...data.errors import CheckpointRefused, UsageError, nearest
 from ..own.attention_only import AttentionOnlyModel
-from ..regressors import TransformerRegressor
+from ..regressors import SequenceRegressor, TransformerRegressor
 from ..subject import Subject
 from .catalogue import HAIKU, LAYOUTS, MAX_JSON, find, parse_json, read_header, shipped
 from .checkpoint import open_member
+from .file_kinds import refuse_unconverted
 from .haiku import open_haiku
 from .layouts import open_declared
 from .safe_files import PICKLED, read_tensors
 from .tl_legacy import open_tl_legacy
 from .tl_legacy_names import TL_LEGACY, TL_NATIVE, layout_advice
 
-FileSubject = TransformerRegressor | AttentionOnlyModel
+FileSubject = TransformerRegressor | SequenceRegressor | AttentionOnlyModel
 _WEIGHTS = {".safetensors", ".npz", *PICKLED}
 
 
@@ -72,6 +73,7 @@ def load_all(
             )
         return [_open_pretrained(str(model), revision, device, dtype)]
     path = find(str(model))
+    refuse_unconverted(path)
     layout = layout or _layout_by_ending(path)
     if isinstance(layout, str) and layout not in LAYOUTS and not layout.endswith(".toml"):
         raise UsageError(f"layout {layout!r} is neither a .toml nor known; {nearest(layout, LAYOUTS)}")

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, revert_weight_conversion
+from transformers.initialization import no_init_weights
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils import logging
@@ -194,7 +195,7 @@ def _architecture(values: Mapping[str, Any]) -> tuple[type[PreTrainedModel], Any
 def _empty(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
     """The model on the meta device: names and shapes without memory."""
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with no_init_weights(), torch.device("meta"):
             return kind(config)
     except Exception as error:
         raise CheckpointRefused(f"config.json: {_one_line(error)}") from error

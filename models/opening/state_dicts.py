@@ -11,6 +11,8 @@ from torch import Tensor
 from ...data.errors import CheckpointRefused
 from ..own.attention_only import AttentionOnlyConfig
 
+ONE_HOT = "one-hot"
+"""The declared embedding of a model in which token t enters as the unit vector e_t."""
 Stacks = dict[str, dict[int, Tensor]]
 """Tensors by role and layer."""
 
@@ -29,6 +31,11 @@ def stacked(role: str, layers: Mapping[int, Tensor], n_layers: int) -> Tensor:
 def sized(single: Mapping[str, Tensor], stacks: Stacks, settings: Mapping[str, Any]) -> AttentionOnlyConfig:
     """The configuration: sizes from the tensors, the rest from the settings or inferred from the tensors."""
     query, embedding = stacks.get("W_Q", {}).get(0), single.get("W_E")
+    if query is not None and embedding is None:
+        raise CheckpointRefused(
+            "lacks W_E, so its inputs are vectors, not token ids; if token t enters as the unit vector e_t, declare its"
+            f" names in a FILE.toml with embedding = {ONE_HOT!r} in [model]; a regression model has task = 'regression'"
+        )
     if query is None or query.ndim != 3 or embedding is None or embedding.ndim != 2:
         raise CheckpointRefused("lacks W_Q [head, d_model, d_head] of layer 0 or W_E [d_vocab, d_model]; expected both")
     found: dict[str, Any] = dict(zip(("n_heads", "d_model", "d_head"), query.shape, strict=True))
@@ -51,6 +58,18 @@ def sized(single: Mapping[str, Tensor], stacks: Stacks, settings: Mapping[str, A
             )
     norm, positions = "layer" if "ln1_scale" in stacks else "none", "learned" if "W_pos" in single else "none"
     return AttentionOnlyConfig.from_dict({"norm": norm, "positions": positions, **settings, **found})
+
+
+def completed(
+    single: Mapping[str, Tensor], stacks: Stacks, settings: Mapping[str, Any]
+) -> tuple[AttentionOnlyConfig, dict[str, Tensor]]:
+    """The configuration and every parameter; biases and offsets that are not there are 0."""
+    config = sized(single, stacks, settings)
+    parameters = dict(single) | {role: stacked(role, layers, config.n_layers) for role, layers in stacks.items()}
+    for name, shape in config.shapes.items():
+        if name.startswith("b_") or name.endswith("_offset"):
+            parameters.setdefault(name, parameters["W_E"].new_zeros(shape))
+    return config, parameters
 
 
 def read_bos(given: Mapping[str, Any], d_vocab: int) -> int | None:

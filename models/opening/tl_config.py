@@ -8,7 +8,9 @@ from typing import Any
 from ...data.errors import CheckpointRefused
 
 _NORMS = {None: "none", "LN": "layer", "LNPre": "layer", "RMS": "rms", "RMSPre": "rms"}
-_POSITIONS = {"standard": "learned", "learned": "learned", "rotary": "rotary", "none": "none", None: "none"}
+_POSITIONS = {"standard": "learned", None: "none"} | {
+    name: name for name in ("learned", "rotary", "shortformer", "none")
+}
 _DIRECTIONS = {"causal": True, "bidirectional": False}
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_fast": "gelu_tanh", "silu": "silu"}
 _WORDS: dict[str, tuple[str, Mapping[Any, Any]]] = {
@@ -35,6 +37,7 @@ _OF_NO_EFFECT = {
     *("use_attn_result", "use_split_qkv_input", "use_hook_mlp_in", "use_attn_in", "use_hook_tokens"),
     *("NTK_by_parts_low_freq_factor", "NTK_by_parts_high_freq_factor", "NTK_by_parts_factor", "NTK_original_ctx_len"),
 }
+_SAID_ELSEWHERE = {"use_attn_scale", "attn_only", "bos", "shortformer_pos"}
 _UNSET = (None, False, -1)
 
 
@@ -61,18 +64,20 @@ def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
                     f"configuration key {name!r} = {value!r:.60}; expected {given[other]!r:.60}, the value of {other}"
                 )
             facts |= {} if value in _UNSET else {other: value}
-        elif name not in _OF_NO_EFFECT and name not in ("use_attn_scale", "attn_only", "bos") and value not in _UNSET:
+        elif name not in _OF_NO_EFFECT and name not in _SAID_ELSEWHERE and value not in _UNSET:
             raise CheckpointRefused(
                 f"configuration key {name!r:.60} = {value!r:.60} is not understood; expected it to be unset"
             )
     if given.get("use_attn_scale") is False:
         facts["attention_scale"] = 1.0
+    if given.get("shortformer_pos"):  # of the first models with these names
+        facts["positions"] = "shortformer"
     return facts
 
 
 def meaningful(given: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a configuration that changes how weights are read."""
-    known = {*_WORDS, *_NUMBERS, *_MUST_EQUAL, "d_vocab_out", "gated_mlp", "use_attn_scale", "attn_only", "bos"}
+    known = {*_WORDS, *_NUMBERS, *_MUST_EQUAL, *_SAID_ELSEWHERE, "d_vocab_out", "gated_mlp"}
     return {name: value for name, value in given.items() if name in known}
 
 

@@ -47,6 +47,8 @@ def layout_advice(names: Collection[str]) -> str:
     own.
     """
     declare = "--layout FILE.toml that declares its names"
+    if {"_read_in.weight", "_read_out.weight"} <= set(names):
+        declare += ", as docs/checkpoints.md#regression-transformers has it for Garg et al. 2022"
     legacy = all(name in SINGLE or BLOCK.fullmatch(name) or BUFFER.fullmatch(name) for name in names)
     native = all(name in NATIVE_SINGLE or NATIVE_BLOCK.fullmatch(name) for name in names)
     if not names or not (legacy or native):

@@ -26,12 +26,7 @@ _AXES = {
 
 def legacy_form(tensors: Mapping[str, Tensor], model_config: Mapping[str, Any]) -> dict[str, Tensor]:
     """The same weights under the names and with the axes of `tl-legacy`."""
-    n_heads = model_config.get("n_heads")
-    if type(n_heads) is not int or n_heads < 1:
-        raise CheckpointRefused(
-            f"n_heads = {n_heads!r:.40} in the configuration; expected the number of heads: in the layout {TL_NATIVE}"
-            " the weights do not show it; give --model-config, or --model-args n_heads=4"
-        )
+    n_heads = _n_heads(tensors, model_config)
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if name in NATIVE_SINGLE:
@@ -46,6 +41,20 @@ def legacy_form(tensors: Mapping[str, Tensor], model_config: Mapping[str, Any]) 
                 " FILE.toml"
             )
     return _with_biases(found)
+
+
+def _n_heads(tensors: Mapping[str, Tensor], model_config: Mapping[str, Any]) -> int:
+    """As configured, or from the width of the heads and the shape of W_Q [head * d_head, d_model]."""
+    n_heads, d_head = model_config.get("n_heads"), model_config.get("d_head")
+    query = tensors.get("blocks.0.attn.q.weight")
+    if n_heads is None and type(d_head) is int and d_head > 0 and query is not None and query.ndim:
+        n_heads = len(query) // d_head
+    if type(n_heads) is not int or n_heads < 1:
+        raise CheckpointRefused(
+            f"n_heads = {n_heads!r:.40} in the configuration; expected the number of heads, or d_head: in the layout"
+            f" {TL_NATIVE} the weights show their product alone; give --model-config, or --model-args n_heads=4"
+        )
+    return n_heads
 
 
 def legacy_config(model_config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 For a layer with states h [batch, pos, d_model], row convention, norm() the layer norm or nothing:
 
-    q, k, v = norm(h) W_Q + b_Q, …           q and k are rotated if positions are rotary
+    q, k, v = norm(h) W_Q + b_Q, …           q and k are rotated if positions are rotary, and formed from
+                                             norm(h) + W_pos if they are shortformer
     h <- h + softmax(q k^T / attention_scale) v W_O + b_O
     h <- h + act(norm(h) W_in + b_in) W_out + b_out          if there are MLPs; with gated ones, for x = norm(h):
     h <- h + (act(x W_gate) * (x W_in) + b_in) W_out + b_out
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from ...data.errors import CheckpointRefused, UsageError
 from ...data.settings import check_settings, read_settings
-from ..attention import masked_scores
+from ..attention import Scoring, masked_scores
 from ..language_model import LanguageModel, LanguageModelShape
 from ..norms import Norm
 from ..rotary import Rotary
@@ -54,7 +55,9 @@ class AttentionOnlyConfig:
     gated_mlp:           MLPs multiply the activation of one projection by another projection
     norm:                before attention, MLP and unembedding: "layer" norm, "rms" norm or "none"
     norm_eps:            added to the variance or to the mean square
-    positions:           "learned" and "sinusoidal" are added to the embeddings; "rotary" rotates q and k
+    positions:           "learned" and "sinusoidal" are added to the embeddings; "rotary" rotates q and k; learned ones
+                         of a "shortformer" are added to what q and k are formed from, in every layer, and to nothing
+                         else (Press et al. 2021, arXiv 2012.15832)
     rotary_width:        dimensions of a head that are rotated; None: all
     rotary_base:         base of the rotary frequencies
     rotary_interleaved:  pairs are neighbouring dimensions; otherwise dimensions half a width apart
@@ -74,7 +77,7 @@ class AttentionOnlyConfig:
     gated_mlp: bool = False
     norm: Literal["layer", "rms", "none"] = "layer"
     norm_eps: Annotated[float, Gt(0)] = 1e-5
-    positions: Literal["learned", "sinusoidal", "rotary", "none"] = "learned"
+    positions: Literal["learned", "sinusoidal", "rotary", "shortformer", "none"] = "learned"
     rotary_width: int | None = None
     rotary_base: Annotated[float, Gt(0)] = 10_000.0
     rotary_interleaved: bool = False
@@ -121,7 +124,7 @@ class AttentionOnlyConfig:
         """Every parameter with its shape."""
         layers, heads, d_model = self.n_layers, self.n_heads, self.d_model
         shapes: dict[str, tuple[int, ...]] = {"W_E": (self.d_vocab, d_model)}
-        if self.positions == "learned":
+        if self.positions in ("learned", "shortformer"):
             shapes["W_pos"] = (self.n_ctx, d_model)
         for role in "QKV":
             shapes |= {f"W_{role}": (layers, heads, d_model, self.d_head), f"b_{role}": (layers, heads, self.d_head)}
@@ -159,6 +162,25 @@ class AttentionOnlyTransformer(nn.Module):
             self.register_parameter(name, nn.Parameter(parameters[name], requires_grad=False))
         self.config = config
 
+    def weights(self, folded: bool = False) -> AttentionWeights:
+        """Attention weights, as stored or with the norm before attention folded in."""
+        parameters = {name: parameter.detach() for name, parameter in self.named_parameters()}
+        weights = AttentionWeights(
+            W_Q=parameters["W_Q"],
+            W_K=parameters["W_K"],
+            W_V=parameters["W_V"],
+            W_O=parameters["W_O"],
+            b_Q=parameters["b_Q"],
+            b_K=parameters["b_K"],
+            b_V=parameters["b_V"],
+            b_O=parameters["b_O"],
+            folded=folded,
+            rotary=self.config.rotary,
+        )
+        if not folded or self.config.norm == "none":
+            return weights
+        return weights.with_norm_folded(parameters["ln1_scale"], parameters.get("ln1_offset"))
+
     def forward(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab_out"]:
         return self.unembed(self.states(tokens, Taps(None, None)))
 
@@ -167,8 +189,11 @@ class AttentionOnlyTransformer(nn.Module):
 
     def states(self, tokens: Int[Tensor, "batch pos"], tap: Taps) -> Float[Tensor, "batch pos d_model"]:
         """States after the final norm; `tap` is called at every site on the way."""
-        h = tap("embed", 0, self.W_E[tokens])
-        if (added := self._positions(tokens.shape[1])) is not None:
+        return self.states_of(tap("embed", 0, self.W_E[tokens]), tap)
+
+    def states_of(self, h: Float[Tensor, "batch pos d_model"], tap: Taps) -> Float[Tensor, "batch pos d_model"]:
+        """The same for embeddings, before positions."""
+        if (added := self._positions(h.shape[1])) is not None:
             h = h + added
         for layer in range(self.config.n_layers):
             h = tap("resid_pre", layer, h)
@@ -189,12 +214,14 @@ class AttentionOnlyTransformer(nn.Module):
         return None
 
     def _attention(self, x: Tensor, layer: int, tap: Taps) -> Float[Tensor, "batch pos d_model"]:
-        q, k, v = (tap(site, layer, self._project(x, site.upper(), layer)) for site in ("q", "k", "v"))
+        scored = self.with_positions(x)
+        q, k = (tap(site, layer, self._project(scored, site.upper(), layer)) for site in ("q", "k"))
+        v = tap("v", layer, self._project(x, "V", layer))
         if (rotary := self.config.rotary) is not None:
             positions = torch.arange(x.shape[1], device=x.device)
             q, k = rotary.rotate(q, positions), rotary.rotate(k, positions)
         scale, causal = self.config.scale, self.config.causal
-        z = tap.attention(layer, q, k, v, (scale, causal, None, None))
+        z = tap.attention(layer, q, k, v, Scoring(scale, causal))
         if tap.wants("pattern"):
             z = tap("pattern", layer, masked_scores(q, k, scale, causal).softmax(dim=-1)) @ v
         elif z is None:
@@ -202,6 +229,10 @@ class AttentionOnlyTransformer(nn.Module):
         z = tap("z", layer, z)
         out = einsum(z, self.W_O[layer], "batch head pos d_head, head d_head d_model -> batch pos d_model")
         return out + self.b_O[layer]
+
+    def with_positions(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
+        """What q and k are formed from, of what v is formed from."""
+        return x + self.get_parameter("W_pos")[: x.shape[1]] if self.config.positions == "shortformer" else x
 
     def _project(self, x: Tensor, role: str, layer: int) -> Float[Tensor, "batch head pos d_head"]:
         W, b = self.get_parameter(f"W_{role}")[layer], self.get_parameter(f"b_{role}")[layer]
@@ -244,7 +275,7 @@ class AttentionOnlyModel(LanguageModel):
             d_vocab=config.d_vocab,
             n_ctx=config.n_ctx,
             causal=config.causal,
-            positions=config.positions,
+            positions="other" if config.positions == "shortformer" else config.positions,
         )
 
     @property
@@ -260,22 +291,7 @@ class AttentionOnlyModel(LanguageModel):
         return self.module.W_E.device
 
     def weights(self, folded: bool = False) -> AttentionWeights:
-        parameters = {name: parameter.detach() for name, parameter in self.module.named_parameters()}
-        weights = AttentionWeights(
-            W_Q=parameters["W_Q"],
-            W_K=parameters["W_K"],
-            W_V=parameters["W_V"],
-            W_O=parameters["W_O"],
-            b_Q=parameters["b_Q"],
-            b_K=parameters["b_K"],
-            b_V=parameters["b_V"],
-            b_O=parameters["b_O"],
-            folded=folded,
-            rotary=self.config.rotary,
-        )
-        if not folded or self.config.norm == "none":
-            return weights
-        return weights.with_norm_folded(parameters["ln1_scale"], parameters.get("ln1_offset"))
+        return self.module.weights(folded)
 
     def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
         return self.module.states(tokens, taps)
@@ -283,8 +299,14 @@ class AttentionOnlyModel(LanguageModel):
     def attention_input(
         self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False
     ) -> Float[Tensor, "batch pos d_model"]:
+        """The input of q and k: q = attention_input(resid_pre) @ W_Q + b_Q. Shortformer positions are part of it, but
+        not of the input of v. With folded weights they are divided by the scale that those contain.
+        """
         norm = self.module.norm("ln1", layer)
-        return norm.without_affine()(resid_pre) if folded else norm(resid_pre)
+        if not folded or norm.scale is None:
+            return self.module.with_positions(norm(resid_pre))
+        read = norm.without_affine()(resid_pre)
+        return read + (self.module.with_positions(read) - read) / norm.scale
 
     @property
     def final_norm(self) -> Norm:

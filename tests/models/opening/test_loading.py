@@ -87,7 +87,7 @@ def test_an_unknown_layout_or_a_revision_where_there_is_none(family: Path, tmp_p
 
 
 def test_a_file_under_another_layout_is_refused(family: Path, tmp_path: Path) -> None:
-    assert "not a readable .npz" in refusal(CheckpointRefused, family, layout="von-oswald-haiku")
+    assert "this is not the layout von-oswald-haiku" in refusal(CheckpointRefused, family, layout="von-oswald-haiku")
     np.savez(tmp_path / "a.npz", a=np.zeros(1))
     assert "a zip archive, not safetensors" in refusal(CheckpointRefused, tmp_path / "a.npz", layout="mesascope")
     assert "is not a name of the layout tl-legacy" in refusal(CheckpointRefused, family, layout="tl-legacy")

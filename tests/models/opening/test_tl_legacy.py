@@ -29,6 +29,8 @@ FORMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"positions": "rotary", "rotary_width": 2, "rotary_base": 50.0},
         {"positional_embedding_type": "rotary", "rotary_dim": 2, "rotary_base": 50, "n_ctx": 6},
     ),
+    "shortformer": ({"positions": "shortformer"}, {"positional_embedding_type": "shortformer"}),
+    "shortformer of the first models": ({"positions": "shortformer"}, {"shortformer_pos": True}),
     "mlp": ({"d_mlp": 5, "activation": "gelu_tanh"}, {"act_fn": "gelu_new", "d_mlp": 5, "attn_only": False}),
     "gated mlp": (
         {"d_mlp": 5, "gated_mlp": True, "activation": "silu"},
@@ -195,7 +197,7 @@ def test_rotary_angles_are_checked(make: Make, tmp_path: Path) -> None:
             "'normalization_type' = 'Batch'; expected one of null, LN, LNPre, RMS",
         ),
         ({"normalization": 3}, "'normalization' = 3; expected a string or null"),
-        ({"positional_embedding_type": "shortformer"}, "'positional_embedding_type' = 'shortformer'"),
+        ({"positional_embedding_type": "alibi"}, "'positional_embedding_type' = 'alibi'"),
         ({"act_fn": "solu_ln"}, "'act_fn' = 'solu_ln'"),
         ({"gated_mlp": True}, "gated_mlp = True without d_mlp"),
         ({"parallel_attn_mlp": True}, "'parallel_attn_mlp' = True is not understood"),

@@ -29,6 +29,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "partly rotary": {"positions": "rotary", "rotary_base": 20.0, "rotary_width": 2, "norm": "none"},
     "rotary pairs": {"positions": "rotary", "rotary_base": 20.0, "rotary_interleaved": True},
     "no positions": {"positions": "none"},
+    "shortformer": {"positions": "shortformer"},
+    "shortformer without norm": {"positions": "shortformer", "norm": "none", "d_mlp": 5},
     "scale": {"attention_scale": 0.5},
     "bidirectional": {"causal": False},
     "bidirectional rotary": {"causal": False, "positions": "rotary", "rotary_base": 20.0},
@@ -105,7 +107,9 @@ def slow_logits(config: AttentionOnlyConfig, p: Arrays, tokens: list[int]) -> np
         x = [slow_norm(row, config, p, "ln1", layer) for row in h]
         added = np.zeros_like(h)
         for head in range(config.n_heads):
-            q, k, v = ([row @ p[f"W_{c}"][layer, head] + p[f"b_{c}"][layer, head] for row in x] for c in "QKV")
+            y = [row + p["W_pos"][t] for t, row in enumerate(x)] if config.positions == "shortformer" else x
+            of = {"Q": y, "K": y, "V": x}
+            q, k, v = ([row @ p[f"W_{c}"][layer, head] + p[f"b_{c}"][layer, head] for row in of[c]] for c in "QKV")
             for t in range(len(tokens)):
                 seen = range(t + 1) if config.causal else range(len(tokens))
                 scale = config.attention_scale or math.sqrt(config.d_head)
@@ -196,8 +200,8 @@ def test_watched_activations_rebuild_the_pass(make: Make, settings: dict[str, An
     assert len(values["embed"]) == len(values["final"]) == len(values["final_norm"]) == 1
     for layer in range(2):
         pre, post, attn_out = (values[site][layer] for site in ("resid_pre", "resid_post", "attn_out"))
-        x = model.attention_input(pre, layer)
         for site in ("q", "k", "v"):
+            x = model.module.norm("ln1", layer)(pre) if site == "v" else model.attention_input(pre, layer)
             W, b = getattr(weights, f"W_{site.upper()}")[layer], getattr(weights, f"b_{site.upper()}")[layer]
             torch.testing.assert_close(values[site][layer], torch.einsum("bpd,hdk->bhpk", x, W) + b[:, None], **close)
         pattern, z = values["pattern"][layer], values["z"][layer]
