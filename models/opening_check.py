@@ -9,18 +9,29 @@ from typing import Any, Literal
 import torch
 
 Part = Literal[
-    "logits", "patterns", "scores", "attention write", "values", "qk", "embed", "residual stream", "causality"
+    "logits",
+    "patterns",
+    "scores",
+    "attention write",
+    "values",
+    "qk",
+    "embed",
+    "residual stream",
+    "causality",
+    "predictions",
 ]
 """What is compared.
 
-logits:           of the watched pass with those of the model's own eager pass; without a head, the last states
-patterns:         the site `pattern` with the attentions that the eager pass returns
+logits:           of the watched pass with those of the model's own eager pass, or for mesascope's own transformers of
+                  a plain pass in NumPy; without a head, the last states
+patterns:         the site `pattern` with the attentions that this pass returns
 scores:           the pattern that q and k as scored give, the site `attention`, with the same attentions
 attention write:  the site `attn_out` with z W_O + b_O, after attention's own norm where the family has one
 values:           the site `z` with the pattern's mean of x W_V + b_V
 qk:               q . k as scored with the product of `weights().qk(layer, head, offset)`
 embed:            the site `embed` with the first `resid_pre`, from one token to another
 residual stream:  `resid_post` with the sum of `resid_pre`, `attn_out` and `mlp_out`, and `resid_mid` with its own sum
+predictions:      of a regression transformer with those of a pass without taps
 causality:        states before a token that is changed, with the same states before the change; where attention is
                   bidirectional they have to differ
 """

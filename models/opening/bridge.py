@@ -21,6 +21,7 @@ from ..subject import Source
 from ..tokenizing import begins_with, digest_of, knows_words
 from ..weights import weights_sha256
 from .in_memory import IN_MEMORY, twin_subject
+from .plain_check import checked
 
 PACKAGE = ("transformer-lens",)
 _WRAPPER = "._original_component"
@@ -100,7 +101,7 @@ def _from_native(cfg: Any, state: Mapping[str, Tensor], name: str, tokenizer: An
         },
         notes=(IN_MEMORY,),
     )
-    subject = AttentionOnlyModel(AttentionOnlyTransformer(config, parameters), source, tokenizer)
+    subject = checked(AttentionOnlyModel(AttentionOnlyTransformer(config, parameters), source, tokenizer))
     subject.packages += PACKAGE
     return subject
 

@@ -25,6 +25,7 @@ from ..regressors import TransformerRegressor
 from ..subject import Source
 from ..weights import weights_sha256
 from .catalogue import FORMAT, LANGUAGE_FORMAT, Header, Member
+from .plain_check import checked
 from .word_level import read_words, word_level
 
 _DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
@@ -107,11 +108,12 @@ def open_member(
         record=header.record,
     )
     if isinstance(module, RegressionTransformer):
-        return TransformerRegressor(module, source)
+        return checked(TransformerRegressor(module, source))
     bos, words = _vocabulary(header, module.config.d_vocab)
     digest = None if header.words is None else hashlib.sha256(header.words.encode()).hexdigest()
     source = replace(source, facts={**source.facts, "bos": bos, "tokenizer_sha256": digest})
-    return AttentionOnlyModel(module, source, None if words is None or bos is None else word_level(words, bos))
+    tokenizer = None if words is None or bos is None else word_level(words, bos)
+    return checked(AttentionOnlyModel(module, source, tokenizer))
 
 
 def _vocabulary(header: Header, d_vocab: int) -> tuple[int | None, tuple[str, ...] | None]:

@@ -29,6 +29,7 @@ from ..subject import Source
 from ..weights import weights_sha256
 from .catalogue import HAIKU, MODEL_ARGS
 from .checkpoint import refuse_unusable
+from .plain_check import checked
 from .safe_files import read_tensors
 
 _ROLES = {"query": "W_Q", "key": "W_K", "value": "W_V", "linear": "W_O"}
@@ -67,7 +68,7 @@ def open_haiku(path: Path, model_args: Mapping[str, Any], given_path: str) -> Tr
         facts=config.as_dict() | {name: model_args[name] for name in ("prefix",) if name in model_args},
         notes=tuple(notes if defaulted else notes[1:]),
     )
-    return TransformerRegressor(RegressionTransformer(config, parameters), source)
+    return checked(TransformerRegressor(RegressionTransformer(config, parameters), source))
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -27,6 +27,7 @@ from .catalogue import DECLARED
 from .checkpoint import refuse_unusable
 from .declarations import AXES, REGRESSION, UNLAYERED, Declaration, Declared, axes_in, declared, read_declaration
 from .layout_check import checked_tokens
+from .plain_check import checked
 from .regression_files import regression_subject
 from .safe_files import read_tensors
 from .state_dicts import ONE_HOT, Stacks, completed, defaults_note, read_bos, stacked
@@ -71,9 +72,8 @@ def _language_model(
     check_note = checked_tokens(declaration, module)
     facts = {**config.as_dict(), "bos": bos}
     notes = (*defaults_note(config, settings), check_note)
-    return AttentionOnlyModel(
-        module, replace(source, weights_sha256=weights_sha256(parameters), facts=facts, notes=notes)
-    )
+    source = replace(source, weights_sha256=weights_sha256(parameters), facts=facts, notes=notes)
+    return checked(AttentionOnlyModel(module, source))
 
 
 def _one_hot(single: Mapping[str, Tensor], stacks: Stacks, settings: dict[str, Any]) -> dict[str, Tensor]:

@@ -28,6 +28,7 @@ from ..weights import weights_sha256
 from .checkpoint import refuse_unusable
 from .declarations import LINEAR, Declaration
 from .layout_check import checked_tasks
+from .plain_check import checked
 from .state_dicts import Stacks, completed, defaults_note, stacked
 
 TURNED = (
@@ -85,7 +86,7 @@ def _linear(
         facts={**config.as_dict(), "label_slot": layout.slot, "readout": readout},
         notes=(note,) if sign > 0 else (note, TURNED),
     )
-    return TransformerRegressor(module, source)
+    return checked(TransformerRegressor(module, source))
 
 
 def _factors(stacks: Stacks, settings: Mapping[str, Any]) -> Stacks:

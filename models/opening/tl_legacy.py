@@ -19,6 +19,7 @@ from ..own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, Attent
 from ..subject import Source
 from ..weights import weights_sha256
 from .checkpoint import refuse_unusable
+from .plain_check import checked
 from .safe_files import read_tensors
 from .state_dicts import Stacks, defaults_note, read_bos, sized, stacked
 from .tl_config import meaningful, read_settings
@@ -65,7 +66,7 @@ def open_tl_legacy(
         options={"model_args": meaningful(model_config)},
         notes=(*defaults_note(config, settings), unchecked),
     )
-    return AttentionOnlyModel(module, source)
+    return checked(AttentionOnlyModel(module, source))
 
 
 def _sort(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Stacks, dict[str, list[Tensor]]]:

@@ -182,7 +182,7 @@ def test_verbose_shows_every_measure(checkpoint: Callable[..., str], capsys: pyt
         (["run", "gone.safetensors"], 3, "gone.safetensors: no such file"),
         (["run", "nan.safetensors"], 3, "expected finite weights"),
         (["run", "text.safetensors"], 3, "text.safetensors"),
-        (["run", "model.safetensors", "--layout", "von-oswald-haiku"], 3, "not a readable .npz"),
+        (["run", "model.safetensors", "--layout", "von-oswald-haiku"], 3, "this is not the layout von-oswald-haiku"),
         (["run", "model.safetensors", "--model-args", "n_layers=2"], 2, "holds its own configuration"),
         (["run", "model.safetensors", "--revision", "seed0"], 2, "holds a single checkpoint"),
         (["run", "model.safetensors", "-p", "tyo"], 2, "probe 'tyo' is not known; did you mean toy"),
