@@ -75,7 +75,8 @@ PAGE = (
     "## What opens",
     "Errors are the largest difference, relative to the largest number. *Not applicable* names the parts of the"
     " [opening check](language-models.md#the-opening-check) that such a model does not offer. What depends on them is"
-    " not applicable; everything else is measured.",
+    " not applicable; everything else is measured. token-norms applies to every model that opens, induction-heads to"
+    " causal ones.",
 )
 
 
@@ -86,6 +87,7 @@ class Row:
     outcome:  "right" or "WRONG" where it opens, "refused", or "not made": its configuration does not take small sizes
     reason:   why it was refused or not made
     errors:   of logits and patterns, relative to the largest; a NaN where transformers returns no patterns
+    causal:   whether attention is causal
     without:  what is not applicable
     """
 
@@ -94,6 +96,7 @@ class Row:
     outcome: str
     reason: str = ""
     errors: tuple[float, float] = (float("nan"), float("nan"))
+    causal: bool = True
     without: tuple[str, ...] = ()
 
 
@@ -190,7 +193,7 @@ def tried(model_type: str, architecture: str) -> Row:
     check = subject.opening_check
     without = (*check.failed, *(part for part in check.not_compared if part not in ("patterns", "scores", "embed")))
     outcome = "WRONG" if errors[0] > LOGITS or errors[1] > PATTERNS else "right"
-    return Row(model_type, architecture, outcome, errors=errors, without=without)
+    return Row(model_type, architecture, outcome, errors=errors, causal=subject.shape.causal, without=without)
 
 
 def distance(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
@@ -228,7 +231,14 @@ def table(rows: Sequence[Row]) -> str:
 
     counts = Counter(row.outcome for row in rows)
     opened = [
-        (row.model_type, row.architecture, number(row.errors[0]), number(row.errors[1]), ", ".join(row.without))
+        (
+            row.model_type,
+            row.architecture,
+            "causal" if row.causal else "bidirectional",
+            number(row.errors[0]),
+            number(row.errors[1]),
+            ", ".join(row.without),
+        )
         for row in rows
         if row.outcome == "right"
     ]
@@ -240,7 +250,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(
         [
             *(f"{fill(part.format(**numbers, version=transformers.__version__), 120)}\n" for part in PAGE),
-            *lines(("model type", "class", "logits", "patterns", "not applicable"), opened),
+            *lines(("model type", "class", "attention", "logits", "patterns", "not applicable"), opened),
             "",
             "## What is refused",
             "",
@@ -257,7 +267,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def number(error: float) -> str:
-    return "not returned" if error != error else f"{error:.0e}"
+    return "not returned" if error != error else f"{error:.0e}" if error else "0"
 
 
 def lines(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

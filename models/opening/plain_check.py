@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,12 +27,14 @@ def checked(subject: Own) -> Own:
     """The subject, with the check in its source. Raises CheckpointRefused if a pass differs from the plain one."""
     with torch.no_grad(), np.errstate(all="ignore"):  # numbers that are not finite are reported by the check
         check = _of_tokens(subject) if isinstance(subject, AttentionOnlyModel) else _of_tasks(subject)
+    source = subject.source
+    name = Path(source.path).name if source.path else source.name
     for part in check.failed:
         raise CheckpointRefused(
-            f"{subject.source.name}: {part} differ from those of a plain pass (relative error {check.errors[part]:.2g},"
-            f" allowed {check.tolerance:g}); this is an error of mesascope, or the weights are far out of range"
+            f"{name}: {part} differ from those of a plain pass (relative error {check.errors[part]:.2g}, allowed"
+            f" {check.tolerance:g}); this is an error of mesascope, or the weights are far out of range"
         )
-    subject.source = replace(subject.source, opening_check=check.as_dict())
+    subject.source = replace(source, opening_check=check.as_dict())
     return subject
 
 

@@ -12,7 +12,7 @@ from mesascope.data.errors import CheckpointRefused, UsageError
 from mesascope.models import NotApplicable, from_module
 from mesascope.models import attention as attention_functions
 from mesascope.models import subject as subjects
-from mesascope.models.hugging_face import opening_check, reading, watched
+from mesascope.models.hugging_face import layer_check, opening_check, reading, watched
 from mesascope.models.hugging_face import subject as hugging_face
 from mesascope.models.hugging_face.attention_output import attention_output
 from mesascope.models.opening_check import OpeningCheck, relative_error
@@ -130,7 +130,7 @@ def test_a_forgotten_norm_of_q_is_noticed(tiny: Tiny, monkeypatch: pytest.Monkey
 
 def test_a_skipped_norm_of_the_write_is_noticed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        opening_check,
+        layer_check,
         "attention_output",
         lambda subject, layer: attention_output(subject, layer)._replace(own_norm=None),
     )
@@ -168,6 +168,10 @@ def test_a_norm_after_the_rotation_leaves_no_product(tiny: Tiny) -> None:
     subject = from_module(tiny("hunyuan"))
     assert subject.opening_check.failed == ("qk",)
     assert subject.weights().no_qk
+
+
+def test_a_model_of_one_head(tiny: Tiny) -> None:
+    assert from_module(tiny("gpt2", num_attention_heads=1)).opening_check.failed == ()
 
 
 def test_a_test_pass_that_fails_is_a_refusal(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
