@@ -9,15 +9,16 @@ from mesascope.data import LinearRegression
 from mesascope.models import from_transformer, gd_transformer, gdpp_transformer
 from mesascope.models.subject import NotApplicable
 from mesascope.probes.algorithms.fitting import Fit, given
-from mesascope.probes.gd_alignment.constructed import ConstructedShape
+from mesascope.probes.gd_alignment.constructed import ConstructedShape, constructed_gd
 from mesascope.probes.gd_alignment.constructed_fits import GDPPFit
 from mesascope.probes.gd_alignment.path_measures import path_measures
 from mesascope.probes.gd_alignment.reading import Reading
 from mesascope.probes.gd_alignment.setting_measures import AT_END, setting_measures
 from mesascope.probes.gd_alignment.settings import Settings
 from mesascope.probes.gd_alignment.setup import Setup
+from mesascope.probes.gd_alignment.shift_measures import no_shift_measures
 from mesascope.probes.gd_alignment.splits import generated_splits
-from mesascope.probes.gd_alignment.weight_comparison import PATH_LABELS, PathLosses, WeightComparison
+from mesascope.probes.gd_alignment.weight_comparison import PATH_LABELS, PathLosses, WeightComparison, compare_weights
 from mesascope.probes.gd_alignment.weight_measures import weight_measures
 from mesascope.probes.gd_alignment.weights import PATH, WeightProducts, align, live_entries, module_products
 from mesascope.probes.measure import Measures
@@ -168,3 +169,28 @@ def test_weights_have_no_interval_and_say_so() -> None:
     for other in (*settings(2).flat.values(), *paths(np.ones((8, len(PATH)))).flat.values()):
         assert words not in other.message
         assert np.isfinite(other.interval).all()
+
+
+# ---- constructed models that cannot be compared ----
+
+
+def comparison(layers: int, steps: int, *rates: float) -> WeightComparison | NotApplicable:
+    """Weights of gradient descent of some layers beside constructed ones, of one rate or of one for each step."""
+    subject = from_transformer(gd_transformer(6, 3.0, 3, n_layers=layers))
+    shape, tasks = ConstructedShape(6, 3, 1, steps), generated_splits(LinearRegression(6, 3), n=2, seed=0)
+    setup = Setup(subject, tasks, shape, seed=0, batch_size=2, reading=Reading(subject.layout, {}), steps=(1, 2))
+    return compare_weights(setup, {"gd": constructed_gd(shape, rates)}, [])
+
+
+def test_constructed_models_of_other_depth_or_with_rates_by_layer_have_no_weights_to_compare() -> None:
+    assert isinstance(comparison(2, 2, 3.0), WeightComparison)
+    assert comparison(2, 3, 3.0) == NotApplicable("the constructed models take 3 steps, but the model has 2 layers")
+    words = "constructed layers have learning rates of their own, but all layers of this model share one block"
+    assert comparison(2, 2, 3.0, 4.0) == NotApplicable(words)
+
+
+def test_a_file_of_tasks_has_no_law_to_shift() -> None:
+    words = "the tasks came from a file: mesascope does not know the law that it would shift"
+    measures = no_shift_measures(["model", "gd"])
+    assert measures
+    assert all(m.status == "not applicable" and m.sel(candidate="gd").message == words for m in measures.values())
