@@ -25,14 +25,16 @@ ENCODER_AND_DECODER = (
 def find_anatomy(base: PreTrainedModel, tokens: Int[Tensor, "batch pos"]) -> Anatomy:
     """Where the parts of a model are, from one short pass. Raises CheckpointRefused with the part that is missing.
 
-    The parts are looked for in the last block; the opening check compares every block.
+    The parts are looked for in one block; the opening check compares every one. It is the block with the fewest modules
+    that write zeros only, since those of ablated or pruned layers tell nothing of where the parts are.
     """
     if getattr(base.config, "is_encoder_decoder", False):
         raise CheckpointRefused(ENCODER_AND_DECODER)
     found, tolerance = survey(base, tokens), TOLERANCES[base.dtype]
     blocks = _blocks(base, found)
     paths = [f"{blocks}.{number}" for number in range(len(found.attended))]
-    layer = Layer.of(found, paths[-1], found.attended[-1])
+    layers = [Layer.of(found, path, attended) for path, attended in zip(paths, found.attended, strict=True)]
+    layer = min(reversed(layers), key=lambda one: sum(not call.wrote.any() for call in one.calls))
     inside = projections(layer, tolerance)
     written = writes(layer, tolerance, base.config)
     return Anatomy(
@@ -42,7 +44,7 @@ def find_anatomy(base: PreTrainedModel, tokens: Int[Tensor, "batch pos"]) -> Ana
         d_head=layer.attended.v.shape[-1],
         n_heads=_n_heads(found),
         n_kv_heads=inside.n_kv_heads if inside else layer.attended.k.shape[1],
-        attention=_path_of(base.get_submodule(paths[-1]), layer.attended.module),
+        attention=_path_of(base.get_submodule(paths[layers.index(layer)]), layer.attended.module),
         out=output_matrix(layer),
         norm=_norm_before(layer, inside),
         projections=inside.paths if inside else None,

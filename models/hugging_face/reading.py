@@ -14,6 +14,7 @@ from ..opening_check import relative_error
 from ..rotary import Rotary
 from .anatomy import is_linear, linear
 from .eager import EagerPass
+from .sizes import declared_numbers
 from .subject import HuggingFaceModel
 
 _BASE = 10_000.0  # of the rotary frequencies of families that declare none (GPT-J, CodeGen)
@@ -56,12 +57,6 @@ def unembedding_of(subject: HuggingFaceModel, tolerance: float) -> dict[str, Any
     if error > tolerance:
         return {"no_unembedding": f"its logits are not a product of its output matrix (relative error {error:.2g})"}
     return {"logit_factor": factor}
-
-
-def declared_numbers(config: Any) -> list[float]:
-    """The numbers in a configuration that may be factors."""
-    values = config.get_text_config().to_dict().values()
-    return [float(value) for value in values if isinstance(value, float | int) and not isinstance(value, bool)]
 
 
 def _factor(part: Tensor, whole: Tensor, declared: Iterable[float]) -> float:

@@ -1,4 +1,4 @@
-"""Sizes of a Hugging Face model that its modules show, and short sequences of tokens that fit them."""
+"""Sizes and numbers of a Hugging Face model, and short sequences of tokens that fit it."""
 
 from __future__ import annotations
 
@@ -59,3 +59,9 @@ def short_tokens(module: PreTrainedModel) -> Int[Tensor, "two pos"]:
     one, other = (shuffled[(torch.arange(length) + start) % len(ids)] for start in (0, 1))
     changed = length // 2
     return torch.stack([one, torch.cat([one[:changed], other[changed:]])]).to(module.device)
+
+
+def declared_numbers(config: Any) -> list[float]:
+    """The numbers in a configuration that may be factors."""
+    values = config.get_text_config().to_dict().values()
+    return [float(value) for value in values if isinstance(value, float | int) and not isinstance(value, bool)]

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...data.errors import CheckpointRefused
 from ..opening_check import relative_error
 from .layer import Layer, is_norm, same
+from .sizes import declared_numbers
 from .survey import Call
 
 _NO_SUM = "its residual stream is not the sum of what attention and one more module write"
@@ -60,6 +61,8 @@ def _added(layer: Layer, tolerance: float, config: Any) -> Writes | None:
     """The pair of outputs whose sum is nearest to the step from pre to post; of equal ones those of outer modules."""
     paths, outputs, first = _outputs(layer)
     step = (layer.post.double() - layer.pre.double()).flatten()
+    if not step.any():
+        return None
     rows = torch.stack([output.double().flatten() for output in outputs])
     gram, along = rows @ rows.T, rows @ step
     size = gram.diagonal()[:, None] + gram.diagonal() + 2 * gram
@@ -85,8 +88,7 @@ def _outputs(layer: Layer) -> tuple[list[str], list[Tensor], int]:
 
 def _declared(measured: float, config: Any, tolerance: float) -> float:
     """The number that the configuration declares, if it is near to what was measured; 1 before all others."""
-    declared = [value for value in config.get_text_config().to_dict().values() if isinstance(value, float)]
-    near = [value for value in (1.0, *declared) if abs(value - measured) <= tolerance * abs(measured)]
+    near = [value for value in (1.0, *declared_numbers(config)) if abs(value - measured) <= tolerance * abs(measured)]
     return near[0] if near else measured
 
 

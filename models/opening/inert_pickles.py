@@ -130,7 +130,7 @@ def read_pickle(path: Path) -> Any:
             f" and tuples; if you trust it, open it with its own program and save its arrays; see {PICKLES}"
         ) from error
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
-        cause = " ".join(f"{error}".split())[:160] or type(error).__name__
+        cause = " ".join(f"{error}".split())[:160] if isinstance(error, ValueError) else "damaged, or no pickle at all"
         raise CheckpointRefused(f"{path.name}: not a readable pickle of arrays: {cause}") from error
 
 

@@ -93,6 +93,33 @@ def test_heads_that_are_zero_are_told_apart_by_their_order(tiny: Tiny) -> None:
     assert set(anatomy(module).projections) == {f"self_attn.{name}_proj" for name in "qkv"}
 
 
+@pytest.mark.parametrize("part", ["", "out", "mlp_out"])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "gemma2", "olmo2", "falcon"])
+def test_a_last_layer_that_was_set_to_zero_is_looked_past(kind: str, part: str, tiny: Tiny) -> None:
+    """Ablated and pruned models open: what writes nothing tells nothing of where the parts are."""
+    module = tiny(kind)
+    block = from_module(module).blocks[-1]
+    with torch.no_grad():
+        for parameter in block.part(getattr(block.anatomy, part) if part else "").parameters():
+            parameter.zero_()  # the storage that the caller's module shares
+    subject = from_module(module)
+    assert subject.opening_check.failed == ()
+    assert subject.anatomy == block.anatomy
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert", "distilbert"])
+def test_models_whose_attention_was_set_to_zero_open(kind: str, tiny: Tiny) -> None:
+    module = tiny(kind)
+    with torch.no_grad():
+        for block in from_module(module).blocks:
+            for parameter in block.part(block.anatomy.out).parameters():
+                parameter.zero_()
+    subject = from_module(module)
+    assert subject.opening_check.failed == ()
+    unmoved = {"causality": "no token affects another in this model"}
+    assert subject.opening_check.not_compared == ({} if kind == "gpt2" else unmoved)
+
+
 # -- what is missing --------------------------------------------------------------------------------------------------
 
 
