@@ -47,9 +47,16 @@ OTHER_NAMES: dict[str, Any] = {
     "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_num_experts": 4,
     "moe_k": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16, "num_shared_experts": 1,
     "n_shared_experts": 1, "moe_layer_start_index": 1, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1,
+    "vocab_size_per_layer_input": 96, "hidden_size_per_layer_input": 8, "num_kv_shared_layers": 0,
+    "full_attention_interval": 2, "attn_layer_period": 2, "attn_layer_offset": 1, "entity_vocab_size": 96,
+    "entity_emb_size": 32, "default_language": "en_XX", "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 1,
+    "layer_group_size": 2, "block_types": ("recurrent", "attention"), "expert_ffn_hidden_size": 16,
     "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8,
 }  # fmt: skip
 """Given where a configuration has a field of that name."""
+HYBRID: dict[str, Any] = {"layer_types": ["linear_attention", "full_attention"]}
+"""Given to families whose first layers are of one kind, so that small models have both."""
+OF_TYPE: dict[str, dict[str, Any]] = dict.fromkeys(("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"), HYBRID)
 WITHIN: dict[str, dict[str, Any]] = {
     "text_config": {**SIZES, "num_key_value_heads": 2, "head_dim": 8},
     "vision_config": {
@@ -75,8 +82,8 @@ PAGE = (
     "## What opens",
     "Errors are the largest difference, relative to the largest number. *Not applicable* names the parts of the"
     " [opening check](language-models.md#the-opening-check) that such a model does not offer. What depends on them is"
-    " not applicable; everything else is measured. token-norms applies to every model that opens, induction-heads to"
-    " causal ones.",
+    " not applicable; everything else is measured. *Heads* means that all that heads attend to and move is not"
+    " applicable. token-norms applies to every model that opens, induction-heads to causal ones that show their heads.",
 )
 
 
@@ -122,7 +129,7 @@ def configuration(model_type: str, heads: dict[str, Any]) -> Any:
     for parent in kind.__mro__:
         fields |= set(vars(parent).get("__annotations__", {}))
     given = {name: value for name, value in {**OTHER_NAMES, **WITHIN, **heads}.items() if name in fields}
-    return kind(**{**SIZES, **given})
+    return kind(**{**SIZES, **given, **OF_TYPE.get(model_type, {})})
 
 
 def made(model_type: str, architecture: str) -> Any:
@@ -188,17 +195,40 @@ def tried(model_type: str, architecture: str) -> Row:
     trace = subject.run(tokens(), {"pattern": lambda pattern, layer: pattern}, logits=True)
     errors = (
         distance([trace.output], [expected.logits]),
-        distance(trace.values["pattern"], expected.attentions or ()),
+        distance(trace.values["pattern"], patterns(expected, trace.values["pattern"])),
     )
-    check = subject.opening_check
-    without = (*check.failed, *(part for part in check.not_compared if part not in ("patterns", "scores", "embed")))
+    without = missing(subject)
     outcome = "WRONG" if errors[0] > LOGITS or errors[1] > PATTERNS else "right"
     return Row(model_type, architecture, outcome, errors=errors, causal=subject.shape.causal, without=without)
 
 
+def missing(subject: Any) -> tuple[str, ...]:
+    """What is not applicable: parts of the check, or all heads."""
+    check = subject.opening_check
+    parts = [*check.failed, *(part for part in check.not_compared if part not in ("patterns", "scores", "embed"))]
+    if "attention" not in subject.not_shown:
+        return tuple(parts)
+    return ("heads", *(part for part in parts if part not in ("attention write", "values", "qk")))
+
+
+def patterns(expected: Any, found: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    """What transformers returns. Some families leave the share of a learned sink out: their rows sum to 1, and what the
+    sink takes of them is in the logits only.
+    """
+    returned = getattr(expected, "attentions", None) or ()
+    if len(returned) != len(found) or not (whole(returned) and not whole(found)):
+        return returned
+    return [rows * own.sum(-1, keepdim=True) for rows, own in zip(returned, found, strict=True)]
+
+
+def whole(patterns: Sequence[torch.Tensor]) -> bool:
+    """Whether all rows sum to 1."""
+    return all((rows.sum(-1) - 1).abs().max() < 1e-5 for rows in patterns)
+
+
 def distance(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
-    """The largest difference, relative to the largest number."""
-    if len(expected) != len(found):
+    """The largest difference, relative to the largest number. NaN where one side has none."""
+    if not found or len(expected) != len(found):
         return float("nan")
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(found, expected, strict=True))
 
@@ -267,7 +297,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def number(error: float) -> str:
-    return "not returned" if error != error else f"{error:.0e}" if error else "0"
+    return "not compared" if error != error else f"{error:.0e}" if error else "0"
 
 
 def lines(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

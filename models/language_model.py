@@ -56,6 +56,13 @@ class LanguageModel(Subject):
     tokenizer: Any | None = None
 
     @property
+    def not_shown(self) -> Mapping[Site, str]:
+        """Sites that this model does not show, each with the reason. To watch them yields nothing; to edit them is
+        refused.
+        """
+        return {}
+
+    @property
     def bos(self) -> int | None:
         """The token that begins a sequence, as recorded in `source.facts`; None: no token."""
         return self.source.facts.get("bos")
@@ -99,12 +106,13 @@ class LanguageModel(Subject):
         Shapes: embed (the tokens' embeddings, before positions), resid_pre, attn_out, resid_mid, mlp_out, resid_post,
         final, final_norm [batch pos d_model]; q, z [batch head pos d_head]; k, v [batch kv_head pos d_head]; pattern
         [batch head pos pos]; attention: an `AttentionScores`, which cannot be edited. Sites that the architecture lacks
-        (mlp_out without MLPs) are never passed on. The output is the state after the final norm, or the logits.
+        (mlp_out without MLPs) and those of `not_shown` are never passed on. The output is the state after the final
+        norm, or the logits.
         """
         self.check(tokens)
         if logits:
             self._require_head()
-        taps = Taps(watch, edit)
+        taps = Taps(watch, edit, not_shown=self.not_shown)
         state = self._states(tokens.to(self.device), taps)
         return Trace(self.unembed(state) if logits else state, taps.values)
 
@@ -117,7 +125,7 @@ class LanguageModel(Subject):
     ) -> Mapping[Site, list[Any]]:
         """The watched values of `run`, without an output. The pass ends once every watched site is complete."""
         self.check(tokens)
-        taps = Taps(watch, edit, self.shape.n_layers)
+        taps = Taps(watch, edit, self.shape.n_layers, self.not_shown)
         with suppress(AllSeen):
             self._states(tokens.to(self.device), taps)
         return taps.values

@@ -22,19 +22,29 @@ class AllSeen(Exception):
 class Taps:
     """Called at each site of a pass: applies the edit, then keeps the watcher's value.
 
-    layers:  number of layers, if the pass needs no output: `AllSeen` is raised once every watched site is complete
+    layers:     number of layers, if the pass needs no output: `AllSeen` is raised once every watched site is complete
+    not_shown:  sites that are neither watched nor edited, with the reason
     """
 
     def __init__(
-        self, watch: Mapping[Site, Reduce] | None, edit: Mapping[Site, Edit] | None, layers: int | None = None
+        self,
+        watch: Mapping[Site, Reduce] | None,
+        edit: Mapping[Site, Edit] | None,
+        layers: int | None = None,
+        not_shown: Mapping[Site, str] | None = None,
     ) -> None:
-        self._watch, self._edit, self._layers = watch or {}, edit or {}, layers
-        self.values: dict[Site, list[Any]] = {site: [] for site in self._watch}
-        for site in (*self._watch, *self._edit):
+        wanted, hidden = watch or {}, not_shown or {}
+        self._watch: dict[Site, Reduce] = {site: reduce for site, reduce in wanted.items() if site not in hidden}
+        self._edit, self._layers = edit or {}, layers
+        self.values: dict[Site, list[Any]] = {site: [] for site in wanted}
+        for site in (*wanted, *self._edit):
             if site not in get_args(Site):
                 raise UsageError(f"site {site!r} is not known; {nearest(str(site), get_args(Site))}")
         if "attention" in self._edit:
             raise UsageError("site 'attention' can be watched, not edited; edit q, k or pattern")
+        for site, reason in hidden.items():
+            if site in self._edit:
+                raise UsageError(f"site {site!r} of this model cannot be edited: {reason}")
 
     def wants(self, site: Site) -> bool:
         """Whether a site is watched or edited."""
@@ -72,7 +82,7 @@ class Taps:
         self.values[site].append(self._watch[site](activation, layer))
         if self._layers is None:
             return
-        if all(len(seen) == (1 if site in _ONCE else self._layers) for site, seen in self.values.items()):
+        if all(len(self.values[site]) == (1 if site in _ONCE else self._layers) for site in self._watch):
             raise AllSeen
 
     def _edited(self, site: Site, layer: int, activation: Tensor) -> Tensor:

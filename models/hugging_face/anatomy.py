@@ -21,18 +21,19 @@ class Anatomy:
     n_heads, n_kv_heads:  heads of every layer
     d_head:          the width of a head's values
     norm:            the norm before the projections; None: they read the residual stream (norms after attention)
-    attention:       the module that calls the attention function
+    attention:       the module that calls the attention function; None: what heads do is not shown
     projections:     of q, k and v, the same path three times where one module holds all, as `fused` says; None: q, k
                      and v are not linear in what attention reads (DeepSeek)
     head_norms:      of q and k between projections and scores; None: there are none
     out:             the projection from heads back to the residual stream; None: it is not one matrix
-    attn_out, mlp_out:  modules whose output is added to the residual stream
+    attn_out, mlp_out:  modules whose output is added to the residual stream; None: no two modules add up to it
     residual_factor: multiplies what is added (Granite)
     in_place:        what attention or MLP write is changed in place later (Falcon)
     parallel:        attention and MLP read the same state, side by side
     resid_mid:       the module whose output is the stream between attention and MLP; None: the stream plus attn_out
     final_norm:      the norm before the unembedding; None: every block ends with its norm
     embed_norm:      the norm that follows the sum of embeddings and positions; None: no norm
+    no_heads:        why there is no `attention`
     """
 
     embed: str
@@ -41,10 +42,10 @@ class Anatomy:
     d_head: int
     n_heads: int
     n_kv_heads: int
-    attention: str
+    attention: str | None
     out: str | None
-    attn_out: str
-    mlp_out: str
+    attn_out: str | None
+    mlp_out: str | None
     norm: str | None = None
     projections: tuple[str, str, str] | None = None
     fused: Fused | None = None
@@ -55,6 +56,7 @@ class Anatomy:
     resid_mid: str | None = None
     final_norm: str | None = None
     embed_norm: str | None = None
+    no_heads: str | None = None
 
 
 @dataclass(frozen=True)

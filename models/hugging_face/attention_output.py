@@ -30,11 +30,13 @@ class AttentionOutput(NamedTuple):
 def attention_output(subject: LanguageModel, layer: int) -> AttentionOutput | NotApplicable:
     """The output weights of one layer's attention; the tensors are views of the model's own."""
     if isinstance(subject, HuggingFaceModel):
-        if subject.traits.no_write is not None:
-            return NotApplicable(subject.traits.no_write)
+        traits = subject.traits
+        for reason in (traits.no_heads, traits.no_stream, traits.no_write):
+            if reason is not None:
+                return NotApplicable(reason)
         block = subject.blocks[layer]
         anatomy = block.anatomy
-        if anatomy.out is None:
+        if anatomy.out is None or anatomy.attn_out is None:
             return NotApplicable("what this model's heads give is not multiplied by one output matrix")
         after = None if anatomy.resid_mid is None else norm_of(block.part(anatomy.resid_mid), anatomy.d_model)
         own = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import takewhile
+from typing import Any, cast
 
 from jaxtyping import Int
 from torch import Tensor, nn
@@ -11,10 +11,11 @@ from transformers import PreTrainedModel
 
 from ...data.errors import CheckpointRefused
 from ..opening_check import TOLERANCES
-from .anatomy import Anatomy, is_linear
+from .anatomy import Anatomy
 from .layer import Layer, is_norm, same
-from .projecting import Projections, output_matrix, projections
-from .stream import writes
+from .projecting import output_matrix, projections
+from .stack import find_stack, heads_of
+from .stream import NOT_FOUND, Writes, writes
 from .survey import Survey, survey
 
 ENCODER_AND_DECODER = (
@@ -31,29 +32,49 @@ def find_anatomy(base: PreTrainedModel, tokens: Int[Tensor, "batch pos"]) -> Ana
     if getattr(base.config, "is_encoder_decoder", False):
         raise CheckpointRefused(ENCODER_AND_DECODER)
     found, tolerance = survey(base, tokens), TOLERANCES[base.dtype]
-    blocks = _blocks(base, found)
-    paths = [f"{blocks}.{number}" for number in range(len(found.attended))]
-    layers = [Layer.of(found, path, attended) for path, attended in zip(paths, found.attended, strict=True)]
+    stack = find_stack(base, found)
+    attended = stack.attended or [None] * stack.size
+    layers = [Layer.of(found, path, one) for path, one in zip(stack.paths, attended, strict=True)]
     layer = min(reversed(layers), key=lambda one: sum(not call.wrote.any() for call in one.calls))
-    inside = projections(layer, tolerance)
     written = writes(layer, tolerance, base.config)
+    if not all(_has(base, path, written) for path in stack.paths):
+        written = NOT_FOUND
     return Anatomy(
         embed=_embed(found, tokens),
-        blocks=blocks,
+        blocks=stack.path,
         d_model=layer.pre.shape[-1],
-        d_head=layer.attended.v.shape[-1],
-        n_heads=_n_heads(found),
-        n_kv_heads=inside.n_kv_heads if inside else layer.attended.k.shape[1],
-        attention=_path_of(base.get_submodule(paths[layers.index(layer)]), layer.attended.module),
-        out=output_matrix(layer),
-        norm=_norm_before(layer, inside),
-        projections=inside.paths if inside else None,
-        fused=inside.fused if inside else None,
-        head_norms=inside.head_norms if inside else None,
-        final_norm=_final_norm(found, paths[-1]),
-        embed_norm=_embed_norm(found, paths[0]),
+        final_norm=_final_norm(found, stack.paths[-1]),
+        embed_norm=_embed_norm(found, stack.paths[0]),
+        no_heads=stack.no_heads,
         **written._asdict(),
+        **cast(Any, heads_of(stack, base.config, layer.pre.shape[-1]))
+        | _attention(base.get_submodule(stack.paths[layers.index(layer)]), layer, tolerance),
     )
+
+
+def _has(base: PreTrainedModel, block: str, written: Writes) -> bool:
+    """Whether a block has the modules that write in another (layers of a hybrid differ)."""
+    paths = {path for path, _ in base.get_submodule(block).named_modules()}
+    return {written.attn_out, written.mlp_out} <= paths
+
+
+def _attention(block: nn.Module, layer: Layer, tolerance: float) -> dict[str, Any]:
+    """What belongs to attention: fields of `Anatomy`."""
+    attended = layer.attended
+    if attended is None:
+        return {"attention": None, "out": None}
+    found: dict[str, Any] = {"attention": _path_of(block, attended.module), "out": output_matrix(layer, attended)}
+    inside = projections(layer, attended, tolerance)
+    norms = None if inside is None else _norms_before(layer, inside.paths[0])
+    if inside is None or norms is None:
+        return found
+    return found | {
+        "norm": next(iter(norms), None),
+        "n_kv_heads": inside.n_kv_heads,
+        "projections": inside.paths,
+        "fused": inside.fused,
+        "head_norms": inside.head_norms,
+    }
 
 
 def _embed(found: Survey, tokens: Int[Tensor, "batch pos"]) -> str:
@@ -68,52 +89,16 @@ def _path_of(root: nn.Module, wanted: nn.Module) -> str:
     return next(path for path, module in root.named_modules() if module is wanted)
 
 
-def _blocks(base: PreTrainedModel, found: Survey) -> str:
-    """The path of the list whose members each call the attention function once."""
-    if not found.attended:
-        raise CheckpointRefused("it computes attention in its own code, not by the attention function of transformers")
-    lists = [(path, module) for path, module in base.named_modules() if isinstance(module, nn.ModuleList)]
-    calls = Counter(one.module for one in found.attended)
-    if max(calls.values()) > 1:
-        raise CheckpointRefused("its layers share modules: one attention is called for several layers")
-    most, path, blocks = 0, "", nn.ModuleList()
-    for name, members in lists:
-        having = sum(any(part in calls for part in member.modules()) for member in members)
-        if having > most:
-            most, path, blocks = having, name, members
-    inside = {part for block in blocks for part in block.modules()}
-    if outside := sum(one.module not in inside for one in found.attended):
-        raise CheckpointRefused(
-            f"{outside} of its {len(found.attended)} attentions are outside {path!r}; expected one stack of layers, an"
-            " encoder or a decoder alone"
-        )
-    for number, block in enumerate(blocks):
-        if (within := sum(part in calls for part in block.modules())) != 1:
-            kind = "no attention" if not within else f"attention {within} times"
-            raise CheckpointRefused(f"its layer {number} calls {kind}; expected one in each layer")
-    return path
-
-
-def _n_heads(found: Survey) -> int:
-    sizes = {(one.q.shape[1], one.q.shape[-1], one.k.shape[1], one.v.shape[-1]) for one in found.attended}
-    if len(sizes) > 1:
-        raise CheckpointRefused("its heads differ in number or width from layer to layer; expected the same in each")
-    return sizes.pop()[0]
-
-
-def _norm_before(layer: Layer, inside: Projections | None) -> str | None:
-    """The norm whose output the projections read; None where they read the stream."""
+def _norms_before(layer: Layer, projection: str) -> list[str] | None:
+    """The modules between the stream and a projection, a norm first; none where it reads the stream, and None where
+    it reads something else.
+    """
     before = layer.calls[: layer.start]
-    first = inside.paths[0] if inside else next((call.path for call in before if is_linear(call.module)), None)
-    reading = next((call for call in before if call.path == first), None)
-    if reading is None:
-        raise CheckpointRefused("no projection comes before its attention")
+    reading = next(call for call in before if call.path == projection)
     if same(reading.read, layer.pre):
-        return None
+        return []
     fitting = [call for call in before if same(call.wrote, reading.read) and same(call.read, layer.pre)]
-    if not fitting:
-        raise CheckpointRefused("what its projections read is not the output of one norm of the residual stream")
-    return min(fitting, key=lambda call: not is_norm(call)).path
+    return [call.path for call in sorted(fitting, key=lambda call: not is_norm(call))] or None
 
 
 def _final_norm(found: Survey, last_block: str) -> str | None:

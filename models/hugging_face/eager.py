@@ -32,6 +32,13 @@ class EagerPass:
     state: Float[Tensor, "batch pos d_model"] | None
     patterns: tuple[Float[Tensor, "batch head pos pos"], ...]
 
+    @property
+    def output(self) -> Float[Tensor, "batch pos width"]:
+        """The logits, or the states of a model without a head."""
+        output = self.state if self.logits is None else self.logits
+        assert output is not None, "transformers returned neither logits nor states"
+        return output
+
 
 @torch.no_grad()
 def eager_pass(module: PreTrainedModel, tokens: Int[Tensor, "batch pos"]) -> EagerPass:

@@ -16,18 +16,19 @@ class Layer:
     """The calls within a block, in the order of their ends.
 
     calls:     with paths from the block
-    start:     how many of them had ended when attention was called
+    attended:  its call of attention; None: it is not known
+    start:     how many of them had ended then; 0 where it is not known
     pre, post: the residual stream before and after the block
     """
 
     calls: list[Call]
     start: int
-    attended: Attended
+    attended: Attended | None
     pre: Float[Tensor, "batch pos d_model"]
     post: Float[Tensor, "batch pos d_model"]
 
     @classmethod
-    def of(cls, found: Survey, path: str, attended: Attended) -> Layer:
+    def of(cls, found: Survey, path: str, attended: Attended | None) -> Layer:
         """The notes on the block at a path from the base model."""
         number, block = next((n, call) for n, call in enumerate(found.calls) if call.path == path)
         prefix = f"{path}."
@@ -36,7 +37,7 @@ class Layer:
             for n, call in enumerate(found.calls[:number])
             if call.path.startswith(prefix)
         ]
-        start = sum(n < attended.before for n, _ in inside)
+        start = 0 if attended is None else sum(n < attended.before for n, _ in inside)
         return cls([call for _, call in inside], start, attended, block.read, block.wrote)
 
     def in_stream(self, tensor: Tensor) -> Float[Tensor, "batch pos d_model"] | None:

@@ -38,7 +38,8 @@ class Seen:
 
 def layer_parts(subject: HuggingFaceModel, seen: Seen, layer: int) -> Iterator[tuple[Part, float | str]]:
     """Every part of a layer that is compared with another, and the error; or why it is not compared."""
-    yield "residual stream", _stream_error(subject, seen, layer)
+    no_stream = subject.traits.no_stream
+    yield "residual stream", _stream_error(subject, seen, layer) if no_stream is None else no_stream
     output, weights = attention_output(subject, layer), subject.weights_of([layer])
     if isinstance(output, NotApplicable):
         yield "attention write", output.reason

@@ -13,7 +13,7 @@ from ..opening_check import relative_error
 from .anatomy import is_linear
 from .fused import Fused, layouts
 from .layer import Layer, is_norm
-from .survey import Call
+from .survey import Attended, Call
 
 _Heads = Float[Tensor, "batch head pos d_head"]
 
@@ -27,15 +27,15 @@ class Projections(NamedTuple):
     head_norms: tuple[str, str] | None
 
 
-def projections(layer: Layer, tolerance: float) -> Projections | None:
+def projections(layer: Layer, attended: Attended, tolerance: float) -> Projections | None:
     """The projections of a layer; None if q, k and v are not all the output of a linear module, norms apart.
 
     Rotations leave the first position as it is, so modules are compared there, up to a scale.
     """
-    n_heads = layer.attended.q.shape[1]
-    for kv in _kv_heads(layer.attended.k):
+    n_heads = attended.q.shape[1]
+    for kv in _kv_heads(attended.k):
         for form in (None, *layouts(n_heads, kv)):
-            if (found := _of(layer, kv, form, tolerance)) is not None:
+            if (found := _of(layer, attended, kv, form, tolerance)) is not None:
                 return found
     return None
 
@@ -48,8 +48,8 @@ def _kv_heads(k: Float[Tensor, "batch kv_head pos d_head"]) -> Iterator[int]:
             yield kv
 
 
-def _of(layer: Layer, kv: int, form: Fused | None, tolerance: float) -> Projections | None:
-    attended, step = layer.attended, layer.attended.k.shape[1] // kv
+def _of(layer: Layer, attended: Attended, kv: int, form: Fused | None, tolerance: float) -> Projections | None:
+    step = attended.k.shape[1] // kv
     search = _Search(layer, form, tolerance)
     q = search.source("q", attended.q)
     k = search.source("k", attended.k[:, ::step])
@@ -123,10 +123,9 @@ def _arranged(tensor: Tensor, heads: _Heads) -> Iterator[_Heads]:
         yield tensor.reshape(batch, pos, head, d_head).transpose(1, 2)
 
 
-def output_matrix(layer: Layer) -> str | None:
+def output_matrix(layer: Layer, attended: Attended) -> str | None:
     """The path of the linear module that z enters, through norms if there are any (BitNet); None if there is none."""
-    z = layer.attended.z
-    wanted = z.flatten(-2)
+    wanted = attended.z.flatten(-2)
     for call in layer.calls[layer.start :]:
         if not torch.equal(call.read.reshape(-1), wanted.reshape(-1)):
             continue

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..opening_check import relative_error
+from ..opening_check import TOLERANCES, relative_error
 from ..rotary import Rotary
 from .anatomy import is_linear, linear
 from .eager import EagerPass
@@ -20,11 +20,14 @@ from .subject import HuggingFaceModel
 _BASE = 10_000.0  # of the rotary frequencies of families that declare none (GPT-J, CodeGen)
 
 
-def is_causal(eager: EagerPass, declared: bool) -> bool:
-    """Whether the model's own patterns leave later keys out; without patterns what the model declares."""
-    if not eager.patterns:
-        return declared
-    return not any(pattern.triu(1).any() for pattern in eager.patterns)
+def is_causal(subject: HuggingFaceModel, eager: EagerPass, changed: int) -> bool:
+    """Whether the model's own patterns leave later keys out. Where there are none of every head (linear attention
+    returns something else): whether its output does not change before the two sequences begin to differ.
+    """
+    if eager.patterns and subject.traits.no_heads is None:
+        return not any(pattern.triu(1).any() for pattern in eager.patterns)
+    output = eager.output[:, :changed]
+    return relative_error(output[0], output[1]) <= TOLERANCES[output.dtype]
 
 
 def embed_factor(embed: Float[Tensor, "pos d_model"], stream: Float[Tensor, "pos d_model"], config: Any) -> float:
@@ -74,7 +77,7 @@ def rotations(subject: HuggingFaceModel, tokens: Int[Tensor, "batch pos"], toler
     the tolerance: the check of qk will see it.
     """
     candidates = _candidates(subject.module, subject.module.config)
-    if not candidates or subject.anatomy.projections is None:
+    if not candidates or subject.anatomy.projections is None or subject.traits.no_heads is not None:
         return [None] * subject.shape.n_layers
     seen = subject.observe(tokens, {"attention": lambda scores, layer: scores.q}, {"q": _same_everywhere})
     return [_nearest(turned, candidates, tolerance) for turned in seen["attention"]]

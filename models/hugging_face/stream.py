@@ -7,37 +7,36 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...data.errors import CheckpointRefused
 from ..opening_check import relative_error
 from .layer import Layer, is_norm, same
 from .sizes import declared_numbers
 from .survey import Call
 
-_NO_SUM = "its residual stream is not the sum of what attention and one more module write"
-
 
 class Writes(NamedTuple):
     """Paths of the modules that write, as in `Anatomy`."""
 
-    attn_out: str
-    mlp_out: str
+    attn_out: str | None
+    mlp_out: str | None
     residual_factor: float = 1.0
     resid_mid: str | None = None
     in_place: bool = False
     parallel: bool = False
 
 
+NOT_FOUND = Writes(None, None)
+"""No two modules lead from the stream before the block to the stream after it."""
+
+
 def writes(layer: Layer, tolerance: float, config: Any) -> Writes:
     """What attention and MLP write: with pre and post the stream before and after the block,
 
-        post = pre + factor (attn_out + mlp_out)                                  norms before or within
-        mid = norm(pre + attn_out),  post = norm(mid + mlp_out)                   norms after (BERT)
-
-    Raises CheckpointRefused if no two modules do.
+    post = pre + factor (attn_out + mlp_out)                                  norms before or within
+    mid = norm(pre + attn_out),  post = norm(mid + mlp_out)                   norms after (BERT)
     """
     found = _added(layer, tolerance, config) or _normed(layer, tolerance)
     if found is None:
-        raise CheckpointRefused(_NO_SUM)
+        return NOT_FOUND
     written = {found.attn_out, found.mlp_out}
     in_place = any(call.changed_later for call in layer.calls if call.path in written)
     return found._replace(in_place=in_place, parallel=_parallel(layer, found))
@@ -61,7 +60,7 @@ def _added(layer: Layer, tolerance: float, config: Any) -> Writes | None:
     """The pair of outputs whose sum is nearest to the step from pre to post; of equal ones those of outer modules."""
     paths, outputs, first = _outputs(layer)
     step = (layer.post.double() - layer.pre.double()).flatten()
-    if not step.any():
+    if not step.any() or not outputs:
         return None
     rows = torch.stack([output.double().flatten() for output in outputs])
     gram, along = rows @ rows.T, rows @ step

@@ -14,7 +14,7 @@ from ...data.errors import CheckpointRefused, UsageError
 from ..language_model import LanguageModel, LanguageModelShape, Positions
 from ..norms import Norm, norm_of
 from ..opening_check import OpeningCheck
-from ..subject import NotApplicable, Source
+from ..subject import NotApplicable, Site, Source
 from ..taps import Taps
 from ..tokenizing import begins_with
 from ..weights import AttentionWeights
@@ -28,6 +28,7 @@ from .survey import attend_with
 from .traits import Traits
 from .watched import IMPLEMENTATION, watched_pass
 
+_NO_SUM = "its residual stream is not the sum of what attention and one more module write"
 _NO_MATRICES = "its q, k, v or its write are not products of one matrix each with what attention reads"
 
 
@@ -55,12 +56,12 @@ class HuggingFaceModel(LanguageModel):
         module.config.return_dict = True  # how outputs are wrapped says nothing about the model
         unshare(module)
         reroute(module)
-        attend_with(module, IMPLEMENTATION)
         self.module = module
         self.source = source
         self.tokenizer = tokenizer
         self.no_head = no_head or _missing_head(module)
         self.anatomy = anatomy or find_anatomy(self._base, short_tokens(module))
+        attend_with(module, IMPLEMENTATION if self.anatomy.attention is not None else _own_attention(module))
         layers = self._base.get_submodule(self.anatomy.blocks).children()
         self.blocks = [Block(layer, self.anatomy) for layer in layers]
         self.opening_check: OpeningCheck | None = None
@@ -70,6 +71,10 @@ class HuggingFaceModel(LanguageModel):
         """Take over what was measured of the model."""
         self.traits = traits
         self.shape = _shape(self.module, self.blocks, traits)
+
+    @property
+    def not_shown(self) -> Mapping[Site, str]:
+        return self.traits.not_shown
 
     @property
     def _base(self) -> PreTrainedModel:
@@ -97,6 +102,8 @@ class HuggingFaceModel(LanguageModel):
 
     def weights_of(self, layers: Sequence[int], folded: bool = False) -> AttentionWeights | NotApplicable:
         """The weights of some layers, as if there were no others."""
+        if self.traits.no_heads is not None:
+            return NotApplicable(self.traits.no_heads)
         if self.anatomy.projections is None or self.anatomy.out is None:
             return NotApplicable(_NO_MATRICES)
         if folded and self.anatomy.norm is None:
@@ -244,14 +251,23 @@ def head_norms(blocks: Sequence[Block]) -> dict[str, Any]:
 
 
 def _declared(module: PreTrainedModel, blocks: list[Block]) -> Traits:
-    """Traits as far as the configuration and the modules declare them."""
-    attention = blocks[0].part(blocks[0].anatomy.attention)
+    """Traits as far as the configuration and the modules declare them, and what was not found."""
+    anatomy = blocks[0].anatomy
+    attention = None if anatomy.attention is None else blocks[0].part(anatomy.attention)
     declared = (getattr(part, "is_causal", None) for part in (module.config.get_text_config(), attention))
     causal = next((value for value in declared if value is not None), True)
-    return Traits(bool(causal), (None,) * len(blocks))
+    no_stream = None if anatomy.attn_out is not None else _NO_SUM
+    return Traits(bool(causal), (None,) * len(blocks), no_heads=anatomy.no_heads, no_stream=no_stream)
+
+
+def _own_attention(module: PreTrainedModel) -> str:
+    """The attention of a model whose heads are not watched: torch's where the family has it."""
+    return "sdpa" if module._supports_sdpa else "eager"
 
 
 def _positions(traits: Traits) -> Positions:
+    if traits.no_heads is not None:
+        return "other"
     if any(rotary is not None for rotary in traits.rotary):
         return "rotary"
     if traits.alibi:

@@ -46,7 +46,11 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Attended:
-    """One call of the attention function. `before` is the number of modules whose calls had ended by then."""
+    """One call of the attention function.
+
+    before:  how many modules' calls had ended by then
+    biased:  whether the family adds a learned bias to the scores
+    """
 
     module: nn.Module
     q: Float[Tensor, "batch head pos d_head"]
@@ -54,6 +58,7 @@ class Attended:
     v: Float[Tensor, "batch kv_head pos d_value"]
     z: Float[Tensor, "batch pos head d_value"]
     before: int
+    biased: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +137,8 @@ def _attend(
     assert now is not None, "a survey is under way"
     plain = {name: kwargs[name] for name in ("scaling", "is_causal") if name in kwargs}
     z, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **plain)
-    now.attended.append(Attended(module, query, key, value, z.detach().clone(), len(now.calls)))
+    biased = kwargs.get("position_bias") is not None
+    now.attended.append(Attended(module, query, key, value, z.detach().clone(), len(now.calls), biased))
     return z, None
 
 

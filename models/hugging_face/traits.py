@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..rotary import Rotary
+from ..subject import Site
+
+_OF_HEADS: tuple[Site, ...] = ("q", "k", "v", "attention", "pattern", "z")
+_ADDED: tuple[Site, ...] = ("attn_out", "resid_mid", "mlp_out")
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Traits:
     no_unembedding:  why no one matrix gives the logits, biases and caps apart; None: one does
     no_write:      why attn_out is not the sum of z W_O and b_O; None: it is
     no_qk:         why no product of weights gives the scores; None: `AttentionWeights.qk` does
+    no_heads:      why what heads attend to and move is not shown; None: it is
+    no_stream:     why what attention and MLP add to the residual stream is not shown; None: it is
     """
 
     causal: bool
@@ -33,3 +39,21 @@ class Traits:
     no_unembedding: str | None = None
     no_write: str | None = None
     no_qk: str | None = None
+    no_heads: str | None = None
+    no_stream: str | None = None
+
+    @property
+    def not_shown(self) -> dict[Site, str]:
+        """The sites that a model does not show, with the reason."""
+        heads = {} if self.no_heads is None else dict.fromkeys(_OF_HEADS, self.no_heads)
+        return heads if self.no_stream is None else heads | dict.fromkeys(_ADDED, self.no_stream)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not measured of a model, for its reports."""
+        heads = (
+            () if self.no_heads is None else (f"what its heads attend to and move is not measured: {self.no_heads}",)
+        )
+        if self.no_stream is None:
+            return heads
+        return (*heads, f"what attention and MLPs write is not measured: {self.no_stream}")

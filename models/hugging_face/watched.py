@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from ...data.errors import CheckpointRefused, UsageError
+from ...data.errors import UsageError
 from ..attention import Scoring, blocks_of, hidden, in_float32, masked_scores, with_sinks
 from ..subject import Site
 from ..taps import Taps
@@ -72,8 +72,6 @@ def attend(
     now = _current.get()
     if now is None:
         raise RuntimeError("this model belongs to a subject; call the run or logits of the subject instead")
-    if kwargs.get("position_bias") is not None:
-        raise CheckpointRefused("a learned bias for each distance is added to its scores, which mesascope cannot watch")
     layer, scale = now.layers[module], query.shape[-1] ** -0.5 if scaling is None else scaling
     scoring = Scoring(scale, now.causal, softcap, sliding_window, slopes)
     group = query.shape[1] // key.shape[1]
@@ -158,7 +156,8 @@ def watched_pass(
         for module, before, hook in _hooks(base, blocks, taps, embed_factor, len(tokens)):
             register = module.register_forward_pre_hook if before else module.register_forward_hook
             stack.callback(register(hook, with_kwargs=True).remove)
-        layers = {block.part(block.anatomy.attention): layer for layer, block in enumerate(blocks)}
+        attention = blocks[0].anatomy.attention
+        layers = {} if attention is None else {block.part(attention): n for n, block in enumerate(blocks)}
         projected = blocks[0].anatomy.projections is not None
         stack.enter_context(_as_current(_Pass(taps, layers, causal, projected)))
         output = base(
@@ -204,11 +203,11 @@ def _block_hooks(block: Block, layer: int, taps: Taps, batch: int) -> Iterator[t
     if taps.wants("resid_pre"):
         yield block.module, True, _before(at("resid_pre"))
     yield from _projection_hooks(block, layer, taps)
-    if taps.wants("attn_out"):
+    if taps.wants("attn_out") and anatomy.attn_out is not None:
         yield block.part(anatomy.attn_out), False, _after(_written(block, at("attn_out"), batch))
-    if taps.wants("resid_mid"):
-        yield from _resid_mid(block, layer, taps, batch)
-    if taps.wants("mlp_out"):
+    if taps.wants("resid_mid") and anatomy.attn_out is not None:
+        yield from _resid_mid(block, block.part(anatomy.attn_out), layer, taps, batch)
+    if taps.wants("mlp_out") and anatomy.mlp_out is not None:
         yield block.part(anatomy.mlp_out), False, _after(_written(block, at("mlp_out"), batch))
     if taps.wants("resid_post"):
         yield block.module, False, _after(at("resid_post"))
@@ -226,7 +225,9 @@ def _projection_hooks(block: Block, layer: int, taps: Taps) -> Iterator[tuple[nn
             yield block.part(path), False, _after(_tap_heads(block, site, layer, taps))
 
 
-def _resid_mid(block: Block, layer: int, taps: Taps, batch: int) -> Iterator[tuple[nn.Module, bool, Hook]]:
+def _resid_mid(
+    block: Block, attn_out: nn.Module, layer: int, taps: Taps, batch: int
+) -> Iterator[tuple[nn.Module, bool, Hook]]:
     """The stream between attention and MLP. Parallel blocks have none."""
     if block.anatomy.parallel:
         return
@@ -246,7 +247,7 @@ def _resid_mid(block: Block, layer: int, taps: Taps, batch: int) -> Iterator[tup
         return write if edited is middle else edited - stream
 
     yield block.module, True, _before(keep)
-    yield block.part(block.anatomy.attn_out), False, _after(_written(block, add, batch))
+    yield attn_out, False, _after(_written(block, add, batch))
 
 
 def _written(block: Block, tap: Callable[[Tensor], Tensor], batch: int) -> Callable[[Tensor], Tensor]:

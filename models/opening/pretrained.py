@@ -223,6 +223,8 @@ def _match(empty: PreTrainedModel, stored: Mapping[str, Tensor]) -> _Match:
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise CheckpointRefused(f"{name!r} has shape {list(tensor.shape)}; expected {list(expected[name].shape)}")
+        if not expected[name].is_floating_point() and tensor.dtype == expected[name].dtype:
+            continue  # a table of whole numbers (experts by token in DeepSeek V4)
         if not tensor.is_floating_point() or tensor.element_size() < 2:
             raise CheckpointRefused(f"{name!r} has dtype {tensor.dtype}; expected 16, 32 or 64-bit floating point")
     notes += [f"the checkpoint has no head ({name} is missing): no logits" for name in missing[:1]]
@@ -273,7 +275,8 @@ def _common_dtype(match: _Match) -> torch.dtype:
     """The dtype of most numbers: some checkpoints store their norms in a wider one."""
     counts: dict[torch.dtype, int] = {}
     for tensor in match.tensors.values():
-        counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel()
+        if tensor.is_floating_point():
+            counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel()
     return max(counts, key=lambda dtype: counts[dtype])
 
 
@@ -290,7 +293,7 @@ def _fill(kind: type[PreTrainedModel], config: Any, match: _Match, dtype: torch.
     if match.converted:
         state = revert_weight_conversion(module, state)
     for name, tensor in match.tensors.items():
-        if state[name].data_ptr() != tensor.data_ptr() and not torch.equal(state[name], tensor.to(dtype)):
+        if state[name].data_ptr() != tensor.data_ptr() and not torch.equal(state[name], tensor.to(state[name].dtype)):
             raise CheckpointRefused(
                 f"{name!r} differs from the tensor that transformers ties it to; expected equal tensors; untie or"
                 " re-save the model"

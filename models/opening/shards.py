@@ -110,10 +110,20 @@ def _relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     transformers write out a billion names, which language models do not use.
     """
     return {
-        key: _relevant(value) if isinstance(value, dict) else value
+        key: _value(value)
         for key, value in config.items()
         if not key.startswith(("_", "attn_impl")) and key not in _LABELS
     }
+
+
+def _value(value: Any) -> Any:
+    """A value of a configuration. transformers writes the infinite ones as {"__float__": "Infinity"} (Bamba)."""
+    if isinstance(value, list):
+        return [_value(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    written = value.get("__float__")
+    return float(written) if written in ("NaN", "Infinity", "-Infinity") else _relevant(value)
 
 
 def inside(path: Path, name: str) -> Path:

@@ -48,6 +48,8 @@ def _direct_path(
 
 def _normalised_writes(subject: LanguageModel, weights: AttentionWeights) -> NotApplicable | None:
     """Why attention adds something else to the residual stream than the sum of z W_O: Gemma 2 normalises it first."""
+    if reason := subject.not_shown.get("attn_out"):
+        return NotApplicable(reason)
     tokens = torch.arange(min(3, subject.shape.d_vocab))[None]
     trace = subject.run(tokens, {"z": lambda z, _: z, "attn_out": lambda out, _: out})
     for layer, (z, out) in enumerate(zip(trace.values["z"], trace.values["attn_out"], strict=True)):

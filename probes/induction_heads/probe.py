@@ -138,6 +138,8 @@ class InductionHeads(Probe):
             return NotApplicable(
                 "this model's attention is bidirectional. Induction heads are defined for causal language models."
             )
+        if reason := subject.not_shown.get("attention"):
+            return NotApplicable(f"what the heads of this model attend to cannot be measured: {reason}")
         return None
 
     def fingerprint(self) -> dict[str, str]:

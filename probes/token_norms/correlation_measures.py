@@ -62,6 +62,8 @@ def correlation_measures(model_pass: ModelPass) -> dict[str, Measure]:
         if pairs:
             found[measure] = along("quantity", {name: spearman for name, (spearman, _) in pairs.items()})
             found[f"partial_{measure}"] = along("quantity", {name: partial for name, (_, partial) in pairs.items()})
+        elif reason := model_pass.subject.not_shown.get("attn_out"):
+            found |= dict.fromkeys((measure, f"partial_{measure}"), missing(UNIT, "not applicable", reason))
     return found
 
 

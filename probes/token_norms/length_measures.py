@@ -23,6 +23,8 @@ def length_measures(model_pass: ModelPass) -> dict[str, Measure]:
         by_site = {site: _norm(model_pass, site, layered) for site in sites if model_pass.noted.sample.has(site)}
         if by_site:
             found[name] = along("site", by_site)
+        elif reason := model_pass.subject.not_shown.get(sites[0]):
+            found[name] = missing("norm", "not applicable", reason)
     return found | growth_measures(model_pass) | {"next_token_loss": _next_token_loss(model_pass)}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
-from ..measure import Measure, without_interval
+from ..measure import Measure, missing, without_interval
 from ..statistics.jackknife import jackknife_interval, left_out_sums
 from .accumulator import Means, ModelPass, combined
 from .length_watcher import STREAM
@@ -32,6 +32,14 @@ WINDOW_QUANTITIES = {
     ),
 }
 """Window by window, averaged over windows."""
+SINK_UNITS = {
+    "sink_importance": "probability",
+    "sink_share": "% of windows",
+    "sink_metric": "%",
+    "bos_attention": "probability",
+    "bos_attention_mean": "probability",
+}
+DRAIN_UNIT = "first / later"
 
 
 def outlier_measures(model_pass: ModelPass, sums: StateSums) -> dict[str, Measure]:
@@ -64,6 +72,8 @@ def massive_measures(model_pass: ModelPass, sums: StateSums) -> dict[str, Measur
 
 def sink_measures(model_pass: ModelPass) -> dict[str, Measure]:
     """Attention to the first token (Gu et al. 2024; Ran-Milo et al. 2026)."""
+    if reason := model_pass.subject.not_shown.get("attention"):
+        return {name: missing(unit, "not applicable", reason) for name, unit in SINK_UNITS.items()}
     noted, text = model_pass.noted, model_pass.text
     queries = f"the first {SINK_TOKENS} queries" if model_pass.subject.shape.causal else "all queries"
     importance = f"mean attention to the first token over {queries} (Gu et al. 2024)"
@@ -71,33 +81,38 @@ def sink_measures(model_pass: ModelPass) -> dict[str, Measure]:
     share, bos = noted.means("sink_share"), noted.means("bos_attention")
     return {
         "sink_importance": mean_measure(
-            Quantity("probability", HEADS, {}, importance), noted.means("sink_importance"), text
+            Quantity(SINK_UNITS["sink_importance"], HEADS, {}, importance), noted.means("sink_importance"), text
         ),
         "sink_share": mean_measure(
-            Quantity("% of windows", HEADS, {}, f"windows with {importance} above {SINK_SHARE}"), share, text
+            Quantity(SINK_UNITS["sink_share"], HEADS, {}, f"windows with {importance} above {SINK_SHARE}"), share, text
         ),
         "sink_metric": mean_measure(
-            Quantity("%", message=f"over layers, heads and windows, those with {importance} above {SINK_SHARE}"),
+            Quantity(
+                SINK_UNITS["sink_metric"],
+                message=f"over layers, heads and windows, those with {importance} above {SINK_SHARE}",
+            ),
             share.averaged(),
             text,
         ),
-        "bos_attention": mean_measure(Quantity("probability", HEADS, {}, second_half), bos, text),
-        "bos_attention_mean": mean_measure(Quantity("probability", message=second_half), bos.averaged(), text),
+        "bos_attention": mean_measure(Quantity(SINK_UNITS["bos_attention"], HEADS, {}, second_half), bos, text),
+        "bos_attention_mean": mean_measure(
+            Quantity(SINK_UNITS["bos_attention_mean"], message=second_half), bos.averaged(), text
+        ),
     }
 
 
 def drain_measures(model_pass: ModelPass) -> dict[str, Measure]:
     """Norm at position 0 over the mean norm after it: 1 where the first token is like the others."""
-    noted, unit, heads = model_pass.noted, "first / later", ("layer", "kv_head")
-    quantities = {
-        "value_drain": (Quantity(unit, heads), noted.means("value_norm")),
-        "key_drain": (Quantity(unit, heads), noted.means("key_norm")),
-        "state_peak": (Quantity(unit, ("layer",)), noted.means(f"norm_{STREAM}").at(power=0)),
-    }
-    return {
-        name: mean_measure(quantity, _first_over_later(norms), model_pass.text)
-        for name, (quantity, norms) in quantities.items()
-    }
+    noted, heads = model_pass.noted, Quantity(DRAIN_UNIT, ("layer", "kv_head"))
+    stream = _first_over_later(noted.means(f"norm_{STREAM}").at(power=0))
+    found = {"state_peak": mean_measure(Quantity(DRAIN_UNIT, ("layer",)), stream, model_pass.text)}
+    reason = model_pass.subject.not_shown.get("attention")
+    for name, noted_as in (("value_drain", "value_norm"), ("key_drain", "key_norm")):
+        if reason is not None:
+            found[name] = missing(DRAIN_UNIT, "not applicable", reason)
+        else:
+            found[name] = mean_measure(heads, _first_over_later(noted.means(noted_as)), model_pass.text)
+    return found
 
 
 def _first_over_later(norms: Means) -> Means:

@@ -67,9 +67,10 @@ def sample_statistics(model_pass: ModelPass, settings: PassSettings) -> dict[str
         found["step_cosine"] = float(noted.values("step_cosine")[-1, LATER])
     if noted.has("mixing_ratio"):
         found["mixing_ratio"] = float(noted.values("mixing_ratio")[-1, LATER, RATIOS.index("AttnRes-N")])
+    if noted.has("sink_share"):
+        found["sink_metric"] = float(noted.values("sink_share").mean())
     if watched.outliers is not None:
         found["anisotropy"] = float(watched.outliers.sums.contributions[-1].sum())
-        found["sink_metric"] = float(noted.values("sink_share").mean())
         found["massive_windows"] = float(noted.values("massive_windows").max())
     return {name: found[name] for name in STATISTICS if name in found}
 

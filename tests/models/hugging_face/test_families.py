@@ -45,7 +45,7 @@ def test_a_class_that_opens_and_one_that_does_not(model_type: str, families: Mod
         assert max(row.errors) < 1e-5
     else:
         assert row.outcome == "refused"
-        assert "in its own code" in row.reason
+        assert "none of its layers shows attention" in row.reason
 
 
 @pytest.mark.slow

@@ -86,7 +86,9 @@ def test_dropped_sinks_are_noticed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) 
         broken.setattr(watched, "with_sinks", without_sinks)
         assert "does not give the model's own logits" in refusal(module)
     monkeypatch.setattr(subjects, "with_sinks", without_sinks)
-    assert "its q and k do not give the model's own attention patterns" in refusal(module)
+    subject = from_module(module)
+    assert subject.opening_check.failed == ("scores",)
+    assert "this model's q and k do not give its own attention patterns (relative error" in subject.not_shown["z"]
 
 
 def test_shifted_causality_is_noticed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +105,7 @@ def test_shifted_causality_is_noticed(tiny: Tiny, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
 def test_a_wrong_word_on_causality_is_noticed(kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening_check, "is_causal", lambda eager, declared: kind == "bert")
+    monkeypatch.setattr(opening_check, "is_causal", lambda *args: kind == "bert")
     assert "failed" in refusal(tiny(kind))
 
 
@@ -147,7 +149,9 @@ def test_scaled_embeddings_are_noticed(tiny: Tiny, monkeypatch: pytest.MonkeyPat
 def test_scaled_writes_are_noticed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     found = hugging_face.find_anatomy
     monkeypatch.setattr(hugging_face, "find_anatomy", lambda *args: replace(found(*args), residual_factor=1.0))
-    assert "its residual stream is not the sum" in refusal(tiny("granite"))
+    subject = from_module(tiny("granite"))
+    assert "residual stream" in subject.opening_check.failed
+    assert set(subject.not_shown) == {"attn_out", "resid_mid", "mlp_out"}
 
 
 # -- what fails is not applicable -------------------------------------------------------------------------------------

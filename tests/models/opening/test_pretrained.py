@@ -337,3 +337,22 @@ def test_stories_say_what_the_original_implementation_says() -> None:
     assert torch.equal(subject.logits(ids)[0, :-1].argmax(-1), ids[0, 1:])
     assert subject.tokenizer.decode(ids[0], skip_special_tokens=True) == expected
     assert len(expected) == 460
+
+
+def test_tables_of_whole_numbers_that_a_model_declares_are_read(tmp_path: Path) -> None:
+    """MRA stores its positions; it is refused for its attention, not for their dtype, and another dtype is refused."""
+    import transformers
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+    module = transformers.MraForMaskedLM(transformers.MraConfig(vocab_size=53, max_position_embeddings=64, **sizes))
+    module.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointRefused, match="none of its layers shows attention"):
+        open_directory(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file(
+        {name: tensor.int() if tensor.dtype == torch.int64 else tensor for name, tensor in tensors.items()},
+        tmp_path / "model.safetensors",
+        {"format": "pt"},
+    )
+    with pytest.raises(CheckpointRefused, match=r"position_ids' has dtype torch.int32"):
+        open_directory(tmp_path)

@@ -346,3 +346,12 @@ def test_reading_needs_no_torch(folder: Path) -> None:
         f" read_directory(Path({str(folder)!r})); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_infinite_numbers_of_a_configuration_are_read(tmp_path: Path) -> None:
+    """As transformers writes them; whatever else is in such an object stays what it is."""
+    values = {"model_type": "bamba", "limits": [0.0, {"__float__": "Infinity"}], "other": {"__float__": "1"}}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    config = read_config(tmp_path)
+    assert config["limits"] == [0.0, float("inf")]
+    assert config["other"] == {}  # keys that begin with an underscore are private
