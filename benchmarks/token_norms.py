@@ -59,7 +59,7 @@ class Case:
 
     def watchers(self, name: str, model_pass: ModelPass) -> list[Watcher]:
         if name == "inner":
-            return [InnerWatcher(model_pass, 10**9)]
+            return [InnerWatcher(model_pass)]
         found: list[Watcher] = []
         if name in ("norms", "both"):
             found += [LengthWatcher(model_pass), OutlierWatcher(model_pass, self.pilots)]

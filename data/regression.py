@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -18,6 +19,11 @@ from torch import Tensor
 from .batch import Batch, generator, tensors_sha256
 from .errors import TaskError
 from .recipe import Recipe
+
+Draws = tuple[Float[Tensor, "task d_in d_out"], Float[Tensor, "task token d_in"]]
+"""Teachers and inputs at scale 1."""
+Tasks = tuple[Float[Tensor, "task token feature"], Float[Tensor, "task d_out"]]
+"""Tokens, and the query's labels."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,11 @@ class RegressionTasks(ABC):
 
     @abstractmethod
     def draw_inputs(self, n: int, rng: torch.Generator) -> Float[Tensor, "task token d_in"]:
-        """x of the N context pairs and, last, of the query; float64."""
+        """x of the N context pairs and, last, of the query, before they are scaled; float64."""
+
+    @abstractmethod
+    def scale_inputs(self, x: Float[Tensor, "task token d_in"]) -> Float[Tensor, "task token d_in"]:
+        """Inputs that were drawn, at `input_range`."""
 
     def corrupt_labels(self, y: Float[Tensor, "task token d_out"], rng: torch.Generator) -> None:  # noqa: B027
         """Change context labels in place. The default leaves the teacher's labels unchanged."""
@@ -59,23 +69,37 @@ class RegressionTasks(ABC):
 
         inputs  [task, n_context + 1, d_in + d_out], targets [task, d_out] (the query's true label).
         """
-        if n < 1:
-            raise TaskError(f"n = {n} tasks; expected at least 1")
-        inputs, targets = self.assemble(n, generator(seed, "regression"))
+        inputs, targets = next(sample_alike([self], n, seed))
         recipe = Recipe(self.family, asdict(self), seed, n, tensors_sha256(inputs, targets))
         return Batch(inputs, targets, recipe)
 
-    def assemble(
-        self, n: int, rng: torch.Generator
-    ) -> tuple[Float[Tensor, "task token feature"], Float[Tensor, "task d_out"]]:
-        """Tokens and query labels from one generator: teachers first, then inputs, then corruption."""
-        w = torch.randn(n, self.d_in, self.d_out, generator=rng, dtype=torch.float64) * self.weight_scale
-        x = self.draw_inputs(n, rng)
+    def draw(self, n: int, rng: torch.Generator) -> Draws:
+        """Teachers first, then inputs."""
+        w = torch.randn(n, self.d_in, self.d_out, generator=rng, dtype=torch.float64)
+        return w, self.draw_inputs(n, rng)
+
+    def assemble(self, drawn: Draws, rng: torch.Generator) -> Tasks:
+        """Tokens and query labels. Corruption is drawn last."""
+        w, x = drawn[0] * self.weight_scale, self.scale_inputs(drawn[1])
         y = x @ w
         targets = y[:, -1].clone()
         self.corrupt_labels(y[:, :-1], rng)
         y[:, -1] = 0.0
         return torch.cat([x, y], dim=-1), targets
+
+
+def sample_alike(families: Sequence[RegressionTasks], n: int, seed: int) -> Iterator[Tasks]:
+    """What each of these families samples with one seed. They differ in scales or in corruption only: teachers and
+    inputs are drawn once.
+    """
+    if n < 1:
+        raise TaskError(f"n = {n} tasks; expected at least 1")
+    rng = generator(seed, "regression")
+    drawn = families[0].draw(n, rng)
+    state = rng.get_state()
+    for family in families:
+        rng.set_state(state)
+        yield family.assemble(drawn, rng)
 
 
 @dataclass(frozen=True)
@@ -97,7 +121,9 @@ class LinearRegression(RegressionTasks):
             raise TaskError(f"n_corrupted = {self.n_corrupted}; expected 0 to n_context = {self.n_context}")
 
     def draw_inputs(self, n: int, rng: torch.Generator) -> Float[Tensor, "task token d_in"]:
-        x = torch.rand(n, self.n_context + 1, self.d_in, generator=rng, dtype=torch.float64)
+        return torch.rand(n, self.n_context + 1, self.d_in, generator=rng, dtype=torch.float64)
+
+    def scale_inputs(self, x: Float[Tensor, "task token d_in"]) -> Float[Tensor, "task token d_in"]:
         return (x - 0.5) * self.input_range
 
     def corrupt_labels(self, y: Float[Tensor, "task token d_out"], rng: torch.Generator) -> None:
@@ -126,5 +152,7 @@ class OtherDistributions(RegressionTasks):
         sign = torch.randint(0, 2, shape, generator=rng).to(torch.float64) * 2 - 1
         law = torch.randint(0, 3, (n, 1, 1), generator=rng)
         # a Laplace draw is an exponential one with a random sign
-        x = torch.where(law == 0, exponential, torch.where(law == 1, normal, exponential * sign))
+        return torch.where(law == 0, exponential, torch.where(law == 1, normal, exponential * sign))
+
+    def scale_inputs(self, x: Float[Tensor, "task token d_in"]) -> Float[Tensor, "task token d_in"]:
         return x * (self.input_range / torch.linalg.vector_norm(x[:, :-1], dim=(1, 2), keepdim=True))

@@ -178,7 +178,8 @@ RUN_PARAMETERS = [
     _option("--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64. Default: the checkpoint's own."),
     _option("--batch-size", metavar="N", help="Tasks or sequences in one forward pass. Default: the probe's own."),
     _option("-o", "--output-dir", metavar="DIR", help=f"Folder for the reports. Default: ./{RunOptions.output_dir}."),
-    _option("--figures", metavar="KIND", help=f"none, png, or paper (PDF, SVG, PNG). Default: {RunOptions.figures}."),
+    _option("--figures", metavar="KIND", help="none, png, or paper: PDF, SVG and PNG; of a"
+        f" family's members the main figure, as PNG. Default: {RunOptions.figures}."),
     _option("--config", metavar="FILE", help="These options in a TOML or JSON file; the command line wins."),
     _switch("--offline", help="Tell every library to stay offline. mesascope itself downloads nothing."),
     _switch("--force", help="Measure again, even if a finished report exists."),

@@ -13,6 +13,7 @@ from typing import Any
 from ...data.errors import MesascopeError, UsageError
 from ...models.subject import NotApplicable, Subject
 from ..reports.report import Report
+from ..reports.saving import lacks_figures
 from ..runs.family import family_report, finished_family
 from ..runs.running import checked_batch_size, finished, run
 from .planning import Job, Outcome, chosen_probes, note_only_named, opened, planned, probes_only_named, refusals
@@ -78,7 +79,9 @@ def carried_out(job: Job, options: RunOptions) -> list[Saved]:
         for index, subject in enumerate(job.subjects):
             there = None if options.force else finished(options.output_dir, subject, job.probe, *drawn)
             watched = share_of(progress, index, n, subject.source.label)
-            done.append(_found_or_made(there, options, watched, partial(_measured, subject, job, options)))
+            done.append(
+                _found_or_made(there, options, _figures(options, n), watched, partial(_measured, subject, job, options))
+            )
         if n > 1:
             members = [report for report, _, _ in done]
             there = None if options.force else finished_family(options.output_dir, job.subjects, job.probe, *drawn)
@@ -87,8 +90,13 @@ def carried_out(job: Job, options: RunOptions) -> list[Saved]:
                 progress("over all checkpoints", 1.0)
                 return family_report(job.subjects, members, job.probe, *drawn, begun)
 
-            done.append(_found_or_made(there, options, progress, over_all))
+            done.append(_found_or_made(there, options, options.figures, progress, over_all))
     return done
+
+
+def _figures(options: RunOptions, n: int) -> str:
+    """Which figures one of `n` checkpoints gets: beside a report over them all, the main one as its page shows it."""
+    return "main" if n > 1 and options.figures == "paper" else options.figures
 
 
 def _seed_and_batch(job: Job, options: RunOptions) -> tuple[int, int]:
@@ -96,16 +104,15 @@ def _seed_and_batch(job: Job, options: RunOptions) -> tuple[int, int]:
 
 
 def _found_or_made(
-    there: Path | None, options: RunOptions, progress: Reporter, make: Callable[[Reporter], Report]
+    there: Path | None, options: RunOptions, figures: str, progress: Reporter, make: Callable[[Reporter], Report]
 ) -> Saved:
     if there is not None:
         report = Report.load(there)
         # figures may be wanted now that were not when the numbers were made
-        wanted = options.figures != "none" and not (there / "figures").is_dir()
-        return report, report.save(options.output_dir, options.figures) if wanted else there, True
+        return report, report.save(options.output_dir, figures) if lacks_figures(there, figures) else there, True
     report = make(progress)
     progress("writing the report", 1.0)
-    return report, report.save(options.output_dir, figures=options.figures), False
+    return report, report.save(options.output_dir, figures), False
 
 
 def _measured(subject: Subject, job: Job, options: RunOptions, progress: Reporter) -> Report:

@@ -14,7 +14,7 @@ class Report(Record):
     def save(self, out: str | Path, figures: str = "paper", keep_samples: int = 10_000) -> Path:
         """Write the report below `out`, complete or not at all, and return its folder.
 
-        figures:       "paper" (PDF, SVG and PNG), "png" or "none"
+        figures:       "paper" (PDF, SVG and PNG), "png", "main" (the main figure alone, as PNG) or "none"
         keep_samples:  tasks kept of the raw values, drawn with the report's seed
         """
         from .saving import save

@@ -28,7 +28,8 @@ from .escaping import slug
 from .record import Record
 from .records import dumps
 
-FORMATS = {"paper": ("pdf", "svg", "png"), "png": ("png",), "none": ()}
+FORMATS = {"paper": ("pdf", "svg", "png"), "png": ("png",), "main": ("png",), "none": ()}
+"""Kinds of drawing, the most first. `main` is the main figure alone, as a member of a family gets it."""
 TIMING = "timing.json"
 _BUILDING, _REPLACED = ".mesascope-new", ".mesascope-old"
 _LEFTOVER = re.compile(r"\.mesascope-(?:new|old)-(?P<host>[^-]+)-(?P<pid>\d+)-[0-9a-f]+-(?P<name>.+)")
@@ -43,7 +44,7 @@ def save(report: Record, out: Path, drawn: str, keep_samples: int) -> Path:
     kept = sampled(report, keep_samples)
     try:
         clear_leftovers(out)
-        return publish(out / report.folder, lambda folder: write_files(kept, folder, FORMATS[drawn]))
+        return publish(out / report.folder, lambda folder: write_files(kept, folder, drawn))
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(
@@ -62,7 +63,21 @@ def sampled(report: Record, keep: int) -> Record:
     return replace(report, arrays=arrays, sample={"axis": "task", "kept": keep, "of": of})
 
 
-def write_files(report: Record, folder: Path, formats: tuple[str, ...]) -> None:
+def figures_in(folder: Path) -> str:
+    """With which figures a report was saved: a kind of `FORMATS`."""
+    names = [path.suffix for path in (folder / "figures").glob("*")]
+    if ".pdf" in names:
+        return "paper"
+    return ("none", "main")[names.count(".png")] if names.count(".png") < 2 else "png"
+
+
+def lacks_figures(folder: Path, wanted: str) -> bool:
+    """Whether more figures are wanted of a saved report than it has."""
+    kinds = list(FORMATS)
+    return kinds.index(wanted) < kinds.index(figures_in(folder))
+
+
+def write_files(report: Record, folder: Path, drawn: str) -> None:
     """Every file of a report. Figures are drawn from what is saved, so that they can be drawn again."""
     _write(folder / "report.json", dumps(report.record()) + "\n")
     _write(folder / "measures.csv", tidy.csv_text(tidy.frame(report)))
@@ -71,8 +86,9 @@ def write_files(report: Record, folder: Path, formats: tuple[str, ...]) -> None:
     (folder / "tables").mkdir()
     for name, text in latex.tables(report).items():
         _write(folder / "tables" / f"{slug(name)}.tex", text)
-    drawn = figures.draw(report, folder, formats) if formats else []
-    _write(folder / "report.html", html.page(report, [path for path in drawn if path.suffix == ".png"]))
+    formats = FORMATS[drawn]
+    paths = figures.draw(report, folder, formats, main_only=drawn == "main") if formats else []
+    _write(folder / "report.html", html.page(report, [path for path in paths if path.suffix == ".png"]))
     _write(folder / TIMING, json.dumps(report.timing, indent=2) + "\n")
 
 

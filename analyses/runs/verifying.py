@@ -20,6 +20,7 @@ from ...probes.probe import Progress, silent
 from ..reports.command import told_beside
 from ..reports.record import Fields, source_label
 from ..reports.report import Report
+from ..reports.saving import figures_in
 from .differences import Tolerance, compare_folders
 from .family import run_family
 from .running import probe_named, run
@@ -80,7 +81,7 @@ def verify(
         again = _run_again(recorded, subjects, progress)
         if not isinstance(again, Report):
             return Verification("differs", (f"the probe no longer applies: {again.reason}",), str(tolerance))
-        drawn, kept = _drawn(folder), recorded.sample["kept"] if recorded.sample else _ALL
+        drawn, kept = figures_in(folder), recorded.sample["kept"] if recorded.sample else _ALL
         made = again.save(Path(name, "again"), drawn, kept)
         found = compare_folders(folder, made, lambda: recorded.save(Path(name, "recorded"), drawn, _ALL), tolerance)
     verdict: Verdict = "differs" if found.beyond else "within tolerance" if found.excused else "bit-identical"
@@ -101,12 +102,6 @@ def _run_again(report: Report, subjects: list[Subject], progress: Progress) -> A
         return run(subjects[0], probe, report.seed, batch_size, progress)
     answer = run_family(subjects, probe, report.seed, batch_size, progress)
     return answer[1] if isinstance(answer, tuple) else answer
-
-
-def _drawn(folder: Path) -> str:
-    """With which figures the report was saved."""
-    kinds = {path.suffix for path in (folder / "figures").glob("*")}
-    return "paper" if ".pdf" in kinds else "png" if ".png" in kinds else "none"
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import singledispatch
 from typing import Any, cast
 
 import torch
+from transformers.initialization import no_init_weights
 
 from ..language_model import LanguageModel
 from ..own.attention_only import AttentionOnlyModel, AttentionOnlyTransformer
@@ -47,11 +49,26 @@ def _(subject: HuggingFaceModel, seed: int) -> LanguageModel:
     config._attn_implementation = "eager"  # families without transformers' attention function know no other
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = cast(Any, type(subject.module))(config)
+        module = _initialised(cast(Any, type(subject.module)), config)
     module = module.to(device=subject.device, dtype=subject.dtype)
     return HuggingFaceModel(
         module, _source(subject), subject.tokenizer, subject.no_head, subject.anatomy, subject.traits
     )
+
+
+def _initialised(kind: Callable[[Any], Any], config: Any) -> Any:
+    """A model as transformers initialises it, without first filling it with torch's own numbers.
+
+    Some families leave parts to torch; the whole model is then made in the ordinary way.
+    """
+    with no_init_weights():
+        module = kind(config)
+    for parameter in module.parameters():
+        parameter.data.fill_(torch.nan)
+    module.init_weights()
+    if any(parameter.sum().isnan() for parameter in module.parameters()):
+        return kind(config)
+    return module
 
 
 def _source(subject: LanguageModel) -> Source:

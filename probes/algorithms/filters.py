@@ -12,6 +12,7 @@ With X = U S V^T the weights that an algorithm learns are W^T = V diag(g(s²) s)
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -32,17 +33,43 @@ def minimum_norm_filter(s2: Float[Tensor, "task rank"], n_context: int, setting:
     return torch.where(s2 > tolerance, 1 / s2.clamp_min(torch.finfo(s2.dtype).tiny), 0.0)
 
 
-def gradient_descent_filter(steps: int) -> Filter:
+class GeometricSums:
+    """Σ_j<k (1 - η s²/N)^j, finite at s² = 0, where the quotient form is 0/0; each k from half as many terms.
+
+    Sums of one learning rate share their parts.
+    """
+
+    def __init__(self, s2: Float[Tensor, "task rank"], n_context: int, learning_rate: float) -> None:
+        self.rate = learning_rate / n_context
+        self._one = torch.ones((), dtype=s2.dtype)
+        self._sums = {1: self._one.expand_as(s2)}
+        self._powers = {1: torch.rsub(s2, 1.0, alpha=self.rate)}
+
+    def filter(self, steps: int) -> Float[Tensor, "task rank"]:
+        """g of so many steps of gradient descent."""
+        return self.rate * self._sum(steps)
+
+    def _sum(self, terms: int) -> Float[Tensor, "task rank"]:
+        if terms not in self._sums:
+            fewer = self._sum(terms - 1 if terms % 2 else terms // 2)
+            times = (self._one, self._powers[1]) if terms % 2 else (fewer, self._power(terms // 2))
+            self._sums[terms] = torch.addcmul(times[0], times[1], fewer)
+        return self._sums[terms]
+
+    def _power(self, exponent: int) -> Float[Tensor, "task rank"]:
+        if exponent not in self._powers:
+            square = self._power(exponent // 2).square()
+            self._powers[exponent] = square * self._powers[1] if exponent % 2 else square
+        return self._powers[exponent]
+
+
+@dataclass(frozen=True)
+class Descent:
     """The filter of so many steps of gradient descent; its setting is the learning rate η."""
 
-    def g(s2: Float[Tensor, "task rank"], n_context: int, learning_rate: float) -> Float[Tensor, "task rank"]:
-        # the geometric sum (η/N) Σ_j (1 - η s²/N)^j: finite at s² = 0, where the quotient form is 0/0
-        decay = 1 - learning_rate / n_context * s2
-        total, power = torch.ones_like(s2), decay
-        for bit in f"{steps:b}"[1:]:  # twice as many terms, and one more where the binary digit is 1
-            total, power = total * (1 + power), power.square()
-            if bit == "1":
-                total, power = 1 + decay * total, decay * power
-        return learning_rate / n_context * total
+    steps: int
 
-    return g
+    def __call__(
+        self, s2: Float[Tensor, "task rank"], n_context: int, learning_rate: float
+    ) -> Float[Tensor, "task rank"]:
+        return GeometricSums(s2, n_context, learning_rate).filter(self.steps)

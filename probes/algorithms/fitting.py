@@ -45,20 +45,33 @@ def given(value: float) -> Fit:
     return Fit(value, float("nan"), float("nan"), n=0)
 
 
-def fit_log_scale(objective: Callable[[float], Float[np.ndarray, " task"]], low: float, high: float) -> Fit:
+Objective = Callable[[float], Float[np.ndarray, " task"]]
+
+
+def scan_points(low: float, high: float) -> Float[np.ndarray, " point"]:
+    """Logarithms of the settings of the scan."""
+    return np.linspace(np.log(low), np.log(high), GRID)
+
+
+def fit_log_scale(
+    objective: Objective, low: float, high: float, scanned: Float[np.ndarray, " point"] | None = None
+) -> Fit:
     """The setting between `low` and `high` at which the mean over tasks of `objective` is least.
 
     Where the least is at an end, the range is widened there by a factor of `WIDER`, once. A coarse scan finds the
     valley, Brent's bounded method its floor, one Newton step the last digits. The interval is that of an M-estimator.
     NaN where the objective is finite for no setting.
+
+    scanned:  means at `scan_points`, where they are known
     """
 
     def mean(log_setting: float) -> float:
         with np.errstate(over="ignore"):  # what is too large to be added up is not finite
-            value = float(objective(float(np.exp(log_setting))).mean())
-        return value if np.isfinite(value) else sys.float_info.max
+            return _comparable(float(objective(float(np.exp(log_setting))).mean()))
 
-    grid, values = _scan(mean, np.linspace(np.log(low), np.log(high), GRID))
+    points = scan_points(low, high)
+    there = (mean(float(x)) for x in points) if scanned is None else map(_comparable, scanned)
+    grid, values = _widened(mean, points, np.array(list(there)))
     best = int(np.argmin(values))
     if values[best] == sys.float_info.max:
         nan = float("nan")
@@ -69,9 +82,13 @@ def fit_log_scale(objective: Callable[[float], Float[np.ndarray, " task"]], low:
     return replace(_with_interval(objective, found), at_end=_at_end(found, grid, values))
 
 
-def _scan(mean: Callable[[float], float], grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _comparable(value: float) -> float:
+    """The largest number for what is not finite."""
+    return value if np.isfinite(value) else sys.float_info.max
+
+
+def _widened(mean: Callable[[float], float], grid: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of settings with the means there; beyond an end of the grid, too, where the least mean is that end."""
-    values = np.array([mean(float(x)) for x in grid])
     best, step = int(np.argmin(values)), grid[1] - grid[0]
     steps = np.arange(1, np.ceil(np.log(WIDER) / step) + 1)
     if best == 0:
@@ -101,7 +118,7 @@ def _polished(mean: Callable[[float], float], found: float) -> float:
     return found - step if abs(step) < STEP else found
 
 
-def _with_interval(objective: Callable[[float], Float[np.ndarray, " task"]], log_setting: float) -> Fit:
+def _with_interval(objective: Objective, log_setting: float) -> Fit:
     """The interval is symmetric in the logarithm of the setting."""
     below, at, above = (objective(float(np.exp(log_setting + step))) for step in (-STEP, 0.0, STEP))
     scores, curvature = (above - below) / (2 * STEP), ((above - 2 * at + below) / STEP**2).mean()

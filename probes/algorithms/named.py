@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from .algorithm import Algorithm, mean_label
-from .filters import gradient_descent_filter, minimum_norm_filter, ridge_filter
+from .filters import Descent, minimum_norm_filter, ridge_filter
 
 LEARNING_RATE = "learning rate"
 PENALTY = "penalty"
@@ -25,7 +25,7 @@ def gradient_descent(steps: int) -> Algorithm:
         f"gd_{steps}",
         f"{counted} of gradient descent",
         f"GD, {counted}",
-        gradient_descent_filter(steps),
+        Descent(steps),
         LEARNING_RATE,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from einops import einsum
@@ -20,6 +21,8 @@ class Spectrum:
     V                 [task, d_in, rank]
     mean_label        [task, d_out]
     n_context         N, the number of labelled pairs of a task
+
+    Of s2 and the projections tasks come last in memory: every filter and every sum over ranks runs along long rows.
     """
 
     s2: Float[Tensor, "task rank"]
@@ -29,6 +32,11 @@ class Spectrum:
     mean_label: Float[Tensor, "task d_out"]
     n_context: int
 
+    @cached_property
+    def without_filter(self) -> Float[Tensor, "task rank d_out"]:
+        """What a filter multiplies, direction by direction: the sum over ranks is then a prediction."""
+        return self.projected_query[..., None] * self.projected_labels
+
 
 def decompose(inputs: Float[Tensor, "task token feature"], d_in: int) -> Spectrum:
     """Decompose every task's context. The first `d_in` features of a token are x, the rest y; the last is the query."""
@@ -36,10 +44,14 @@ def decompose(inputs: Float[Tensor, "task token feature"], d_in: int) -> Spectru
     X, Y, query = inputs[:, :-1, :d_in], inputs[:, :-1, d_in:], inputs[:, -1, :d_in]
     U, S, Vh = torch.linalg.svd(X, full_matrices=False)
     return Spectrum(
-        s2=S**2,
-        projected_query=einsum(Vh, query, "task rank d_in, task d_in -> task rank"),
-        projected_labels=S[..., None] * (U.mT @ Y),
+        s2=_tasks_last(S**2),
+        projected_query=_tasks_last(einsum(Vh, query, "task rank d_in, task d_in -> task rank")),
+        projected_labels=_tasks_last(S[..., None] * (U.mT @ Y)),
         V=Vh.mT,
         mean_label=Y.mean(dim=1),
         n_context=X.shape[1],
     )
+
+
+def _tasks_last(values: Float[Tensor, "task *axes"]) -> Float[Tensor, "task *axes"]:
+    return values.movedim(0, -1).contiguous().movedim(-1, 0)

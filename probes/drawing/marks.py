@@ -16,11 +16,12 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.scale import FuncScale
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator
 from matplotlib.transforms import ScaledTranslation
 
 from ..measure import numbers
 from ..statistics.ranges import range_of, words_for
+from .minor_ticks import MinorTicks
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -251,7 +252,7 @@ def log_scale(ax: Axes, which: Literal["x", "y"]) -> None:
     digits = (1, 1.5, 2, 3, 4, 5, 7) if ratio < 5 else (1, 2, 5) if ratio < 50 else (1,)
     axis.set_major_locator(LogLocator(subs=digits, numticks=6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick_label(value)))
-    axis.set_minor_formatter(NullFormatter())
+    MinorTicks(ax, which)
 
 
 def decimal(value: float) -> str:

@@ -14,7 +14,7 @@ from ..statistics.sample_measures import PerTask
 from .behaviours import PENALTIES, RATE_FACTORS, Comparison, NearMisses
 from .by_candidate import flat_samples, measures_by_candidate
 from .names import CANDIDATE, MODEL
-from .sensitivity import LOSS, Behaviour, agreement, cosine, half_squared_error, prediction_difference
+from .sensitivity import LOSS, Behaviour, agreement, cosines, half_squared_error, prediction_difference
 from .unexplained import share_measures
 
 UNITS = {
@@ -109,10 +109,10 @@ def _matrices(comparison: Comparison) -> dict[str, PerTask]:
     names = tuple(comparison.candidates)
     axes, coords = (CANDIDATE, OTHER_CANDIDATE), {CANDIDATE: names, OTHER_CANDIDATE: names}
     behaviours = list(comparison.candidates.values())
-    cosines = [torch.stack([cosine(a.sensitivity, b.sensitivity) for b in behaviours], dim=1) for a in behaviours]
+    between = [torch.stack([cosines(a, b) for b in behaviours], dim=1) for a in behaviours]
     gaps = torch.stack([prediction_difference(comparison.model.prediction, b.prediction) for b in behaviours], dim=1)
     return {
-        "candidate_cosines": PerTask(torch.stack(cosines, dim=1).numpy(), "cosine", axes, coords, no_nulls=NO_MODEL),
+        "candidate_cosines": PerTask(torch.stack(between, dim=1).numpy(), "cosine", axes, coords, no_nulls=NO_MODEL),
         "closeness_margins": PerTask(
             (gaps[:, None, :] - gaps[:, :, None]).numpy(),
             "label",

@@ -17,7 +17,7 @@ from .reading import Reading
 from .sensitivity import Behaviour
 from .settings import FittedSettings, Settings
 from .setup import Setup
-from .sign import readout_sign, turned
+from .sign import readout_sign
 from .token_search import read_tokens
 
 RATE_FACTORS = (0.25, 0.5, 1.0, 2.0)
@@ -42,7 +42,7 @@ class Comparison:
 def model_behaviours(setup: Setup) -> dict[Batch, Behaviour]:
     """The subject, with the sign of its read-out, on the tuning and the evaluation tasks of every fold."""
     batches = dict.fromkeys(batch for fold in setup.splits.folds for batch in (fold.tuning, fold.evaluation))
-    return {batch: setup.subject_behaviour(turned(setup.subject.predict, setup.sign), batch) for batch in batches}
+    return {batch: setup.subject_behaviour(batch) for batch in batches}
 
 
 def candidate_behaviours(setup: Setup, settings: Settings, tasks: Batch) -> dict[str, Behaviour]:
@@ -92,13 +92,13 @@ def null_comparisons(setup: Setup, settings: Settings, untrained: Iterable[Untra
         return Comparison(model, candidates, tasks.targets, reading, sign)
 
     def before_training(model: Untrained) -> Comparison:
-        return beside(setup.behaviour(turned(model.module, model.sign), tasks), model.reading, model.sign)
+        return beside(setup.behaviour(model.module, tasks).turned(model.sign), model.reading, model.sign)
 
     def misled(shuffled: Callable[[Batch], Batch]) -> Comparison:
         reading = read_tokens(setup, setup.subject, setup.reading.layout, shuffled)
-        predict = setup.subject.read_as(reading.layout).predict
-        sign = readout_sign(setup, predict, shuffled, start=setup.sign)
-        return beside(setup.subject_behaviour(turned(predict, sign), shuffled(tasks)), reading, sign)
+        read = setup.subject.read_as(reading.layout)
+        sign = readout_sign(setup, read, shuffled, start=setup.sign)
+        return beside(setup.subject_behaviour(shuffled(tasks), read, sign), reading, sign)
 
     drawn = {
         "untrained": [before_training(model) for model in untrained],

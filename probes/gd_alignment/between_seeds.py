@@ -12,7 +12,6 @@ from ..statistics.bootstrap import t_interval
 from .path_measures import POSITION
 from .sensitivity import LOSS, agreement
 from .setup import Setup
-from .sign import turned
 from .weight_comparison import path_losses, signed_products
 from .weight_measures import DISTANCE
 from .weights import PATH, WeightProducts, align, barrier, live_entries, tensor_distance
@@ -32,7 +31,7 @@ def between_seeds(setups: Sequence[Setup]) -> dict[str, Measure]:
     """
     n = len(setups)
     pairs = [(i, (i + 1) % n) for i in range(n)] if n > 2 else [(0, 1)]
-    behaviours = [one.subject_behaviour(turned(one.subject.predict, one.sign), one.splits.evaluation) for one in setups]
+    behaviours = [one.subject_behaviour(one.splits.evaluation) for one in setups]
     compared = [agreement(behaviours[a], behaviours[b]) for a, b in pairs]
     measures = {
         f"{metric}_between_seeds": _over_pairs(np.array([float(found[metric].mean()) for found in compared]), unit)

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.optimize import minimize
-from torch.func import functional_call
 
 from ...data.batch import Batch
 from ...models.constructed.gradient_descent import gdpp_products
+from ...models.own.merged import merged, predict_stack
 from ...models.own.regression_transformer import RegressionTransformer
 from ..algorithms.fitting import STEP, Fit, fit_log_scale
 from ..statistics.bootstrap import sandwich_interval
@@ -41,7 +41,7 @@ def fit_learning_rate(tuning: Batch, shape: ConstructedShape, batch_size: int, g
 
 
 def _losses(model: RegressionTransformer, tuning: Batch, batch_size: int) -> Float[np.ndarray, " task"]:
-    return half_squared_error(predictions(model, tuning.inputs, batch_size), tuning.targets).numpy()
+    return half_squared_error(predictions(merged(model), tuning.inputs, batch_size), tuning.targets).numpy()
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ class _GDPPObjective:
     def loss_and_gradient(self, scaled: Float[np.ndarray, " setting"]) -> tuple[float, Float[np.ndarray, " setting"]]:
         """The mean loss, and its gradient with respect to the scaled settings."""
         settings = torch.tensor(scaled * self.scale, requires_grad=True)
-        model, shape, loss = self.model(scaled), self.shape, 0.0
+        config, shape, loss = self.model(scaled).config, self.shape, 0.0
         for start in range(0, len(self.tuning), self.batch_size):
             tasks = self.tuning[start : start + self.batch_size]
             rates, gammas = settings.chunk(2)
             KQ, PV = gdpp_products(shape.n_context, rates, gammas, shape.d_in, shape.d_out)
-            prediction = functional_call(model, {"W_Q": KQ, "W_O": PV}, (tasks.inputs,))
+            prediction = predict_stack(config, KQ[None], PV[None], tasks.inputs)[0]
             share = 0.5 * (prediction - tasks.targets).square().sum() / len(self.tuning)
             share.backward()
             loss += float(share.detach())

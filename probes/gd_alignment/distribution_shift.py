@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
+from ...data.batch import Batch
 from ...data.recipe import named_seed
-from ...data.regression import LinearRegression, OtherDistributions, RegressionTasks
-from .setup import Predict, Setup
+from ...data.regression import LinearRegression, OtherDistributions, RegressionTasks, sample_alike
+from ...models.own.merged import merged
+from ..algorithms.fitting import Fit
+from .constructed import ConstructedShape
+from .constructed_fits import GDPPFit
+from .memo import once_per_batch
+from .names import MODEL
+from .sensitivity import half_squared_error, predictions
+from .settings import Settings
+from .setup import Predict, Setup, quick_predict
+from .sign import turned
 
 
 @dataclass(frozen=True)
@@ -97,18 +109,55 @@ class Shift:
     losses: Mapping[str, Float[np.ndarray, "task point"]]
 
 
-def shifts(setup: Setup, law: LinearRegression, predictors: Mapping[str, Predict]) -> list[Shift]:
-    """Every predictor's losses along every curve."""
-    return [shift_along(curve, setup, law, predictors) for curve in CURVES]
+@dataclass(frozen=True)
+class Shifted:
+    """Which shifted tasks: of what law, at most how many at a point, from what seed."""
+
+    law: LinearRegression
+    n: int
+    seed: int
 
 
-def shift_along(curve: Curve, setup: Setup, law: LinearRegression, predictors: Mapping[str, Predict]) -> Shift:
-    """Losses task by task: of the curve's tasks, or of as many as are evaluated where those are fewer."""
-    families = families_along(curve, law)
-    n = min(curve.n, len(setup.splits.evaluation))
+class Precision(NamedTuple):
+    """How models are run."""
+
+    device: torch.device
+    dtype: torch.dtype
+    batch_size: int
+
+
+def shifts(setup: Setup, law: LinearRegression, settings: Settings) -> list[Shift]:
+    """Losses of the model and of each constructed one along every curve."""
+    tasks = Shifted(law, len(setup.splits.evaluation), setup.seed)
+    at = Precision(setup.subject.device, setup.subject.dtype, setup.batch_size)
+    ours = {MODEL: turned(quick_predict(setup.subject), setup.sign)}
+    shared = _of_constructed(setup.splits.evaluation, tasks, at, setup.shape, settings.gd, settings.gdpp)
+    curves = zip(CURVES, shared, strict=True)
+    return [replace(of, losses={**shift_along(curve, tasks, at, ours).losses, **of.losses}) for curve, of in curves]
+
+
+@once_per_batch
+def _of_constructed(
+    evaluation: Batch,
+    tasks: Shifted,
+    at: Precision,
+    shape: ConstructedShape,
+    gd: tuple[Fit, ...] | None,
+    gdpp: GDPPFit | None,
+) -> list[Shift]:
+    """Those of constructed models alone: the seeds of a family share them along with the evaluation tasks."""
+    models = Settings(gd, gdpp, {}).constructed(shape)
+    predictors = {name: merged(model.to(device=at.device, dtype=at.dtype)) for name, model in models.items()}
+    return [shift_along(curve, tasks, at, predictors) for curve in CURVES]
+
+
+def shift_along(curve: Curve, tasks: Shifted, at: Precision, predictors: Mapping[str, Predict]) -> Shift:
+    """Losses task by task: of the curve's tasks, or of fewer."""
+    families = families_along(curve, tasks.law)
+    drawn = sample_alike(list(families.values()), min(curve.n, tasks.n), named_seed(tasks.seed, "shift", curve.name))
     columns: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
-    for family in families.values():
-        tasks = family.sample(n, named_seed(setup.seed, "shift", curve.name))
+    for inputs, targets in drawn:
+        tokens = inputs.to(at.device, at.dtype)
         for name, predict in predictors.items():
-            columns[name].append(setup.losses(predict, tasks).numpy())
+            columns[name].append(half_squared_error(predictions(predict, tokens, at.batch_size), targets).numpy())
     return Shift(curve, tuple(families), {name: np.stack(held, axis=1) for name, held in columns.items()})

@@ -21,7 +21,7 @@ from ...models.regressors import TransformerRegressor
 from .reading import Reading
 from .setup import Setup
 from .sign import readout_sign
-from .token_search import read_tokens
+from .token_search import read_each
 
 UNTRAINED = 50
 SHUFFLES = 20
@@ -49,13 +49,13 @@ def untrained_models(setup: Setup) -> list[Untrained]:
     scale = float(recipe.get("init_scale", AUTHORS_INIT_SCALE / subject.config.n_layers))
     draws = (generator(setup.seed, "untrained", _own_draws(setup), draw) for draw in range(UNTRAINED))
     modules = (setup.at_precision(initialise(subject.config, scale, rng)) for rng in draws)
-    return [_untrained(setup, TransformerRegressor(module, subject.source)) for module in modules]
+    models = [TransformerRegressor(module, subject.source) for module in modules]
+    return [_untrained(setup, *pair) for pair in zip(models, read_each(setup, models), strict=True)]
 
 
-def _untrained(setup: Setup, model: TransformerRegressor) -> Untrained:
-    reading = read_tokens(setup, model)
-    module = model.read_as(reading.layout).module
-    return Untrained(module, reading, readout_sign(setup, module))
+def _untrained(setup: Setup, model: TransformerRegressor, reading: Reading) -> Untrained:
+    read = model.read_as(reading.layout)
+    return Untrained(read.module, reading, readout_sign(setup, read))
 
 
 def shuffles(setup: Setup) -> Iterator[Callable[[Batch], Batch]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from ...models.subject import NotApplicable
 from ..measure import Measure, along, missing
 from ..statistics.bootstrap import bootstrap_means, percentile_interval
-from ..statistics.sample_measures import PerTask, task_measures
+from ..statistics.sample_measures import PerTask, mean_measure
 from .names import CANDIDATE, GD, GDPP
 from .sensitivity import LOSS
 from .weight_comparison import ALIGNED, PATH_LABELS, PathLosses
@@ -22,21 +22,33 @@ POSITION = "t"
 COMPARE_PATHS = "compare with the control paths unaligned, wrong_rate and rotated"
 CONTROL_PATH = "a control of the aligned path"
 NOT_FINITE = "the loss along the path is not finite"
+Losses = Float[np.ndarray, "task t"]
+Resampled = Float[np.ndarray, "resample t"]
 
 
 def path_measures(losses: PathLosses, n_layers: int, seed: int) -> dict[str, Measure]:
     """Along every path to every constructed model; `loss_interpolated` is the paper's, the aligned path's middle."""
-    curves = {
-        candidate: along(PATH_AXIS, {label: _curve(held, label, seed) for label, held in paths.items()})
-        for candidate, paths in losses.items()
-    }
-    barriers = {
-        candidate: along(PATH_AXIS, {label: _barrier(held, label, seed) for label, held in paths.items()})
-        for candidate, paths in losses.items()
-    }
+    held = {(of, label): path for of, paths in losses.items() for label, path in paths.items()}
+    found = {place: path for place, path in held.items() if not isinstance(path, NotApplicable)}
+    # tasks are resampled, not points of a path, and for all paths at once
+    resampled = bootstrap_means(np.stack(list(found.values()), axis=1), seed)
+    means = {place: resampled[:, number] for number, place in enumerate(found)}
+
+    def along_paths(of: str, measured: Callable[[np.ndarray, np.ndarray, str], Measure]) -> Measure:
+        return along(
+            PATH_AXIS,
+            {
+                label: missing(LOSS, "undefined", path.reason)
+                if isinstance(path, NotApplicable)
+                else measured(path, means[of, label], COMPARE_PATHS if label == ALIGNED else CONTROL_PATH)
+                for label, path in losses[of].items()
+            },
+        )
+
+    curves = {candidate: along_paths(candidate, _curve) for candidate in losses}
     return {
         "loss_path": along(CANDIDATE, curves),
-        "barrier": along(CANDIDATE, barriers),
+        "barrier": along(CANDIDATE, {candidate: along_paths(candidate, _barrier) for candidate in losses}),
         "loss_interpolated": _midpoint(curves, n_layers),
     }
 
@@ -48,28 +60,17 @@ def no_path_measures(names: Collection[str], reason: str) -> dict[str, Measure]:
     return {"loss_path": paths, "barrier": paths, "loss_interpolated": absent}
 
 
-def _no_nulls(label: str) -> str:
-    return COMPARE_PATHS if label == ALIGNED else CONTROL_PATH
+def _curve(losses: Losses, resampled: Resampled, no_nulls: str) -> Measure:
+    samples = PerTask(losses, LOSS, (POSITION,), {POSITION: PATH}, no_nulls=no_nulls)
+    return mean_measure(samples, *percentile_interval(resampled))
 
 
-def _curve(losses: Float[np.ndarray, "task t"] | NotApplicable, label: str, seed: int) -> Measure:
-    if isinstance(losses, NotApplicable):
-        return missing(LOSS, "undefined", losses.reason)
-    samples = PerTask(losses, LOSS, (POSITION,), {POSITION: PATH}, no_nulls=_no_nulls(label))
-    return task_measures({"loss_path": samples}, seed)["loss_path"]
-
-
-def _barrier(losses: Float[np.ndarray, "task t"] | NotApplicable, label: str, seed: int) -> Measure:
-    """The interval resamples tasks, not points of the path."""
-    if isinstance(losses, NotApplicable):
-        return missing(LOSS, "undefined", losses.reason)
+def _barrier(losses: Losses, resampled: Resampled, no_nulls: str) -> Measure:
     estimate = barrier(losses.mean(axis=0))
     if not np.isfinite(estimate):
         return missing(LOSS, "undefined", NOT_FINITE)
-    interval = percentile_interval(barrier(bootstrap_means(losses, seed)))
-    return Measure(
-        estimate, LOSS, interval, replicate="task", n=len(losses), no_nulls=_no_nulls(label), higher_is_better=False
-    )
+    interval = percentile_interval(barrier(resampled))
+    return Measure(estimate, LOSS, interval, replicate="task", n=len(losses), no_nulls=no_nulls, higher_is_better=False)
 
 
 def _midpoint(curves: dict[str, Measure], n_layers: int) -> Measure:

@@ -50,7 +50,7 @@ from .setting_measures import setting_measures
 from .settings import Requested, Settings, fit_settings
 from .setup import Sensitivities, Setup
 from .shift_measures import no_shift_measures, shift_measures
-from .sign import readout_sign, sign_measure, turned
+from .sign import readout_sign, sign_measure
 from .splits import EVALUATION_TASKS, Splits, file_splits, generated_splits, law_of_tasks, recorded_law, task_file
 from .steps import PREDICTOR_STEPS, StepSearch, steps_measure
 from .token_search import read_tokens
@@ -180,7 +180,7 @@ class GDAlignment(Probe):
         reading = read_tokens(setup, subject)
         setup = replace(setup, subject=subject.read_as(reading.layout), reading=reading)
         setup = replace(setup, sensitivities=self._sensitivities(setup))
-        return replace(setup, sign=readout_sign(setup, setup.subject.predict))
+        return replace(setup, sign=readout_sign(setup, setup.subject))
 
     def _sensitivities(self, setup: Setup) -> Sensitivities | NotApplicable:
         """How they are taken of this subject. A function that is not ours is asked a few questions first."""
@@ -279,8 +279,7 @@ def _away_from_training(setup: Setup, settings: Settings) -> dict[str, Measure]:
     if setup.splits.law is None:
         measures |= no_shift_measures([MODEL, *constructed])
     else:
-        predictors = {MODEL: turned(setup.subject.predict, setup.sign), **constructed}
-        measures |= shift_measures(shifts(setup, setup.splits.law, predictors), setup.seed)
+        measures |= shift_measures(shifts(setup, setup.splits.law, settings), setup.seed)
     return measures | rollout_measures(rollout_losses(setup, settings), setup.seed)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -64,10 +65,10 @@ class Reading:
     layout: TokenLayout
     answered: Mapping[TokenLayout, Sequence[Products]]
 
-    @property
-    def share(self) -> float:
-        """Of the labels' squares, over all folds."""
-        return float(share(self.pooled(self.layout).mean(axis=0)))
+    @cached_property
+    def shares(self) -> Mapping[TokenLayout, float]:
+        """Of the labels' squares, over all folds, in every layout that was tried."""
+        return {layout: float(share(self.pooled(layout).mean(axis=0))) for layout in self.answered}
 
     def pooled(self, layout: TokenLayout) -> Products:
         """The products of all folds."""
@@ -78,7 +79,7 @@ class Reading:
         """The best layout in which the model answers something else; None where there is no other."""
         own = self.pooled(self.layout)
         others = [one for one in self.answered if not np.allclose(self.pooled(one), own, rtol=SAME, atol=0)]
-        return max(others, key=lambda one: Reading(one, self.answered).share, default=None)
+        return max(others, key=lambda one: self.shares[one], default=None)
 
     def gain(self, seed: int) -> Gain | None:
         """Over the rival."""

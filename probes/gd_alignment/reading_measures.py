@@ -40,7 +40,7 @@ def reading_measures(
         none = missing(SHARE, "not applicable", untried)
         return {"token_layout": used, "label_share": none, "layout_gain": none}
     drawn = {
-        null: np.array([[Reading(layout, one.answered).share for layout in layouts] for one in readings])
+        null: np.array([[one.shares[layout] for layout in layouts] for one in readings])
         for null, readings in nulls.items()
     }
     held = np.stack([reading.pooled(layout) for layout in layouts], axis=1)

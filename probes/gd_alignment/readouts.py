@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from ...data.batch import Batch
 from ...models.constructed.gradient_descent import gd_transformer
+from ...models.own.merged import merged_readouts
 from ...models.own.regression_transformer import RegressionConfig, RegressionTransformer
 from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable
@@ -33,8 +35,9 @@ def layer_losses(setup: Setup, constructed: Mapping[str, RegressionTransformer])
     if not isinstance(subject, TransformerRegressor):
         return NotApplicable("a wrapped predictor has no layers to read out")
     tasks = setup.splits.evaluation
-    losses = {name: _losses(setup, module, tasks) for name, module in constructed.items()}
-    return {MODEL: _losses(setup, subject.module, tasks, setup.sign)} | losses
+    as_written = RegressionTransformer.predict_layers
+    losses = {name: _losses(as_written, setup, module, tasks) for name, module in constructed.items()}
+    return {MODEL: _losses(as_written, setup, subject.module, tasks, setup.sign)} | losses
 
 
 def rollout_losses(setup: Setup, settings: Settings) -> LayerLosses | NotApplicable:
@@ -54,9 +57,12 @@ def rollout_losses(setup: Setup, settings: Settings) -> LayerLosses | NotApplica
     rate, *others = settings.gd
     if others:
         return NotApplicable("the roll-out takes one learning rate, and several were given")
-    tasks = setup.splits.evaluation[:ROLLOUT_TASKS]
-    models = {MODEL: _rolled(subject.module, setup.sign), GD.name: _descent(setup, rate.value)}
-    return {name: _losses(setup, module, tasks) for name, module in models.items()}
+    tasks, shape = setup.splits.evaluation[:ROLLOUT_TASKS], setup.shape
+    descent = gd_transformer(
+        shape.n_context, rate.value, shape.d_in, shape.d_out, activation_clip=shape.activation_clip
+    )
+    models = {MODEL: _rolled(subject.module, setup.sign), GD.name: _rolled(setup.at_precision(descent), sign=1)}
+    return {name: _losses(merged_readouts, setup, model, tasks) for name, model in models.items()}
 
 
 def _rolled(module: RegressionTransformer, sign: int) -> RegressionTransformer:
@@ -66,23 +72,13 @@ def _rolled(module: RegressionTransformer, sign: int) -> RegressionTransformer:
     return RegressionTransformer(RegressionConfig(**{**module.config.as_dict(), **many}), parameters)
 
 
-def _descent(setup: Setup, learning_rate: float) -> RegressionTransformer:
-    shape = setup.shape
-    model = gd_transformer(
-        shape.n_context,
-        learning_rate,
-        shape.d_in,
-        shape.d_out,
-        ROLLOUT_STEPS,
-        dampening=ROLLOUT_DAMPENING,
-        activation_clip=shape.activation_clip,
-    )
-    return setup.at_precision(model)
-
-
 def _losses(
-    setup: Setup, module: RegressionTransformer, tasks: Batch, sign: int = 1
+    readouts: Callable[[RegressionTransformer, Tensor], Tensor],
+    setup: Setup,
+    module: RegressionTransformer,
+    tasks: Batch,
+    sign: int = 1,
 ) -> Float[np.ndarray, "task layer"]:
     with torch.no_grad():
-        readouts = sign * module.predict_layers(setup.inputs(tasks))
-    return half_squared_error(readouts.cpu().double(), tasks.targets).T.numpy()
+        answers = sign * readouts(module, setup.inputs(tasks))
+    return half_squared_error(answers.cpu().double(), tasks.targets).T.numpy()

@@ -17,10 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from ...models.own.regression_transformer import RegressionTransformer
 
 LOSS = "half squared label"  # the unit of half_squared_error
 
@@ -38,6 +41,20 @@ class Behaviour:
     sensitivity: Float[Tensor, "task d_out d_in"]
     missing: str = ""
 
+    def turned(self, sign: int) -> Behaviour:
+        """That of the negative of the regressor, where the sign is -1."""
+        return self if sign > 0 else Behaviour(-self.prediction, -self.sensitivity, self.missing)
+
+    @cached_property
+    def direction(self) -> Float[Tensor, "task entry"]:
+        """The sensitivity's direction, of length 1: kept, because one candidate is compared with many models."""
+        return _direction(self.sensitivity.flatten(1))
+
+    @cached_property
+    def length(self) -> Float[Tensor, " task"]:
+        """The sensitivity's norm; kept likewise."""
+        return self.sensitivity.flatten(1).norm(dim=1)
+
 
 def behaviour(
     predict: Callable[[Tensor], Tensor],
@@ -54,7 +71,10 @@ def _behaviour(predict: Callable[[Tensor], Tensor], inputs: Tensor, d_in: int) -
     # only the query's x is a leaf: the y slot and the context stay constants, as in the authors' code
     query = inputs[:, -1:, :d_in].detach().requires_grad_()
     last_token = torch.cat([query, inputs[:, -1:, d_in:]], dim=-1)
-    prediction = predict(torch.cat([inputs[:, :-1], last_token], dim=1))
+    if isinstance(predict, RegressionTransformer):
+        prediction = predict.predict_query(inputs[:, :-1], last_token)
+    else:
+        prediction = predict(torch.cat([inputs[:, :-1], last_token], dim=1))
     # tasks do not see each other, so the gradient of a sum over tasks is each task's own gradient
     outputs = prediction.sum(dim=0)
     gradients = [
@@ -83,7 +103,11 @@ def half_squared_error(
 
 def cosine(a: Float[Tensor, "task d_out d_in"], b: Float[Tensor, "task d_out d_in"]) -> Float[Tensor, " task"]:
     """Cosine of two sensitivities, task by task; 0 where one of them is zero (as with the authors)."""
-    return (_direction(a.flatten(1)) * _direction(b.flatten(1))).sum(dim=1)
+    return _inner(_direction(a.flatten(1)), _direction(b.flatten(1)))
+
+
+def _inner(a: Float[Tensor, "task entry"], b: Float[Tensor, "task entry"]) -> Float[Tensor, " task"]:
+    return (a * b).sum(dim=1)
 
 
 def _direction(vectors: Float[Tensor, "task entry"]) -> Float[Tensor, "task entry"]:
@@ -93,9 +117,9 @@ def _direction(vectors: Float[Tensor, "task entry"]) -> Float[Tensor, "task entr
     return scaled / scaled.norm(dim=1, keepdim=True).clamp_min(1.0)  # one entry is ±1, so only 0 is shorter
 
 
-def norm_ratio(a: Float[Tensor, "task d_out d_in"], b: Float[Tensor, "task d_out d_in"]) -> Float[Tensor, " task"]:
-    """|g_A| / |g_B|, task by task; infinite or NaN where B's sensitivity is zero."""
-    return a.flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)
+def cosines(a: Behaviour, b: Behaviour) -> Float[Tensor, " task"]:
+    """`cosine` of the sensitivities of two regressors."""
+    return _inner(a.direction, b.direction)
 
 
 def model_difference(
@@ -113,8 +137,8 @@ def prediction_difference(a: Float[Tensor, "task d_out"], b: Float[Tensor, "task
 def agreement(a: Behaviour, b: Behaviour) -> dict[str, Float[Tensor, " task"]]:
     """All four comparisons of A with B, by the name under which a report lists them."""
     return {
-        "cosine": cosine(a.sensitivity, b.sensitivity),
-        "norm_ratio": norm_ratio(a.sensitivity, b.sensitivity),
+        "cosine": cosines(a, b),
+        "norm_ratio": a.length / b.length,  # infinite or NaN where B's sensitivity is zero
         "model_difference": model_difference(a.sensitivity, b.sensitivity),
         "prediction_difference": prediction_difference(a.prediction, b.prediction),
     }

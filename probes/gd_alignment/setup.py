@@ -10,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data.batch import Batch
+from ...models.own.merged import merged
 from ...models.own.regression_transformer import RegressionTransformer
+from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable, Regressor
 from ...models.token_layout import TokenLayout
 from ..algorithms.algorithm import Algorithm
@@ -20,7 +22,7 @@ from .constructed import ConstructedShape
 from .gradient_check import finite_differences, without_sensitivities
 from .memo import once_per_batch
 from .reading import Reading
-from .sensitivity import Behaviour, behaviour, half_squared_error, predictions
+from .sensitivity import Behaviour, behaviour
 from .splits import Splits
 
 Sensitivities = Literal["gradient", "differences"]
@@ -78,21 +80,24 @@ class Setup:
         """Predictions and sensitivities on a batch."""
         return behaviour(predict, self.inputs(tasks), self.subject.d_in, self.batch_size)
 
-    def subject_behaviour(self, predict: Predict, tasks: Batch) -> Behaviour:
-        """The same of the subject, read and turned in whatever way."""
-        inputs, d_in, how = self.inputs(tasks), self.subject.d_in, self.sensitivities
+    def subject_behaviour(self, tasks: Batch, read: Regressor | None = None, sign: int | None = None) -> Behaviour:
+        """The same of the subject, as it is examined or read and turned in another way."""
+        subject, sign = read or self.subject, sign or self.sign
+        predict = subject.module if isinstance(subject, TransformerRegressor) else subject.predict
+        inputs, d_in, how = self.inputs(tasks), subject.d_in, self.sensitivities
         if isinstance(how, NotApplicable):
-            return without_sensitivities(predict, inputs, d_in, self.batch_size, how.reason)
+            return without_sensitivities(predict, inputs, d_in, self.batch_size, how.reason).turned(sign)
         measured = behaviour if how == "gradient" else finite_differences
-        return measured(predict, inputs, d_in, self.batch_size)
-
-    def losses(self, predict: Predict, tasks: Batch) -> Float[Tensor, " task"]:
-        """½ |y - y_hat|² of every task of a batch."""
-        return half_squared_error(predictions(predict, self.inputs(tasks), self.batch_size), tasks.targets)
+        return measured(predict, inputs, d_in, self.batch_size).turned(sign)
 
     def spectrum(self, tasks: Batch) -> Spectrum:
         """A batch decomposed for all algorithms."""
         return _spectrum(tasks, self.subject.d_in)
+
+
+def quick_predict(model: Regressor) -> Predict:
+    """A model's predictions up to rounding, for what does not depend on their last digits."""
+    return merged(model.module) if isinstance(model, TransformerRegressor) else model.predict
 
 
 @once_per_batch

@@ -8,7 +8,7 @@ gradient descent, or constructed GD++, comes closest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data.batch import Batch
-from ..algorithms.algorithm import Algorithm
+from ..algorithms.algorithm import Algorithm, fit_each
 from ..algorithms.fitting import Fit
 from ..algorithms.named import algorithms, gradient_descent
 from ..measure import Measure, without_interval
@@ -56,14 +56,11 @@ class StepSearch:
 
     def run(self, most: int) -> tuple[int, ...]:
         """Numbers of steps to compare with: 1 to `most`, and where more come closer, the best with its neighbours."""
-        for algorithm in algorithms(range(1, most + 1)):
-            self._try(algorithm)
+        self._try(algorithms(range(1, most + 1)))
         if self._explains(but_not_all=self._closest != gradient_descent(most)):
-            for steps in (steps for steps in LADDER if steps > most):
-                self._try(gradient_descent(steps))
+            self._try([gradient_descent(steps) for steps in LADDER if steps > most])
         while between := self._between():
-            for steps in between:
-                self._try(gradient_descent(steps))
+            self._try(list(map(gradient_descent, between)))
         return tuple(k for k in self._tried if k <= most or abs(k - self._best) <= 1)
 
     def layers(self, of_gdpp: bool) -> int:
@@ -103,15 +100,13 @@ class StepSearch:
         beside = tried[max(place - 1, 0) : place] + tried[place + 1 : place + 2]
         return [(self._best + other) // 2 for other in beside if abs(other - self._best) > 1]
 
-    def _try(self, algorithm: Algorithm) -> None:
-        if algorithm.setting is not None:
-            self.fits[algorithm.name] = tuple(
-                algorithm.fit(self.setup.spectrum(fold.tuning), self.model[fold.tuning].prediction)
-                for fold in self.setup.splits.folds
-            )
-        self.distances[algorithm.name] = self._distance(
-            [self._answers(algorithm, number, fold.tuning) for number, fold in enumerate(self.setup.splits.folds)]
-        )
+    def _try(self, tried: Sequence[Algorithm]) -> None:
+        free, folds = [algorithm for algorithm in tried if algorithm.setting is not None], self.setup.splits.folds
+        found = [fit_each(free, self.setup.spectrum(fold.tuning), self.model[fold.tuning].prediction) for fold in folds]
+        self.fits |= {algorithm.name: tuple(fits[algorithm.name] for fits in found) for algorithm in free}
+        for algorithm in tried:
+            answers = [self._answers(algorithm, number, fold.tuning) for number, fold in enumerate(folds)]
+            self.distances[algorithm.name] = self._distance(answers)
 
     def _answers(self, algorithm: Algorithm, fold: int, tasks: Batch) -> Float[Tensor, "task d_out"]:
         """Those of an algorithm with what was fitted on the tuning tasks of a fold."""

@@ -14,6 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data.batch import Batch
+from ...models.own.stacked import StackedTransformers
+from ...models.regressors import TransformerRegressor
 from ...models.subject import Regressor
 from ...models.token_layout import TokenLayout
 from .reading import Gain, Products, Reading, products, share
@@ -28,6 +30,10 @@ CLEARLY = 0.1
 """What another layout has to explain beyond the first, as a share of the labels' squares."""
 
 
+Answers = Callable[[TokenLayout, Tensor], Float[Tensor, "model task d_out"]]
+"""What one or several models say of [task, token, feature] in a layout."""
+
+
 def read_tokens(
     setup: Setup, model: Regressor, first: TokenLayout | None = None, shown: Callable[[Batch], Batch] = lambda b: b
 ) -> Reading:
@@ -36,44 +42,56 @@ def read_tokens(
     first:  kept where the tasks leave it open; by default the model's own first
     shown:  what the model sees in the place of these tasks; the labels that decide stay those of the tasks
     """
+
+    def answers(layout: TokenLayout, tokens: Tensor) -> Float[Tensor, "1 task d_out"]:
+        try:
+            return predictions(model.read_as(layout).predict, tokens, setup.batch_size)[None]
+        except Exception:  # another's function may refuse tokens in any way it likes: zeros, then
+            return torch.zeros(1, len(tokens), model.d_out, dtype=torch.float64)
+
+    return _search(setup, model, answers, 1, first, shown)[0]
+
+
+def read_each(setup: Setup, models: Sequence[TransformerRegressor]) -> list[Reading]:
+    """`read_tokens` of several transformers of one configuration."""
+    stack = StackedTransformers.of([model.module for model in models])
+
+    def answers(layout: TokenLayout, tokens: Tensor) -> Float[Tensor, "model task d_out"]:
+        return stack.with_label_last(layout.slot).predict(tokens, setup.batch_size).cpu().double()
+
+    return _search(setup, models[0], answers, len(models))
+
+
+def _search(
+    setup: Setup,
+    model: Regressor,
+    answers: Answers,
+    n_models: int,
+    first: TokenLayout | None = None,
+    shown: Callable[[Batch], Batch] = lambda b: b,
+) -> list[Reading]:
+    """Of each of the models that answer; `model` is one of them."""
     first = model.layouts()[0] if first is None else first
     if setup.requested_layout is not None:
-        return Reading(setup.requested_layout, {})
+        return [Reading(setup.requested_layout, {})] * n_models
     tasks = [fold.tuning[:LAYOUT_TASKS] for fold in setup.splits.folds]
     if min(map(len, tasks)) < FEWEST_TASKS:
-        return Reading(first, {})
-    answered = _answered(
-        model,
-        tuple(dict.fromkeys((first, *model.layouts()))),
-        [setup.inputs(shown(batch)) for batch in tasks],
-        [batch.targets.cpu().double() for batch in tasks],
-        setup.batch_size,
+        return [Reading(first, {})] * n_models
+    labels = [batch.targets.cpu().double() for batch in tasks]
+    inputs = [setup.inputs(shown(batch)) for batch in tasks]
+    layouts = tuple(dict.fromkeys((first, *model.layouts())))
+    held = {layout: [answers(layout, tokens) for tokens in inputs] for layout in layouts}
+    answered = (
+        {layout: [products(p[i], y) for p, y in zip(folds, labels, strict=True)] for layout, folds in held.items()}
+        for i in range(n_models)
     )
-    return Reading(_chosen(first, answered, setup.seed), answered)
-
-
-def _answered(
-    model: Regressor,
-    layouts: Sequence[TokenLayout],
-    inputs: Sequence[Float[Tensor, "task token feature"]],
-    labels: Sequence[Float[Tensor, "task d_out"]],
-    batch_size: int,
-) -> dict[TokenLayout, list[Products]]:
-    """By layout; inputs and labels by fold. Tokens that the model refuses are answered by zeros."""
-    found: dict[TokenLayout, list[Products]] = {}
-    for layout in layouts:
-        read = model.read_as(layout)
-        try:
-            answers = [predictions(read.predict, tokens, batch_size) for tokens in inputs]
-        except Exception:  # another's function may refuse tokens in any way it likes
-            answers = [torch.zeros_like(y) for y in labels]
-        found[layout] = [products(p, y) for p, y in zip(answers, labels, strict=True)]
-    return found
+    return [Reading(_chosen(first, one, setup.seed), one) for one in answered]
 
 
 def _chosen(first: TokenLayout, answered: Mapping[TokenLayout, Sequence[Products]], seed: int) -> TokenLayout:
     """The best layout, where every fold shows it to be clearly better than the first, and better than any other."""
-    best = max(answered, key=lambda one: Reading(one, answered).share)
+    shares = Reading(first, answered).shares
+    best = max(shares, key=lambda one: shares[one])
     if not _beats(answered[best], answered[first], CLEARLY, seed):
         return first
     rival = Reading(best, answered).rival or first

@@ -19,7 +19,7 @@ from ..measure import Measure, along, missing
 from ..statistics.bootstrap import bootstrap_means, percentile_interval
 from .behaviours import Comparison
 from .names import CANDIDATE
-from .sensitivity import Behaviour, prediction_difference
+from .sensitivity import prediction_difference
 
 SHARE = "share of the prediction's variation"
 CONSTANT = "the model's predictions do not vary between these tasks"
@@ -36,35 +36,51 @@ def variation(prediction: Float[Tensor, "task d_out"]) -> Float[Tensor, " task"]
 def share_measures(evaluation: Comparison, nulls: Mapping[str, Sequence[Comparison]], seed: int) -> Measure:
     """`unexplained_share` of every candidate, each with a paired bootstrap interval, beside that of the nulls."""
     own = variation(evaluation.model.prediction).numpy()
-    parts = {}
-    for name, candidate in evaluation.candidates.items():
-        drawn = {null: np.array([_share(one, one.candidates[name]) for one in held]) for null, held in nulls.items()}
-        gaps = prediction_difference(evaluation.model.prediction, candidate.prediction).numpy()
-        parts[name] = _measure(gaps, own, drawn, seed)
+    candidates = evaluation.candidates
+    gaps = [prediction_difference(evaluation.model.prediction, one.prediction).numpy() for one in candidates.values()]
+    resampled = bootstrap_means(np.stack([own, *gaps], axis=1), seed)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a resample of the tasks that do not vary has no share
+        shares = (resampled[:, 1:] / resampled[:, :1]).T
+    drawn = _null_shares(nulls)
+    parts = {
+        name: _measure(gap, own, of_name, {null: found[name] for null, found in drawn.items()})
+        for name, gap, of_name in zip(candidates, gaps, shares, strict=True)
+    }
     return along(CANDIDATE, parts)
 
 
-def _share(comparison: Comparison, candidate: Behaviour) -> float:
-    """NaN for predictions without variation."""
-    gap = prediction_difference(comparison.model.prediction, candidate.prediction).mean()
+def _null_shares(nulls: Mapping[str, Sequence[Comparison]]) -> dict[str, dict[str, Float[np.ndarray, " draw"]]]:
+    """By null and candidate."""
+    shares = {null: [_shares(comparison) for comparison in drawn] for null, drawn in nulls.items()}
+    return {
+        null: {name: np.array([draw[name] for draw in drawn]) for name in drawn[0]} for null, drawn in shares.items()
+    }
+
+
+def _shares(comparison: Comparison) -> dict[str, float]:
+    """By candidate; NaN for predictions without variation."""
     own = variation(comparison.model.prediction).mean()
-    return float(gap / own) if own > 0 else float("nan")
+    gaps = {
+        name: prediction_difference(comparison.model.prediction, candidate.prediction).mean()
+        for name, candidate in comparison.candidates.items()
+    }
+    return {name: float(gap / own) if own > 0 else float("nan") for name, gap in gaps.items()}
 
 
 def _measure(
-    gaps: Float[np.ndarray, " task"], own: Float[np.ndarray, " task"], nulls: Mapping[str, np.ndarray], seed: int
+    gaps: Float[np.ndarray, " task"],
+    own: Float[np.ndarray, " task"],
+    resampled: Float[np.ndarray, " resample"],
+    nulls: Mapping[str, np.ndarray],
 ) -> Measure:
     if not (np.isfinite(gaps).all() and np.isfinite(own).all()):
         return missing(SHARE, "undefined", NOT_FINITE)
     if not own.any():
         return missing(SHARE, "undefined", CONSTANT)
-    resampled = bootstrap_means(np.stack([gaps, own], axis=1), seed)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a resample of the tasks that do not vary has no share
-        interval = percentile_interval(resampled[:, 0] / resampled[:, 1])
     return Measure(
         np.array(gaps.mean() / own.mean()),
         SHARE,
-        interval,
+        percentile_interval(resampled),
         replicate="task",
         n=len(gaps),
         nulls=nulls,

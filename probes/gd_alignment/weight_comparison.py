@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from ...data.batch import Batch, generator
+from ...models.own.merged import predict_stack
 from ...models.own.regression_transformer import RegressionTransformer
 from ...models.subject import NotApplicable
 from .nulls import Untrained
+from .sensitivity import half_squared_error
 from .setup import Setup
 from .weights import (
     Live,
@@ -125,8 +128,11 @@ def _signed(untrained: WeightProducts, sign: int) -> WeightProducts:
 
 def path_losses(setup: Setup, start: WeightProducts, end: WeightProducts, tasks: Batch) -> Float[np.ndarray, "task t"]:
     """Loss at the 21 positions between two sets of products, task by task, on the same tasks."""
-    models = (model.to(setup.subject.device) for model in path(start, end, setup.subject.dtype))
-    return np.stack([setup.losses(model, tasks).numpy() for model in models], axis=1)
+    KQ, PV = (held.to(setup.subject.device, setup.subject.dtype) for held in path(start, end))
+    parts = setup.inputs(tasks).split(setup.batch_size)
+    with torch.no_grad():
+        answers = torch.cat([predict_stack(start.config, KQ, PV, part).cpu().double() for part in parts], dim=1)
+    return half_squared_error(answers, tasks.targets).T.numpy()
 
 
 PathLosses = dict[str, dict[str, Float[np.ndarray, "task t"] | NotApplicable]]

@@ -7,7 +7,6 @@ included. For softmax the scale of KQ is no gauge. Distances count live entries 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +26,7 @@ NEAR_ZERO = 0.05
 LABEL_SET = "the sign of the predictions is turned, and these tasks set the query's y slot, which does not turn along"
 
 Products = Float[Tensor, "block head d_model d_model"]
+Stack = Float[Tensor, "t block head d_model d_model"]
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,6 @@ class WeightProducts:
     @property
     def single_head(self) -> bool:
         return self.KQ.shape[1] == 1
-
-    def model(self, dtype: torch.dtype) -> RegressionTransformer:
-        """The network that has these products."""
-        return RegressionTransformer.from_products(self.config, self.KQ.to(dtype), self.PV.to(dtype))
 
 
 def products(subject: Subject) -> WeightProducts | NotApplicable:
@@ -159,19 +155,19 @@ def relative_distance(
     return (difference / torch.linalg.norm(b[:, 0], dim=(1, 2))).numpy()
 
 
-def path(trained: WeightProducts, constructed: WeightProducts, dtype: torch.dtype) -> Iterator[RegressionTransformer]:
-    """Models along the straight line from trained (t = 0) to constructed (t = 1), at the 21 positions of `PATH`.
+def path(trained: WeightProducts, constructed: WeightProducts) -> tuple[Stack, Stack]:
+    """KQ and PV along the straight line from trained (t = 0) to constructed (t = 1), at the 21 positions of `PATH`.
 
     One head each: (1-t) KQ + t KQ', (1-t) PV + t PV' (von Oswald et al. 2023, appendix A.3, has t = 1/2 only). Several
     heads: the mixture of the two update maps, all heads side by side, weighted 1-t and t.
     """
-    for t in PATH:
-        if trained.single_head and constructed.single_head:
-            KQ, PV = torch.lerp(trained.KQ, constructed.KQ, t), torch.lerp(trained.PV, constructed.PV, t)
-        else:
-            KQ = torch.cat([trained.KQ, constructed.KQ], dim=1)
-            PV = torch.cat([(1 - t) * trained.PV, t * constructed.PV], dim=1)
-        yield replace(trained, KQ=KQ, PV=PV).model(dtype)
+    t = torch.tensor(PATH, dtype=torch.float64)[:, None, None, None, None]
+    if trained.single_head and constructed.single_head:
+        return torch.lerp(trained.KQ[None], constructed.KQ[None], t), torch.lerp(
+            trained.PV[None], constructed.PV[None], t
+        )
+    KQ = torch.cat([trained.KQ, constructed.KQ], dim=1).expand(len(PATH), -1, -1, -1, -1)
+    return KQ, torch.cat([(1 - t) * trained.PV, t * constructed.PV], dim=2)
 
 
 def barrier(path_loss: Float[np.ndarray, "*axes t"]) -> Float[np.ndarray, "*axes"]:

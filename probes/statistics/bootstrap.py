@@ -15,12 +15,14 @@ LEVEL = 0.95
 _CHUNK = 100  # resamples at a time: bounds the float64 copy of their counts
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=6)  # one run takes means over as many different numbers of tasks
 def resample_counts(n: int, seed: int) -> UInt16[np.ndarray, "resample task"]:
     """How often each of `n` tasks is drawn in each resample. One table for all measures pairs them."""
     rng = np.random.default_rng(named_seed(seed, "bootstrap"))
-    draws = (np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(RESAMPLES))
-    return np.stack([counts.astype(np.uint16) for counts in draws])
+    counts = np.empty((RESAMPLES, n), dtype=np.uint16)
+    for row in counts:
+        row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
+    return counts
 
 
 def bootstrap_means(samples: Float[np.ndarray, "task *axes"], seed: int) -> Float[np.ndarray, "resample *axes"]:

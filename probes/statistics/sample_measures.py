@@ -42,7 +42,7 @@ def task_measures(metrics: Mapping[str, PerTask], seed: int) -> dict[str, Measur
         low, high = _interval(np.concatenate(list(group.values()), axis=1), seed)
         ends = np.cumsum([flat.shape[1] for flat in group.values()])[:-1]
         intervals |= dict(zip(group, zip(np.split(low, ends), np.split(high, ends), strict=True), strict=True))
-    return {name: _measure(metric, *intervals[name]) for name, metric in metrics.items()}
+    return {name: mean_measure(metric, *intervals[name]) for name, metric in metrics.items()}
 
 
 def _interval(columns: Float[np.ndarray, "task column"], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +52,8 @@ def _interval(columns: Float[np.ndarray, "task column"], seed: int) -> tuple[np.
     return low, high
 
 
-def _measure(metric: PerTask, low: np.ndarray, high: np.ndarray) -> Measure:
+def mean_measure(metric: PerTask, low: np.ndarray, high: np.ndarray) -> Measure:
+    """The means over tasks, between ends that were found of them."""
     n, *shape = metric.samples.shape
     values = np.asarray(metric.samples.astype(np.float64).mean(axis=0))
     if not np.isfinite(values).any():

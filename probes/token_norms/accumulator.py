@@ -16,7 +16,7 @@ from ...data.corpus import Windows
 from ...data.recipe import named_seed
 from ...models.language_model import LanguageModel
 from ..statistics.bootstrap import bootstrap_means
-from .sample import TokenDraw
+from .sample import SampledTokens, TokenDraw, most_columns
 from .text import Text
 
 
@@ -83,7 +83,7 @@ class Accumulator:
     def __init__(self, text: Text, n_columns: int, seed: int) -> None:
         self.text, self.seed = text, seed
         self._sums: dict[tuple[str, int], _Sums] = {}
-        self._draw = TokenDraw(text, n_columns, seed)
+        self._draw = TokenDraw(text, most_columns(n_columns), seed)
         self.sample = self._draw.empty_sample()
 
     def batches(self, batch_size: int) -> Iterator[Int[Tensor, "batch pos"]]:
@@ -125,6 +125,17 @@ class Accumulator:
         sums, counts = np.stack([np.zeros_like(later), later], axis=1), np.tile([0, values.shape[1]], (len(values), 1))
         self._add(name, layer, ("position", *axes), (sums, counts))
 
+    def add_sampled_mean(
+        self, name: str, x: Shaped[Tensor, "token *rest"], tokens: SampledTokens, layer: int = 0, *axes: str
+    ) -> None:
+        """The same as `add_mean` of a quantity that only some tokens of the batch have."""
+        values, windows = _numpy(x), len(self.windows.tokens)
+        place = (tokens.position > 0).astype(np.int64)
+        sums, counts = np.zeros((windows, 2, *values.shape[1:])), np.zeros((windows, 2))
+        np.add.at(sums, (tokens.window, place), values)
+        np.add.at(counts, (tokens.window, place), 1)
+        self._add(name, layer, ("position", *axes), (sums, counts))
+
     def add_window_mean(
         self, name: str, x: Shaped[Tensor | np.ndarray, "batch *rest"], layer: int = 0, *axes: str
     ) -> None:
@@ -141,7 +152,7 @@ class Accumulator:
             np.add.at(into, self.pieces, noted)
 
     def has(self, name: str) -> bool:
-        return (name, 0) in self._sums
+        return any(of == name for of, _ in self._sums)
 
     def values(self, name: str) -> Float[np.ndarray, "layer *axes"]:
         """Means of a quantity over the whole text: those of `means`, without the cost of its resamples."""
@@ -154,7 +165,8 @@ class Accumulator:
         totals, counts = self._by_piece(name)
         used = counts.reshape(len(counts), -1).any(axis=1)
         resampled = _ratio(*(bootstrap_means(of_pieces[used], self.seed) for of_pieces in (totals, counts)))
-        return Means(self.values(name), resampled, ("layer", *self._sums[name, 0].axes), int(used.sum()))
+        axes = next(sums.axes for (of, _), sums in self._sums.items() if of == name)
+        return Means(self.values(name), resampled, ("layer", *axes), int(used.sum()))
 
     def _by_piece(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Totals and counts of a quantity along (piece, layer, …), as many axes each."""

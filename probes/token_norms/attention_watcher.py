@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,16 +42,18 @@ class _RunningLayer:
 class AttentionWatcher(Watcher):
     """Notes ‖f(x)‖ of every head, what of attention goes to the first token, and mixing ratios.
 
-    maps:  of so many windows, all of one length, the head-summed ‖sum alpha f(x)‖ of every pair of tokens is kept
+    maps:       of so many windows, all of one length, the head-summed ‖sum alpha f(x)‖ of every pair of tokens is kept
+    last_only:  of the last layer alone
     """
 
-    def __init__(self, model_pass: ModelPass, maps: int = 0) -> None:
+    def __init__(self, model_pass: ModelPass, maps: int = 0, last_only: bool = False) -> None:
         self.subject, self.noted, self.maps = model_pass.subject, model_pass.noted, maps
         self.applies = no_attention_output(model_pass) is None
         self.causal = self.subject.shape.causal
         self.window_maps: list[Float[np.ndarray, "window layer query key"]] = []
         self._factors: dict[int, Float64[Tensor, "head width d_head"]] = {}
         self._running: _RunningLayer | None = None
+        self._first = self.subject.shape.n_layers - 1 if last_only else 0
 
     def watch(self, tokens: Int[Tensor, "batch pos"]) -> Mapping[Site, Reduce]:
         if not self.applies:
@@ -58,12 +62,19 @@ class AttentionWatcher(Watcher):
         maps_left = self.maps - sum(map(len, self.window_maps))
         self._n_maps = min(len(tokens), maps_left) if same_length else 0
         self._layer_maps: list[Tensor] = []
-        return {"resid_pre": self._stream, "v": self._values, "attention": self._attention, "z": self._heads}
+        sites: dict[Site, Reduce] = {
+            "resid_pre": self._stream, "v": self._values, "attention": self._attention, "z": self._heads,
+        }  # fmt: skip
+        return {site: partial(self._from_first, reduce) for site, reduce in sites.items()}
 
     def take(self, tokens: Int[Tensor, "batch pos"], output: Float[Tensor, "batch pos width"]) -> None:
         if self.applies and self._layer_maps:
             self.window_maps.append(torch.stack(self._layer_maps, dim=1).float().cpu().numpy())
             self._layer_maps = []
+
+    def _from_first(self, reduce: Reduce, activation: Any, layer: int) -> None:
+        if layer >= self._first:
+            reduce(activation, layer)
 
     def _stream(self, x: Float[Tensor, "batch pos d_model"], layer: int) -> None:
         output = attention_output(self.subject, layer)

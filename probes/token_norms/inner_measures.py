@@ -9,7 +9,6 @@ import numpy as np
 from ..measure import Measure, missing
 from .accumulator import ModelPass
 from .inner_watcher import InnerWatcher
-from .length_watcher import no_prediction
 from .quantity import Quantity, mean_measure
 from .sample import PLACES
 
@@ -25,7 +24,7 @@ UNITS = {
 
 def inner_measures(model_pass: ModelPass, watcher: InnerWatcher) -> dict[str, Measure]:
     """The inner problem by layer and position."""
-    if reason := no_prediction(model_pass.subject):
+    if reason := watcher.missing:
         return {name: missing(unit, "not applicable", reason) for name, unit in UNITS.items()}
     found = {name: _by_layer(model_pass, name, watcher) for name in UNITS}
     if found["step_cosine"].status == "ok":
@@ -35,8 +34,8 @@ def inner_measures(model_pass: ModelPass, watcher: InnerWatcher) -> dict[str, Me
 
 def _by_layer(model_pass: ModelPass, name: str, watcher: InnerWatcher) -> Measure:
     messages = [f"{FORCED}; layer l is what block l writes"] if name == "step_cosine" else []
-    if watcher.stopped:
-        messages.append(f"on the first batches of windows, {watcher.seen:,} tokens")
+    if watcher.draw.size < watcher.draw.n_tokens:
+        messages.append(f"on {watcher.draw.size:,} of {watcher.draw.n_tokens:,} tokens, drawn over all documents")
     quantity = Quantity(UNITS[name], ("layer", "position"), {"position": PLACES}, "; ".join(messages))
     return mean_measure(quantity, model_pass.noted.means(name), model_pass.text)
 

@@ -17,18 +17,19 @@ cosine of write and push, whatever computes the write.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-CHUNK, CACHED = 2**22, 2**18
-"""Logits in float64 at a time, whatever the vocabulary: 32 MiB where they are multiplied, 2 MiB where summed up."""
+from ...models.attention import in_float32
+from .read_out import ReadOut
 
-ReadOut = Callable[[Tensor], Tensor]
-"""From states to logits, differentiable."""
+CHUNK, CACHED = 2**23, 2**18
+"""Logits at a time, whatever the vocabulary: 32 MiB in float32 where they are multiplied, 2 MiB in float64 where summed
+up."""
 
 
 class Foresight(NamedTuple):
@@ -75,28 +76,35 @@ def inner_step(
 ) -> InnerStep:
     """Losses of states read out at once, and the pushes towards the targets and towards other tokens.
 
-    The softmax is differentiated by hand, in float64; what read_out does to a state is left to autograd, which keeps
-    nothing of the size of the vocabulary for it. The cost is that of three read-outs: one there and two back.
+    The softmax and the unembedding are differentiated by hand, so that one product with the unembedding there and one
+    back serve both kinds of targets:
+
+        d loss / d norm(h) = sum over v of p_v W_U[:, v] - W_U[:, y]
+
+    Exponentials are taken in the logits' own precision, float32 at least, and summed in float64.
     """
-    losses, pushes, shuffled = [], [], []
-    vocabulary = read_out(states[:1]).shape[-1]
-    for some in _chunks(len(states), vocabulary, CHUNK):
-        with torch.enable_grad():
-            at = states[some].detach().requires_grad_()
-            logits = read_out(at)
-        log_p = logits.detach().double().log_softmax(dim=-1)
-        losses.append(-log_p.gather(-1, targets[some, None])[:, 0])
-        p = log_p.exp_()
-        pushes.append(_push_towards(targets[some], logits, at, p, keep_graph=True))
-        shuffled.append(_push_towards(others[some], logits, at, p, keep_graph=False))
-    return InnerStep(torch.cat(losses), torch.cat(pushes), torch.cat(shuffled))
+    found = [
+        _step_of_chunk(states[some], read_out, targets[some], others[some])
+        for some in _chunks(len(states), read_out.W_U.shape[1], CHUNK)
+    ]
+    return InnerStep(*(torch.cat(values) for values in zip(*found, strict=True)))
 
 
-def _push_towards(targets: Tensor, logits: Tensor, at: Tensor, p: Tensor, keep_graph: bool) -> Tensor:
-    """(one-hot of the target - p) back through the read-out: minus the gradient of the loss."""
-    slope = -p
-    slope[torch.arange(len(targets), device=targets.device), targets] += 1
-    return torch.autograd.grad(logits, at, slope.to(logits.dtype), retain_graph=keep_graph)[0]
+def _step_of_chunk(states: Tensor, read_out: ReadOut, targets: Tensor, others: Tensor) -> InnerStep:
+    with torch.enable_grad():
+        at = states.detach().requires_grad_()
+        normed = read_out.norm(at)
+    with torch.no_grad():
+        logits = read_out.of_normed(normed.detach())
+        wide = in_float32(logits)
+        above = wide - wide.amax(dim=-1, keepdim=True)
+        chosen = above.gather(-1, targets[:, None])[:, 0].double()
+        weights = above.exp_()
+        total = weights.sum(dim=-1, keepdim=True, dtype=torch.float64)
+        expected = read_out.expected_rows(weights, logits) / total
+        ups = [read_out.rows(of, logits) - expected for of in (targets, others)]
+    pushes = [torch.autograd.grad(normed, at, up.to(normed.dtype), retain_graph=True)[0] for up in ups]
+    return InnerStep(total[:, 0].log() - chosen, *pushes)
 
 
 def cosine(a: Float[Tensor, "*batch d_model"], b: Float[Tensor, "*batch d_model"]) -> Float64[Tensor, "*batch"]:

@@ -1,6 +1,7 @@
 """Watches what each block's write does to the loss of reading the stream out at once, beside controls.
 
-The cost is that of three read-outs (norm, unembedding, softmax) for every layer and token: see `inner_problem`.
+The cost is that of two products with the unembedding for every layer and token: see `inner_problem`. So a sample of the
+tokens is looked at, drawn over all documents and positions.
 """
 
 from __future__ import annotations
@@ -10,16 +11,22 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from ...data.recipe import named_seed
-from ...models.subject import Reduce, Site
+from ...models.subject import NotApplicable, Reduce, Site
 from ..streaming import Watcher
 from .accumulator import ModelPass
 from .inner_problem import InnerStep, cosine, first_order, inner_step, radial
 from .length_watcher import no_prediction, stream_states
+from .read_out import ReadOut
+from .sample import SampledTokens, TokenDraw, target_numbers
 
+SHARE, FEWEST, MOST = 3, 512, 4_096
+"""Of the tokens after position 0 one in three is looked at, at least 512 and at most 4,096, and at most so many at
+position 0. With a third, intervals are 1.7 times as wide as with all tokens, where tokens are independent.
+"""
 OTHER_WRITES = 4
 """How many other tokens' writes each write is compared with."""
 
@@ -27,38 +34,40 @@ OTHER_WRITES = 4
 class _StateBefore(NamedTuple):
     """The stream before a block's write, and the inner problem there."""
 
-    state: Float[Tensor, "batch pos d_model"]
+    state: Float[Tensor, "token d_model"]
     step: InnerStep
 
 
 class InnerWatcher(Watcher):
     """Notes the inner problem at every layer of the stream.
 
-    tokens:  of the first batches of the text, whole ones, until they hold so many, BOS included
-    seen:    tokens of the batches that were looked at
-    stopped: whether there were more
+    last_only:  of the last block's write, its cosines alone
+    draw:       which tokens are looked at
+    n_targets:  tokens of the text that another one follows
+    missing:    why there is no inner problem; None: there is
     """
 
-    def __init__(self, model_pass: ModelPass, tokens: int) -> None:
-        self.noted, self.tokens = model_pass.noted, tokens
-        self.seen, self.stopped = 0, False
-        subject = model_pass.subject
-        self.applies = no_prediction(subject) is None
-        self._final_norm, self._unembed = subject.final_norm, subject.unembed
+    def __init__(self, model_pass: ModelPass, last_only: bool = False) -> None:
+        self.noted, subject = model_pass.noted, model_pass.subject
+        reason = no_prediction(subject)
+        read_out = ReadOut.of(subject) if reason is None else NotApplicable(reason)
+        self.missing = read_out.reason if isinstance(read_out, NotApplicable) else None
+        self._read_out = None if isinstance(read_out, NotApplicable) else read_out
+        later = target_numbers(model_pass.text)[1]
+        most = min(max(-(-later // SHARE), FEWEST), MOST)
+        self.draw = TokenDraw(model_pass.text, (FEWEST, most), named_seed(model_pass.seed, "inner sample"), True)
+        self._last, self._last_only = subject.shape.n_layers, last_only
         self._rng = np.random.default_rng(named_seed(model_pass.seed, "inner controls"))
         self._before: _StateBefore | None = None
 
-    def read_out(self, states: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
-        """The final norm with the statistics of these states, and the unembedding."""
-        return self._unembed(self._final_norm(states))
-
     def watch(self, tokens: Int[Tensor, "batch pos"]) -> Mapping[Site, Reduce]:
-        if not self.applies or self.seen >= self.tokens:
-            self.stopped = True
+        if self._read_out is None:
             return {}
-        self.seen += tokens.numel()
-        self._tokens = tokens
-        later = tokens.shape[0] * (tokens.shape[1] - 2)
+        self._at = at = self.draw.of_next_batch(*tokens.shape)
+        if not len(at.row):
+            return {}
+        self._targets = tokens[at.window, at.position + 1]
+        later = int((at.position > 0).sum())
         *self._write_shifts, self._target_shift = self._rng.integers(1, max(later, 2), OTHER_WRITES + 1).tolist()
         return stream_states(self._state)
 
@@ -66,29 +75,39 @@ class InnerWatcher(Watcher):
         self._before = None  # the last block's state is of no use to the next batch
 
     def _state(self, x: Float[Tensor, "batch pos d_model"], layer: int) -> None:
-        state = x[:, :-1]  # nothing follows the last token
-        targets = self._tokens[:, 1:].to(x.device).flatten()
-        step = inner_step(state.flatten(0, 1), self.read_out, targets, targets.roll(self._target_shift))
-        step = InnerStep(*(values.unflatten(0, state.shape[:2]) for values in step))
-        self.noted.add_mean("inner_loss", step.loss, layer)
-        self.noted.add_mean("radial_push", radial(state, step.push), layer)
+        if self._last_only and layer < self._last - 1:
+            return
+        state = x[self._at.window, self._at.position]
+        step = None if self._last_only and layer == self._last else self._step(state)
         if self._before is not None:
-            self._write(self._before, _StateBefore(state, step), layer - 1)
-        self._before = _StateBefore(state, step)
+            write, before = state - self._before.state, self._before.step
+            self._note_cosines(write, before, layer - 1)
+            if step is not None:
+                self._note("step_gain", before.loss - step.loss, layer - 1)
+                self._note("step_first_order", first_order(write, before.push), layer - 1)
+        if step is not None:
+            self._note("inner_loss", step.loss, layer)
+            self._note("radial_push", radial(state, step.push), layer)
+            self._before = _StateBefore(state, step)
 
-    def _write(self, before: _StateBefore, after: _StateBefore, layer: int) -> None:
-        write, noted = after.state - before.state, self.noted
-        noted.add_mean("step_gain", before.step.loss - after.step.loss, layer)
-        noted.add_mean("step_first_order", first_order(write, before.step.push), layer)
-        noted.add_mean("step_cosine", cosine(write, before.step.push), layer)
-        noted.add_mean("step_cosine_shuffled", cosine(write, before.step.shuffled), layer)
-        others = self._other_writes(write[:, 1:], before.step.push[:, 1:])
-        noted.add_later_mean("step_cosine_other_writes", others, layer, "draw")
+    def _step(self, state: Float[Tensor, "token d_model"]) -> InnerStep:
+        assert self._read_out is not None
+        targets = self._targets.to(state.device)
+        return inner_step(state, self._read_out, targets, targets.roll(self._target_shift))
+
+    def _note_cosines(self, write: Float[Tensor, "token d_model"], step: InnerStep, layer: int) -> None:
+        self._note("step_cosine", cosine(write, step.push), layer)
+        self._note("step_cosine_shuffled", cosine(write, step.shuffled), layer)
+        later = np.flatnonzero(self._at.position > 0)
+        others = SampledTokens(*(places[later] for places in self._at))
+        drawn = self._other_writes(write[later], step.push[later])
+        self.noted.add_sampled_mean("step_cosine_other_writes", drawn, others, layer, "draw")
+
+    def _note(self, name: str, values: Float64[Tensor, " token"], layer: int) -> None:
+        self.noted.add_sampled_mean(name, values, self._at, layer)
 
     def _other_writes(
-        self, write: Float[Tensor, "batch pos d_model"], push: Float[Tensor, "batch pos d_model"]
-    ) -> Float[Tensor, "batch pos draw"]:
+        self, write: Float[Tensor, "later d_model"], push: Float[Tensor, "later d_model"]
+    ) -> Float64[Tensor, "later draw"]:
         """Cosines with what the block writes at other tokens: of which norm does not matter to a cosine."""
-        by_token = write.flatten(0, 1)
-        drawn = [by_token.roll(shift, dims=0).view_as(write) for shift in self._write_shifts]
-        return torch.stack([cosine(other, push) for other in drawn], dim=-1)
+        return torch.stack([cosine(write.roll(shift, dims=0), push) for shift in self._write_shifts], dim=-1)

@@ -15,6 +15,8 @@ from torch import Tensor
 PERCENTILES = (5, 50, 95)
 ROWS = 2**13
 """Rows of a vocabulary in float64 at a time."""
+CACHED = 2**17
+"""Numbers in float64 at a time, 1 MiB: what fits into a cache takes a tenth of the time."""
 
 
 def lengths(x: Float[Tensor, "*batch d_model"]) -> Float64[Tensor, "*batch"]:
@@ -22,12 +24,8 @@ def lengths(x: Float[Tensor, "*batch d_model"]) -> Float64[Tensor, "*batch"]:
 
     In float16 the squares of 4,096 entries of 20 overflow, in float32 entries of 1e20 do and those of 1e-30 vanish.
     """
-    return x.double().square().sum(dim=-1).sqrt()
-
-
-def row_lengths(matrix: Float[Tensor, "row d_model"]) -> Float64[Tensor, " row"]:
-    """`lengths`, some rows at a time: a vocabulary in float64 may be larger than the model."""
-    return torch.cat([lengths(rows) for rows in matrix.split(ROWS)])
+    rows = x.reshape(-1, x.shape[-1]).split(max(CACHED // x.shape[-1], 1))
+    return torch.cat([some.double().square().sum(dim=-1) for some in rows]).sqrt().view(x.shape[:-1])
 
 
 def whitened_lengths(

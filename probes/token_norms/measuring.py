@@ -23,8 +23,6 @@ from .outlier_watcher import OutlierWatcher, pilots
 from .text import Text
 from .vocabulary_measures import vocabulary_measures
 
-INNER_TOKENS = 4_096
-"""Tokens on which the inner problem is looked at: the batches that hold the first so many of them, whole."""
 KEPT_TOKENS = 2_000
 """Tokens whose values are kept for figures."""
 
@@ -61,18 +59,22 @@ class Watched:
     outliers: OutlierWatcher | None
 
 
-def read_through(model_pass: ModelPass, settings: PassSettings, progress: Progress) -> Watched:
-    """One forward pass with everybody watching."""
+def read_through(model_pass: ModelPass, settings: PassSettings, progress: Progress, last_only: bool = False) -> Watched:
+    """One forward pass with everybody watching.
+
+    last_only:  the inner problem and attention's writes in the last layer alone, and no changed states
+    """
     subject, text, size = model_pass.subject, model_pass.text, settings.batch_size
     watchers: list[Watcher] = [LengthWatcher(model_pass)]
     inner, attention, outliers = None, None, None
     if "inner" in settings.parts:
-        watchers.append(inner := InnerWatcher(model_pass, INNER_TOKENS))
+        watchers.append(inner := InnerWatcher(model_pass, last_only))
     if "attention" in settings.parts:
-        watchers.append(attention := AttentionWatcher(model_pass, settings.maps))
+        watchers.append(attention := AttentionWatcher(model_pass, settings.maps, last_only))
     if "outliers" in settings.parts:
         first = next(iter(text.corpus.batches(size))).tokens
-        watchers.append(outliers := OutlierWatcher(model_pass, pilots(subject, first)))
+        found = None if last_only else pilots(subject, first)
+        watchers.append(outliers := OutlierWatcher(model_pass, found))
     stage = f"measuring {subject.source.name}"
     stream(
         subject, model_pass.noted.batches(size), watchers,

@@ -64,10 +64,6 @@ def _pilot(states: Float64[Tensor, "token d_model"]) -> Pilot:
     return Pilot(states.mean(dim=0), states.std(dim=0, correction=0), rogue(by_dimension))
 
 
-def _as_it_is(states: Tensor, pilot: Pilot) -> Tensor:
-    return states
-
-
 def _without_rogue(states: Tensor, pilot: Pilot) -> Tensor:
     kept = torch.ones(states.shape[-1], dtype=states.dtype, device=states.device)
     kept[torch.from_numpy(pilot.rogue)] = 0
@@ -78,11 +74,12 @@ def _standardised(states: Tensor, pilot: Pilot) -> Tensor:
     return (states - pilot.mean) * torch.where(pilot.spread > 0, 1 / pilot.spread, 0)
 
 
-VERSIONS: Mapping[str, Callable[[Tensor, Pilot], Tensor]] = {
-    "all dimensions": _as_it_is,
+UNCHANGED = "all dimensions"
+CHANGED: Mapping[str, Callable[[Tensor, Pilot], Tensor]] = {
     "without rogue": _without_rogue,
     "standardised": _standardised,
 }
+VERSIONS = (UNCHANGED, *CHANGED)
 """Which states the anisotropy is of."""
 
 
@@ -126,12 +123,16 @@ class StateSums:
 
 
 class OutlierWatcher(Watcher):
-    """Notes extreme entries of states, their directions, norms of values and keys, and attention to the first token."""
+    """Notes extreme entries of states, their directions, norms of values and keys, and attention to the first token.
 
-    def __init__(self, model_pass: ModelPass, layer_pilots: Mapping[int, Pilot]) -> None:
+    layer_pilots:  None: the directions of unchanged states alone are summed up
+    """
+
+    def __init__(self, model_pass: ModelPass, layer_pilots: Mapping[int, Pilot] | None) -> None:
         self.noted, self.text, self.pilots = model_pass.noted, model_pass.text, layer_pilots
+        self._layers = model_pass.subject.shape.n_layers + 1
         self._groups = min(GROUPS, self.text.n_pieces)
-        self.sums = StateSums.empty(self._groups, len(layer_pilots), model_pass.subject.shape.d_model)
+        self.sums = StateSums.empty(self._groups, self._layers, model_pass.subject.shape.d_model)
 
     def watch(self, tokens: Int[Tensor, "batch pos"]) -> Mapping[Site, Reduce]:
         self._group = self.noted.pieces * self._groups // self.text.n_pieces
@@ -154,12 +155,17 @@ class OutlierWatcher(Watcher):
         self._directions(x.double(), layer)
 
     def _directions(self, states: Float64[Tensor, "batch pos d_model"], layer: int) -> None:
-        for number, version in enumerate(VERSIONS.values()):
-            pointing = directions(version(states, self.pilots[layer]))
-            by_place = torch.stack([pointing[:, 0], pointing[:, 1:].sum(dim=1)], dim=1).cpu().numpy()
-            np.add.at(self.sums.totals[:, layer, :, number], self._group, by_place)
-            if version is _as_it_is:
-                self.sums.squares[layer] += pointing[:, 1:].square().sum(dim=(0, 1)).cpu().numpy()
+        pointing = directions(states)
+        self.sums.squares[layer] += pointing[:, 1:].square().sum(dim=(0, 1)).cpu().numpy()
+        self._sum_up(pointing, layer, UNCHANGED)
+        if self.pilots is None:
+            return
+        for version, change in CHANGED.items():
+            self._sum_up(directions(change(states, self.pilots[layer])), layer, version)
+
+    def _sum_up(self, pointing: Float64[Tensor, "batch pos d_model"], layer: int, version: str) -> None:
+        by_place = torch.stack([pointing[:, 0], pointing[:, 1:].sum(dim=1)], dim=1).cpu().numpy()
+        np.add.at(self.sums.totals[:, layer, :, VERSIONS.index(version)], self._group, by_place)
 
     def _attention(self, scores: AttentionScores, layer: int) -> None:
         self._norms("key_norm", scores.k, layer)

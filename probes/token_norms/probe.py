@@ -61,7 +61,7 @@ class TokenNorms(Probe):
     """
 
     name: ClassVar[str] = "token-norms"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     batch_size: ClassVar[int] = 8
 
     text: str | None = None

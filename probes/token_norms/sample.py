@@ -72,35 +72,65 @@ class SampledTokens(NamedTuple):
 class TokenDraw:
     """Decides batch by batch which tokens are in the sample.
 
-    columns:  quantities noted of every token; the more there are, the fewer tokens fit
+    most:      so many tokens at position 0 at most, and so many after it
+    followed:  tokens that end a window are left out: nothing is known to follow them
     """
 
-    def __init__(self, text: Text, columns: int, seed: int) -> None:
-        numbers = np.array([(n, n * (length - 1)) for n, length in text.window_shapes]).sum(axis=0)
-        most = VALUES // max(columns, 1)
+    def __init__(self, text: Text, most: tuple[int, int], seed: int, followed: bool = False) -> None:
+        self._ends = int(followed)
         rng = np.random.default_rng(seed)
-        self._chosen = [
-            _drawn(int(n), share, rng)
-            for n, share in zip(numbers, (max(most // FIRST_SHARE, 1), most), strict=True)
-        ]  # fmt: skip
+        numbers = target_numbers(text) if followed else token_numbers(text)
+        self._chosen = [_drawn(n, share, rng) for n, share in zip(numbers, most, strict=True)]
         self._read = np.zeros(2, dtype=np.int64)
-        self.n_tokens = int(numbers.sum())
+        self.n_tokens = sum(numbers)
+
+    @property
+    def size(self) -> int:
+        """Tokens in the sample."""
+        return sum(map(len, self._chosen))
 
     def empty_sample(self) -> TokenSample:
-        position, token, piece = np.zeros((3, sum(map(len, self._chosen))), dtype=np.int64)
+        position, token, piece = np.zeros((3, self.size), dtype=np.int64)
         return TokenSample(position, token, piece, {}, self.n_tokens)
 
     def of_next_batch(self, batch: int, length: int) -> SampledTokens:
         """Those of the next so many windows of a length. The tokens of a place are counted through the corpus."""
         found = []
-        for place, (width, chosen) in enumerate(zip((1, length - 1), self._chosen, strict=True)):
+        widths = _widths(length - self._ends)
+        for place, (width, chosen) in enumerate(zip(widths, self._chosen, strict=True)):
             begin = self._read[place]
             low, high = np.searchsorted(chosen, (begin, begin + batch * width))
             local = chosen[low:high] - begin
             row = np.arange(low, high) + place * len(self._chosen[0])
-            found.append((local // width, place + local % width, row))
+            found.append((local // max(width, 1), place + local % max(width, 1), row))
             self._read[place] += batch * width
         return SampledTokens(*(np.concatenate(of_both) for of_both in zip(*found, strict=True)))
+
+
+def token_numbers(text: Text) -> tuple[int, int]:
+    """How many tokens a text has at position 0 of its windows, and after it."""
+    return _numbers(text, 0)
+
+
+def target_numbers(text: Text) -> tuple[int, int]:
+    """The same of the tokens that another one follows in their window."""
+    return _numbers(text, 1)
+
+
+def _numbers(text: Text, ends: int) -> tuple[int, int]:
+    first, later = np.array([np.multiply(n, _widths(length - ends)) for n, length in text.window_shapes]).sum(axis=0)
+    return int(first), int(later)
+
+
+def _widths(length: int) -> tuple[int, int]:
+    """Of so many tokens of a window, those at position 0 and those after it."""
+    return min(length, 1), max(length - 1, 0)
+
+
+def most_columns(columns: int) -> tuple[int, int]:
+    """How many tokens, at position 0 and after it, fit where so many quantities of each are noted."""
+    most = VALUES // max(columns, 1)
+    return max(most // FIRST_SHARE, 1), most
 
 
 def _drawn(n: int, most: int, rng: np.random.Generator) -> Int[np.ndarray, " chosen"]:

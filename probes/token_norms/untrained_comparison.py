@@ -60,7 +60,7 @@ def sample_statistics(model_pass: ModelPass, settings: PassSettings) -> dict[str
     """Reads a text, and returns those of `STATISTICS` that its tokens and the parts asked for give; NaN where one has
     no number. Correlations, cosines and ratios are those of the last layer after position 0.
     """
-    watched, noted = read_through(model_pass, replace(settings, maps=0), silent), model_pass.noted
+    watched, noted = read_through(model_pass, replace(settings, maps=0), silent, last_only=True), model_pass.noted
     found = _growth(model_pass)
     found |= {f"spearman_{key}": rho for key, rho in last_layer_correlations(model_pass).items()}
     if noted.has("step_cosine"):

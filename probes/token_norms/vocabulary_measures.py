@@ -13,7 +13,7 @@ from ..measure import Measure, along, missing, without_interval
 from ..statistics.ranks import independent_interval, spearman
 from .accumulator import ModelPass
 from .length_measures import STATISTICS
-from .lengths import percentiles, row_lengths, whitened_lengths
+from .lengths import lengths, percentiles, whitened_lengths
 from .quantity import NO_UNTRAINED, WEIGHTS_ALONE
 
 DECILES = 10
@@ -23,20 +23,23 @@ DECILES = 10
 class RowNorms:
     """Norms of a vocabulary's rows: of the embedding W_E, of the unembedding W_U, and of W_E whitened by W_U.
 
+    whitened:        of the tokens that occur, which alone have a weight; None: there is nothing to whiten with
     no_unembedding:  why there is no W_U, and nothing to whiten with
     """
 
     by_matrix: dict[str, Float[np.ndarray, " d_vocab"]]
+    whitened: Float[np.ndarray, " occurring"] | None = None
     no_unembedding: str = ""
 
 
 def vocabulary_measures(model_pass: ModelPass) -> dict[str, Measure]:
     """The measures of `RowNorms`; over the tokens that occur where frequency is in it."""
-    norms = row_norms(model_pass)
     log_frequency = _log_frequency(model_pass)
     occurs = np.isfinite(log_frequency)
-    of_occurring = np.stack([values[occurs] for values in norms.by_matrix.values()], axis=1)
-    matrices = tuple(norms.by_matrix)
+    norms = row_norms(model_pass, occurs)
+    occurring = {matrix: values[occurs] for matrix, values in norms.by_matrix.items()}
+    occurring |= {} if norms.whitened is None else {"W_E whitened": norms.whitened}
+    of_occurring, matrices = np.stack(list(occurring.values()), axis=1), tuple(occurring)
     message = _frequencies_described(model_pass, occurs)
     return {
         "norm_rows": _norm_rows(norms),
@@ -45,16 +48,17 @@ def vocabulary_measures(model_pass: ModelPass) -> dict[str, Measure]:
     }
 
 
-def row_norms(model_pass: ModelPass) -> RowNorms:
+def row_norms(model_pass: ModelPass, occurs: Bool[np.ndarray, " d_vocab"]) -> RowNorms:
     embedding, unembedding = model_pass.subject.embedding(), model_pass.subject.unembedding()
-    of_embedding = {"W_E": row_lengths(embedding).cpu().numpy()}
+    of_embedding = {"W_E": lengths(embedding).cpu().numpy()}
     if isinstance(unembedding, NotApplicable):
-        return RowNorms(of_embedding, unembedding.reason)
-    with_unembedding = {"W_U": row_lengths(unembedding.mT)}
-    if model_pass.subject.no_embedded_states() is None:
-        weights = torch.from_numpy(np.exp(_log_frequency(model_pass))).to(embedding.device)
-        with_unembedding["W_E whitened"] = whitened_lengths(embedding, unembedding.mT, weights)
-    return RowNorms(of_embedding | {name: of.cpu().numpy() for name, of in with_unembedding.items()})
+        return RowNorms(of_embedding, no_unembedding=unembedding.reason)
+    by_matrix = of_embedding | {"W_U": lengths(unembedding.mT).cpu().numpy()}
+    if model_pass.subject.no_embedded_states() is not None:
+        return RowNorms(by_matrix)
+    some = torch.from_numpy(occurs).to(embedding.device)
+    weights = torch.from_numpy(np.exp(_log_frequency(model_pass)[occurs])).to(embedding.device)
+    return RowNorms(by_matrix, whitened_lengths(embedding[some], unembedding.mT[some], weights).cpu().numpy())
 
 
 def _log_frequency(model_pass: ModelPass) -> Float[np.ndarray, " d_vocab"]:

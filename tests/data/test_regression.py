@@ -12,7 +12,7 @@ import torch
 from mesascope.data import LinearRegression, OtherDistributions, TaskError
 from mesascope.data.batch import tensors_sha256
 from mesascope.data.recipe import canonical_json
-from mesascope.data.regression import RegressionTasks
+from mesascope.data.regression import RegressionTasks, sample_alike
 from torch import Tensor
 
 FAMILIES = [LinearRegression, OtherDistributions]
@@ -216,3 +216,28 @@ def test_settings_that_are_no_numbers(name: str, value: float) -> None:
 def test_no_tasks_at_all() -> None:
     with pytest.raises(TaskError, match="at least 1"):
         LinearRegression().sample(0, seed=0)
+
+
+ALIKE: dict[str, list[RegressionTasks]] = {
+    "inputs": [LinearRegression(4, 3, input_range=scale, noise=0.1) for scale in (0.5, 1.0, 2.0)],
+    "teachers": [LinearRegression(4, 3, 2, weight_scale=scale) for scale in (0.5, 3.0)],
+    "corrupted": [LinearRegression(4, 3, n_corrupted=n) for n in (0, 1, 3)],
+    "other laws": [OtherDistributions(4, 3, input_range=scale, weight_scale=1 / scale) for scale in (1.0, 0.2)],
+}
+
+
+@pytest.mark.parametrize("families", ALIKE.values(), ids=ALIKE)
+def test_families_sampled_alike_are_those_sampled_one_by_one(families: list[RegressionTasks]) -> None:
+    drawn = list(sample_alike(families, 20, seed=3))
+    assert not torch.equal(drawn[0][0], drawn[1][0])
+    for family, (inputs, targets) in zip(families, drawn, strict=True):
+        alone = family.sample(20, seed=3)
+        assert torch.equal(inputs, alone.inputs)
+        assert torch.equal(targets, alone.targets)
+
+
+def test_what_is_sampled_alike_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws, original = [], LinearRegression.draw
+    monkeypatch.setattr(LinearRegression, "draw", lambda self, *given: draws.append(1) or original(self, *given))
+    assert len(list(sample_alike(ALIKE["inputs"], 5, seed=3))) == 3
+    assert len(draws) == 1

@@ -10,8 +10,8 @@ from .weights import path_figure, weights_figure
 __all__ = ["FIGURES", "headline"]
 
 FIGURES = {
-    "loss": losses_figure,
     "alignment": alignment_figure,
+    "loss": losses_figure,
     "candidates": candidates_figure,
     "weights": weights_figure,
     "path": path_figure,

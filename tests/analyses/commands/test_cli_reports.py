@@ -83,3 +83,32 @@ def test_reading_reports_needs_no_torch(checkpoint: Callable[..., str], command:
     given = ["reports/a", "reports/b"] if command == "compare" else ["reports/a"]
     done = subprocess.run([sys.executable, "-P", "-c", code, command, *given], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def drawn(label: str) -> set[str]:
+    (folder,) = Path("reports").glob(f"{label}/toy/*")
+    return {path.suffix for path in (folder / "figures").glob("*")}
+
+
+PICTURE, ALL = {".png", ".csv"}, {".pdf", ".svg", ".png", ".csv"}
+
+
+def test_members_of_a_family_get_pictures_until_more_is_asked_for(checkpoint: Callable[..., str]) -> None:
+    a, b = checkpoint("a"), checkpoint("b", rate=2.0)
+    assert cli.main(["run", a, b, "-q"]) == 0
+    assert (drawn("a"), drawn("b"), drawn("a-b-*")) == (PICTURE, PICTURE, ALL)
+    assert cli.main(["verify", "reports/a", "-q"]) == 0
+    assert cli.main(["run", b, "-q"]) == 0
+    assert (drawn("a"), drawn("b")) == (PICTURE, ALL)
+    assert cli.main(["run", a, b, "-q"]) == 0
+    assert drawn("b") == ALL
+    assert cli.main(["figures", "reports/a", "-o", "rest"]) == 0
+    assert {path.suffix for path in Path("rest/figures").glob("*")} == ALL
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("none", set()), ("png", PICTURE)])
+def test_other_kinds_of_figures_are_the_same_for_a_family_and_its_members(
+    checkpoint: Callable[..., str], kind: str, expected: set[str]
+) -> None:
+    assert cli.main(["run", checkpoint("a"), checkpoint("b", rate=2.0), "-q", "--figures", kind]) == 0
+    assert (drawn("a"), drawn("b"), drawn("a-b-*")) == (expected, expected, expected)

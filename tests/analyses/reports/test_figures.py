@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import gc
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +17,17 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from mesascope.analyses.reports import figures
 from mesascope.analyses.reports.report import Report
 from mesascope.analyses.runs.running import run, source_record
 from mesascope.data.errors import UsageError
 from mesascope.models.subject import Source
+from mesascope.probes.drawing import page, single_numbers
 from mesascope.probes.measure import Claim, Measure, missing
+from PIL import Image
 
 
 def scalar(value: float, unit: str, nulls: Mapping[str, np.ndarray] | None = None) -> Measure:
@@ -126,3 +134,84 @@ def test_an_unknown_style_or_format_is_refused_with_the_nearest(report: Report, 
         figures.draw(report, tmp_path, style="neurip")
     with pytest.raises(UsageError, match=r"'pfd'.*did you mean pdf"):
         figures.draw(report, tmp_path, ["pfd"])
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often matplotlib made a figure, laid one out, drew one, and made something to draw pixels on."""
+    found: Counter[str] = Counter()
+    for kind, method in [
+        (Figure, "__init__"), (ConstrainedLayoutEngine, "execute"), (Figure, "draw"), (RendererAgg, "__init__"),
+    ]:  # fmt: skip
+        name, own = f"{kind.__name__}.{method}", getattr(kind, method)
+
+        def counted(self: Any, *args: Any, name: str = name, own: Any = own, **keywords: Any) -> Any:
+            found[name] += 1
+            return own(self, *args, **keywords)
+
+        monkeypatch.setattr(kind, method, counted)
+    return found
+
+
+def test_a_figure_is_made_and_laid_out_once_and_drawn_once_a_format(
+    report: Report, tmp_path: Path, counts: Counter[str]
+) -> None:
+    figures.draw(report, tmp_path)
+    once = {"Figure.__init__": 1, "ConstrainedLayoutEngine.execute": 1, "RendererAgg.__init__": 1}
+    assert counts == {**once, "Figure.draw": 3}
+
+
+def test_the_page_shows_the_picture_that_was_saved_and_draws_none(
+    mean_answer: Any, make_subject: Any, tmp_path: Path, counts: Counter[str]
+) -> None:
+    made = run(make_subject(), mean_answer())
+    assert isinstance(made, Report)
+    folder = made.save(tmp_path)
+    assert (counts["Figure.__init__"], counts["Figure.draw"]) == (1, 3)
+    (picture,) = (folder / "figures").glob("*.png")
+    assert base64.b64encode(picture.read_bytes()).decode() in (folder / "report.html").read_text()
+
+
+def test_the_layout_is_matplotlibs_and_the_same_whatever_is_drawn_first(report: Report, tmp_path: Path) -> None:
+    alone = contents(figures.draw(report, tmp_path / "a", ["png"]))
+    assert alone["measures.png"] == contents(figures.draw(report, tmp_path / "b"))["measures.png"]
+    drawn = page.compose(figures.figures_of(report.probe)["measures"], report.findings)
+    assert drawn is not None
+    with page.settings():
+        drawn[0].savefig(tmp_path / "theirs.png")  # lays out again, as it draws
+    paths = tmp_path / "a" / "figures" / "measures.png", tmp_path / "theirs.png"
+    ours, theirs = (np.asarray(Image.open(path).convert("RGB")) for path in paths)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_only_the_main_figure_is_the_first_that_has_something_to_draw(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = single_numbers.measures_figure
+    three = {"none": lambda findings, page: None, "first": build, "second": build}
+    monkeypatch.setattr(single_numbers, "FIGURES", three)
+    written = figures.draw(report, tmp_path / "a", ["png"], main_only=True)
+    assert [path.name for path in written] == ["first.png", "first.csv"]
+    assert {path.stem for path in figures.draw(report, tmp_path / "b", ["png"])} == {"first", "second"}
+
+
+def test_garbage_is_collected_again_afterwards(report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(findings: Any, page: Any) -> None:
+        assert not gc.isenabled()
+        raise ValueError("no figure")
+
+    monkeypatch.setattr(single_numbers, "FIGURES", {"measures": fails})
+    with pytest.raises(ValueError, match="no figure"):
+        figures.draw(report, tmp_path)
+    assert gc.isenabled()
+
+
+def test_installed_packages_are_searched_once_for_the_figures_of_a_probe(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(figures, "entry_points", lambda group, name: asked.append(name) or ())
+    another = replace(report, probe="another-probe-of-yours")
+    figures.draw(another, tmp_path)
+    figures.draw(another, tmp_path)
+    assert asked == ["another-probe-of-yours"]

@@ -18,9 +18,10 @@ from mesascope.analyses.reports import saving
 from mesascope.analyses.reports.escaping import slug
 from mesascope.analyses.reports.record import by_verdict
 from mesascope.analyses.reports.report import Report
-from mesascope.analyses.reports.saving import files_of, same_files
+from mesascope.analyses.reports.saving import figures_in, files_of, lacks_figures, same_files
 from mesascope.analyses.runs.running import run
 from mesascope.data.errors import UsageError
+from mesascope.probes.drawing import single_numbers
 from safetensors.numpy import load_file
 
 
@@ -49,10 +50,20 @@ def test_two_runs_write_the_same_bytes_wherever_they_write(mean_answer: Any, mak
     assert first.relative_to(tmp_path / "a") == Path("built", "mean-answer", first.name)
 
 
-@pytest.mark.parametrize(("figures", "kinds"), [("none", set()), ("png", {".png", ".csv"})])
+@pytest.mark.parametrize(("figures", "kinds"), [("none", set()), ("main", {".png", ".csv"}), ("png", {".png", ".csv"})])
 def test_figures_are_those_asked_for(report: Report, tmp_path: Path, figures: str, kinds: set[str]) -> None:
     folder = report.save(tmp_path, figures=figures)
     assert {path.suffix for path in (folder / "figures").glob("*")} == kinds
+
+
+def test_a_folder_tells_which_figures_it_has(report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = single_numbers.measures_figure
+    monkeypatch.setattr(single_numbers, "FIGURES", {"one": build, "two": build})
+    kinds = ["paper", "png", "main", "none"]  # the most first
+    for place, kind in enumerate(kinds):
+        folder = report.save(tmp_path / kind, figures=kind)
+        assert figures_in(folder) == kind
+        assert [lacks_figures(folder, wanted) for wanted in kinds] == [i < place for i in range(4)]
 
 
 def test_a_loaded_report_is_the_saved_one(report: Report, tmp_path: Path) -> None:

@@ -371,3 +371,21 @@ def test_fresh_weights_come_from_the_generator_alone() -> None:
     assert not torch.equal(first["W_Q"], other["W_Q"])
     assert torch.equal(first["ln_scale"], torch.ones(2, 4, dtype=torch.float64))
     assert torch.equal(first["ln_offset"], torch.zeros(2, 4, dtype=torch.float64))
+
+
+@each_variant
+def test_context_and_query_apart_give_the_same_prediction_and_its_gradient(
+    random_model: Make, random_inputs: Inputs, settings: dict[str, Any]
+) -> None:
+    model = random_model(**settings)
+    inputs = random_inputs(model.config.d_model)
+    context, query = inputs[:, :-1].clone().requires_grad_(), inputs[:, -1:].clone().requires_grad_()
+    prediction, whole = model.predict_query(inputs[:, :-1], query), model(torch.cat([context, query], dim=1))
+    assert torch.equal(prediction, whole)
+    (apart,), (together, of_context) = (
+        torch.autograd.grad(prediction.square().sum(), [query]),
+        torch.autograd.grad(whole.square().sum(), [query, context]),
+    )
+    assert apart.abs().max() > 1e-3
+    torch.testing.assert_close(apart, together, rtol=1e-12, atol=1e-12)
+    assert of_context.abs().max() > 1e-3  # a pass over whole inputs keeps the gradient of every token

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 
 import numpy as np
 import pytest
+import torch
 from mesascope.data import LinearRegression
-from mesascope.probes.algorithms.algorithm import Algorithm
-from mesascope.probes.algorithms.fitting import fit_log_scale, given
+from mesascope.probes.algorithms import algorithm as room
+from mesascope.probes.algorithms.algorithm import Algorithm, fit_each
+from mesascope.probes.algorithms.filters import Descent, GeometricSums
+from mesascope.probes.algorithms.fitting import GRID, fit_log_scale, given
 from mesascope.probes.algorithms.named import MINIMUM_NORM, RIDGE, ZERO, gradient_descent
 from mesascope.probes.algorithms.spectrum import decompose
 
@@ -130,3 +134,36 @@ def test_an_algorithm_without_a_setting_fits_none() -> None:
     tasks = decompose(LinearRegression(6, 4).sample(5, seed=3).inputs, 4)
     with pytest.raises(ValueError, match="zero has no setting"):
         ZERO.fit(tasks, ZERO.predictions(tasks))
+
+
+@pytest.mark.parametrize("at_once", [10_000, 7])
+def test_what_is_fitted_together_is_what_is_fitted_alone(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(room, "SCANNED", at_once)
+    tasks = decompose(LinearRegression(6, 4, 2).sample(30, seed=3).inputs, 4)
+    aim = RIDGE.predictions(tasks, 0.2)
+    free = [RIDGE, *map(gradient_descent, (1, 2, 3, 7, 12, 33))]
+    together = fit_each(free, tasks, aim)
+    assert list(together) == [one.name for one in free]
+    for one in free:
+        assert astuple(together[one.name]) == pytest.approx(astuple(one.fit(tasks, aim)), rel=1e-9)
+
+
+def test_descents_fitted_together_are_scanned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    original = Descent.__call__
+    monkeypatch.setattr(Descent, "__call__", lambda self, *given: asked.append(self.steps) or original(self, *given))
+    tasks = decompose(LinearRegression(6, 4).sample(30, seed=3).inputs, 4)
+    fit_each([gradient_descent(2), gradient_descent(5)], tasks, gradient_descent(3).predictions(tasks, 1.0))
+    asked.remove(3)  # the predictions
+    assert 0 < max(asked.count(2), asked.count(5)) < GRID
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 6, 11, 64])
+def test_geometric_sums_share_their_parts(steps: int) -> None:
+    s2 = torch.rand(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 4
+    s2[0, 0] = 0.0
+    sums, rate = GeometricSums(s2, 4, 1.3), 1.3 / 4
+    for more in (64, 5, 3):  # whatever was asked for before
+        sums.filter(more)
+    slow = rate * sum((1 - rate * s2.numpy()) ** j for j in range(steps))
+    np.testing.assert_allclose(sums.filter(steps).numpy(), slow, rtol=1e-11)

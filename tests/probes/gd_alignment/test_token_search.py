@@ -291,11 +291,11 @@ def test_a_null_is_searched_as_a_subject_is(monkeypatch: pytest.MonkeyPatch) -> 
     tasks = setups[0].splits.folds[0].tuning
     for null in drawn:  # and each is given tokens as it was found to read them
         answers = products(null.module(tasks.inputs), tasks.targets)
-        assert share(answers.mean(axis=0)) == pytest.approx(null.reading.share, rel=1e-9)
+        assert share(answers.mean(axis=0)) == pytest.approx(null.reading.shares[null.reading.layout], rel=1e-9)
 
 
 def best(answered: Any) -> TokenLayout:
-    return max(answered, key=lambda layout: Reading(layout, answered).share)
+    return max(answered, key=lambda layout: Reading(layout, answered).shares[layout])
 
 
 def test_over_seeds_it_is_said_in_how_many() -> None:

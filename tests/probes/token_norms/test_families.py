@@ -122,12 +122,3 @@ def test_a_model_without_a_head_has_norms_and_no_inner_problem(text: str) -> Non
     assert "spearman_surprisal" not in compared.labels("statistic")
     assert len(compared.sel(statistic="spearman_log_frequency").nulls["untrained"]) == 1
     assert measures["spearman_rows_frequency"].labels("matrix") == ("W_E",)
-
-
-def test_the_inner_problem_is_looked_at_in_the_first_batches(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole batches of two windows of 41 tokens, until they hold so many; the message says so where more follow."""
-    probe = TokenNorms(tokens=text, untrained=0, parts="inner")
-    for tokens, words in ((83, "on the first batches of windows, 164 tokens"), (480, "")):
-        monkeypatch.setattr("mesascope.probes.token_norms.measuring.INNER_TOKENS", tokens)
-        message = probe.measure(planted_norms(), 0, 2).measures["inner_loss"].message
-        assert message == words

@@ -10,6 +10,7 @@ import torch
 from mesascope.models.norms import Norm
 from mesascope.probes.token_norms import inner_problem
 from mesascope.probes.token_norms.inner_problem import cosine, first_order, foresight, inner_step, radial
+from mesascope.probes.token_norms.read_out import ReadOut
 from torch import Tensor
 
 D, V, N = 6, 11, 5
@@ -53,7 +54,7 @@ def test_foresight_far_from_one() -> None:
 
 def test_radial_identity_without_norm(problem: tuple[Tensor, ...]) -> None:
     states, U, targets, others = problem
-    step = inner_step(states, lambda h: h @ U, targets, others)
+    step = inner_step(states, ReadOut(U), targets, others)
     seen = foresight(states @ U, targets)
     along = (states * step.push).sum(dim=-1)
     np.testing.assert_allclose(along, seen.entropy - seen.surprisal, atol=1e-10)
@@ -66,7 +67,7 @@ def test_radial_identity_under_a_norm(kind: str, problem: tuple[Tensor, ...], ra
     """The push is at a right angle to the state, so that a step of any size can only lengthen it."""
     states, U, targets, others = problem
     norm = norm_of_kind(kind, rand)
-    push = inner_step(states, lambda h: norm(h) @ U, targets, others).push
+    push = inner_step(states, ReadOut(U, norm), targets, others).push
     np.testing.assert_allclose(radial(states, push), 0, atol=1e-10)
     if kind == "layer":
         np.testing.assert_allclose(push.sum(dim=-1), 0, atol=1e-10)
@@ -83,14 +84,16 @@ def test_pushes_are_slopes_of_the_loss(
     states, U, targets, others = problem
     norm, bias, at = norm_of_kind(kind, rand, eps=1e-2), rand(V), 1e-5
 
-    def read_out(h: Tensor) -> Tensor:
+    read_out = ReadOut(U, norm, bias, cap)
+
+    def loss(h: Tensor, y: Tensor) -> Tensor:
         logits = norm(h) @ U + bias
-        return logits if cap is None else cap * (logits / cap).tanh()
+        return foresight(logits if cap is None else cap * (logits / cap).tanh(), y).surprisal
 
     def slopes(y: Tensor) -> np.ndarray:
         columns = []
         for unit in torch.eye(D, dtype=torch.float64):
-            ends = [foresight(read_out(states + sign * at * unit), y).surprisal for sign in (1, -1)]
+            ends = [loss(states + sign * at * unit, y) for sign in (1, -1)]
             columns.append((ends[1] - ends[0]) / (2 * at))
         return torch.stack(columns, dim=1).numpy()
 
@@ -101,15 +104,15 @@ def test_pushes_are_slopes_of_the_loss(
 
 def test_chunks_change_nothing(problem: tuple[Tensor, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     states, U, targets, others = problem
-    whole = inner_step(states, lambda h: h @ U, targets, others)
+    whole = inner_step(states, ReadOut(U), targets, others)
     monkeypatch.setattr(inner_problem, "CHUNK", 2 * V)
-    for a, b in zip(whole, inner_step(states, lambda h: h @ U, targets, others), strict=True):
+    for a, b in zip(whole, inner_step(states, ReadOut(U), targets, others), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
 def test_a_small_gradient_step_gains_what_first_order_says(problem: tuple[Tensor, ...]) -> None:
     states, U, targets, others = problem
-    push = inner_step(states, lambda h: h @ U, targets, others).push
+    push = inner_step(states, ReadOut(U), targets, others).push
     write = 1e-5 * push
     after = foresight((states + write) @ U, targets).surprisal
     gain = foresight(states @ U, targets).surprisal - after
@@ -127,7 +130,7 @@ def test_what_is_zero_has_cosine_and_radial_part_zero(rand: Callable[..., Tensor
 def test_neither_gradients_nor_the_callers_tensors_change(problem: tuple[Tensor, ...]) -> None:
     states, U, targets, others = problem
     with torch.no_grad():
-        step = inner_step(states, lambda h: h @ U, targets, others)
+        step = inner_step(states, ReadOut(U), targets, others)
     assert not states.requires_grad
     assert not step.push.requires_grad
     assert not torch.is_grad_enabled() or states.grad is None
