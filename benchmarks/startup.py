@@ -1,7 +1,7 @@
 """How fast the command answers: `python benchmarks/startup.py`.
 
-Prints the median wall time of `--help` and `list` over several fresh processes, and fails when one takes half a second
-or imports torch.
+Prints the median wall time of `--help`, `list` and refusals that need no weights over several fresh processes, and
+fails when one takes half a second or imports torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import sys
 import time
 
 ENTRY = "import sys; from mesascope.analyses.commands.cli import main; sys.exit(main())"
-COMMANDS = (["--help"], ["run", "--help"], ["list"])
+COMMANDS = (
+    ["--help"], ["run", "--help"], ["list"], ["run", "lsa-1layer", "--revision", "nope"], ["run", "lsa-1layr"],
+    ["run", "weights.pkl"], ["run", "some/hub-id"], ["run", "lsa-1layer", "-p", "nope"],
+)  # fmt: skip
 REPEATS = 7
 LIMIT = 0.5
 
@@ -20,14 +23,14 @@ LIMIT = 0.5
 def seconds(command: list[str]) -> float:
     """Wall time of one fresh process."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-P", "-c", ENTRY, *command], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-P", "-c", ENTRY, *command], check=False, capture_output=True)
     return time.perf_counter() - start
 
 
 def imported(command: list[str]) -> set[str]:
     """Top-level packages that one process imports, by Python's own account."""
     timed = [sys.executable, "-P", "-X", "importtime", "-c", ENTRY, *command]
-    account = subprocess.run(timed, check=True, capture_output=True, text=True).stderr
+    account = subprocess.run(timed, check=False, capture_output=True, text=True).stderr
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in account.splitlines() if "|" in line}
 
 
@@ -36,7 +39,7 @@ def main() -> int:
     for command in COMMANDS:
         median = statistics.median(seconds(command) for _ in range(REPEATS))
         heavy = imported(command) & {"torch", "pandas", "matplotlib", "scipy"}
-        print(f"mesascope {' '.join(command):<12} {median:.3f} s  heavy imports: {', '.join(sorted(heavy)) or 'none'}")
+        print(f"mesascope {' '.join(command):<32} {median:.3f} s  heavy imports: {', '.join(sorted(heavy)) or 'none'}")
         slow += median >= LIMIT or bool(heavy)
     print(f"limit {LIMIT} s, median of {REPEATS} runs")
     return int(slow > 0)

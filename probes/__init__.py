@@ -57,13 +57,18 @@ def registered() -> dict[str, str]:
 
 def probe_class(name: str) -> type[Probe]:
     """The class registered under a name. UsageError for an unknown name, and for a setting whose name is reserved."""
-    known = registered()
-    if name not in known:
-        raise UsageError(f"probe {name!r} is not known; {nearest(name, known)}")
-    module, _, attribute = known[name].partition(":")
+    module, _, attribute = home_of(name).partition(":")
     kind = getattr(import_module(module), attribute)
     refuse_reserved(name, (field.name for field in fields(kind)))
     return kind
+
+
+def home_of(name: str) -> str:
+    """Where the class registered under a name is, as MODULE:CLASS; nothing is imported. UsageError for another name."""
+    known = registered()
+    if name not in known:
+        raise UsageError(f"probe {name!r} is not known; {nearest(name, known)}")
+    return known[name]
 
 
 def refuse_reserved(probe: str, settings: Iterable[str]) -> None:

@@ -21,8 +21,9 @@ from annotated_types import Ge
 
 from ...data.errors import MesascopeError, UsageError, nearest
 from ...data.settings import read_settings
+from ...probes import home_of
 from .arguments import FORMATS, LISTS, parse
-from .run_options import run_options
+from .run_options import ALL_PROBES, RunOptions, run_options
 from .terminal import complain, print_json, print_table, printable
 
 Values = Mapping[str, Any]
@@ -118,9 +119,26 @@ def _run(values: Values) -> int:
     options = run_options(values)
     if options.offline:  # before anything is imported that reads it once
         os.environ["HF_HUB_OFFLINE"] = "1"
+    _refuse_at_once(options)
     from .run_command import run_command
 
     return run_command(options)
+
+
+def _refuse_at_once(options: RunOptions) -> None:
+    """Raise what can be said of probes and of the only checkpoint without torch, which takes seconds to import. One
+    of several that is refused does not stop the others, so they wait.
+    """
+    for probe in options.probe:
+        if probe != ALL_PROBES:
+            home_of(probe)
+    if len(options.models) != 1:
+        return
+    from ...models.opening.naming import named
+
+    (model,) = options.models
+    for revision in options.revisions or (None,):
+        named(model, revision, options.layout, options.model_config, options.model_args)
 
 
 def _list(values: Values) -> int:

@@ -91,7 +91,7 @@ def _revisions(model: str) -> list[Row]:
 def _hub_revisions(model: str) -> list[Row]:
     """Of a hub model: what the local cache holds, and the training steps that the hub is known to publish."""
     from ...models.opening.bridge import known_steps
-    from ...models.opening.pretrained import cached_revisions
+    from ...models.opening.hub_cache import cached_revisions
 
     cached = cached_revisions(model)
     names = dict.fromkeys([*cached, *(f"step{step}" for step in known_steps(model))])

@@ -13,8 +13,8 @@ import torch
 
 from ...data.errors import CheckpointRefused, UsageError
 from ...models.opening.catalogue import DECLARED, HAIKU, HUGGING_FACE, read_header, remakeable, shipped
+from ...models.opening.file_kinds import PICKLED
 from ...models.opening.loading import load_all
-from ...models.opening.safe_files import PICKLED
 from ...models.subject import Subject
 from ...probes.probe import Progress, silent
 from ..reports.command import told_beside

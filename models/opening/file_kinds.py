@@ -9,6 +9,8 @@ from ...data.errors import CheckpointRefused
 
 PICKLES = "docs/checkpoints.md#pickles"
 """Where the documentation says how to convert a pickle."""
+PICKLED = {".pt", ".pth", ".bin", ".ckpt"}
+"""Endings of state dicts that torch saved."""
 CONVERTED = (".pkl", ".pickle")
 """Endings of pickles whose arrays `mesascope convert` reads."""
 MESSAGE_PACK = dict.fromkeys((".msgpack", ".mpk"), "MessagePack, as Flax writes it")

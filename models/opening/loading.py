@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-from huggingface_hub.constants import HF_HUB_CACHE
 
-from ...data.errors import CheckpointRefused, UsageError, nearest
+from ...data.errors import CheckpointRefused, UsageError
 from ..own.attention_only import AttentionOnlyModel
 from ..regressors import SequenceRegressor, TransformerRegressor
 from ..subject import Subject
-from .catalogue import HAIKU, LAYOUTS, MAX_JSON, find, parse_json, read_header, shipped
+from .catalogue import HAIKU, MAX_JSON, parse_json, shipped
 from .checkpoint import open_member
-from .file_kinds import refuse_unconverted
 from .haiku import open_haiku
 from .layouts import open_declared
-from .safe_files import PICKLED, read_tensors
+from .naming import named
+from .safe_files import read_tensors
 from .tl_legacy import open_tl_legacy
 from .tl_legacy_names import TL_LEGACY, TL_NATIVE, layout_advice
 
 FileSubject = TransformerRegressor | SequenceRegressor | AttentionOnlyModel
-_WEIGHTS = {".safetensors", ".npz", *PICKLED}
 
 
 def load(
@@ -66,42 +63,20 @@ def load_all(
     dtype: torch.dtype | None = None,
 ) -> list[Subject]:
     """Open every checkpoint that `model` and `revision` name, e.g. all seeds of a family. Arguments as for `load`."""
-    if _pretrained(str(model)):
-        if layout or model_config or model_args:
-            raise UsageError(
-                f"{model}: its config.json says how to read it; leave out --layout, --model-config and --model-args"
-            )
+    asked = named(str(model), revision, layout, model_config, model_args)
+    if asked.file is None:
         return [_open_pretrained(str(model), revision, device, dtype)]
-    path = find(str(model))
-    refuse_unconverted(path)
-    layout = layout or _layout_by_ending(path)
-    if isinstance(layout, str) and layout not in LAYOUTS and not layout.endswith(".toml"):
-        raise UsageError(f"layout {layout!r} is neither a .toml nor known; {nearest(layout, LAYOUTS)}")
-    if layout == "mesascope":
-        if model_args or model_config:
-            raise UsageError(f"{path.name} holds its own configuration; leave out --model-args and --model-config")
-        header = read_header(path)
-        members = header.select(revision) or (None,)
+    subjects: list[FileSubject]
+    if asked.header is not None:
         given = None if str(model) in shipped() else str(model)
-        subjects: list[FileSubject] = [open_member(header, member, path.stem, given) for member in members]
+        members = asked.members or (None,)
+        subjects = [open_member(asked.header, member, asked.file.stem, given) for member in members]
     else:
-        if revision is not None:
-            raise UsageError(f"revision {revision!r}: {path.name} holds a single checkpoint; leave out --revision")
-        subjects = [_open_foreign(path, layout, {**_read_config(model_config), **(model_args or {})}, str(model))]
+        facts = {**_read_config(model_config), **(model_args or {})}
+        subjects = [_open_foreign(asked.file, asked.layout or _refuse_state_dict(asked.file), facts, str(model))]
     for subject in subjects:
         subject.module.to(device=device, dtype=dtype)
     return list(subjects)
-
-
-def _pretrained(model: str) -> bool:
-    """Whether `model` is a directory or a hub id: `owner/name`, or the name of a model in the cache."""
-    if model in shipped() or os.path.isfile(model):
-        return False
-    if os.path.isdir(model):
-        return True
-    if not re.fullmatch(r"[\w.-]+(?:/[\w.-]+)?", model) or model.startswith(".") or Path(model).suffix in _WEIGHTS:
-        return False
-    return "/" in model or (Path(HF_HUB_CACHE) / f"models--{model}").is_dir()
 
 
 def _open_pretrained(
@@ -109,22 +84,17 @@ def _open_pretrained(
 ) -> Subject:
     from .pretrained import open_directory, open_hub  # transformers takes seconds to import
 
-    if not os.path.isdir(model):
-        return open_hub(model, revision, device=device, dtype=dtype)
-    if revision is not None:
-        raise UsageError(
-            f"revision {revision!r}: {model} is a directory, which holds a single checkpoint; leave out --revision"
-        )
-    return open_directory(model, device=device, dtype=dtype)
+    if os.path.isdir(model):
+        return open_directory(model, device=device, dtype=dtype)
+    return open_hub(model, revision, device=device, dtype=dtype)
 
 
-def _layout_by_ending(path: Path) -> str:
-    if path.suffix in PICKLED:
-        names = sorted(read_tensors(path))  # raises CheckpointRefused if it is not a state dict
-        raise CheckpointRefused(
-            f"{path.name}: a state dict (first name: {names[0]!r:.80}) without a layout; {layout_advice(names)}"
-        )
-    return HAIKU if path.suffix == ".npz" else "mesascope"
+def _refuse_state_dict(path: Path) -> NoReturn:
+    """Of a state dict without a layout, with the one that its names suggest."""
+    names = sorted(read_tensors(path))  # raises CheckpointRefused if it is not a state dict
+    raise CheckpointRefused(
+        f"{path.name}: a state dict (first name: {names[0]!r:.80}) without a layout; {layout_advice(names)}"
+    )
 
 
 def _open_foreign(path: Path, layout: str | Mapping[str, Any], facts: Mapping[str, Any], given: str) -> FileSubject:

@@ -24,13 +24,14 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils import logging
 
-from ...data.errors import CheckpointRefused, UsageError, nearest
+from ...data.errors import CheckpointRefused, nearest
 from ..hugging_face.discovery import ENCODER_AND_DECODER
 from ..hugging_face.opening_check import opened
 from ..hugging_face.subject import HuggingFaceModel, facts_of, identifying, untested_family
 from ..subject import Source
 from ..weights import weights_sha256
 from .catalogue import HUGGING_FACE
+from .hub_cache import cached_snapshot, full_revision
 from .in_memory import NO_TOKENIZER
 from .safe_files import read_tensors
 from .shards import Directory, bound_layers, read_directory
@@ -116,40 +117,9 @@ def open_hub(
     dtype: torch.dtype | None = None,
 ) -> HuggingFaceModel:
     """A hub model from the local cache; nothing is downloaded. The revision "1000" means "step1000"."""
-    revision = f"step{revision}" if revision is not None and revision.isdecimal() else revision
-    snapshot = _cached(model, revision)
+    revision = full_revision(revision)
+    snapshot = cached_snapshot(model, revision)
     return open_directory(snapshot, name=model, revision=revision, commit=snapshot.name, device=device, dtype=dtype)
-
-
-def cached_revisions(model: str) -> list[str]:
-    """The revisions of a hub model in the local cache."""
-    refs = _repository(model) / "refs"
-    return sorted(str(path.relative_to(refs)) for path in refs.rglob("*") if path.is_file())
-
-
-def _repository(model: str) -> Path:
-    from huggingface_hub import constants
-
-    if not re.fullmatch(r"[\w.-]+(?:/[\w.-]+)?", model) or ".." in model:
-        raise CheckpointRefused(f"{model}: neither a directory nor a hub id; expected an id like owner/name")
-    return Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
-
-
-def _cached(model: str, revision: str | None) -> Path:
-    """The snapshot's directory in the hub cache."""
-    repository, wanted = _repository(model), revision or "main"
-    ref = repository / "refs" / wanted
-    known = cached_revisions(model)
-    fetch = f"hf download {model}" + (f" --revision {revision}" if revision else "")
-    if not known and not (repository / "snapshots").is_dir():
-        raise CheckpointRefused(f"{model}: neither a directory nor in the local hub cache; download it with `{fetch}`")
-    commit = ref.read_text(encoding="utf-8").strip() if wanted in known else wanted
-    if not re.fullmatch(r"[0-9a-zA-Z]+", commit) or not (repository / "snapshots" / commit).is_dir():
-        raise UsageError(
-            f"{model}: revision {wanted!r} is not in the local cache; {nearest(wanted, known)}; download it with"
-            f" `{fetch}`"
-        )
-    return repository / "snapshots" / commit
 
 
 def _read(directory: Directory) -> dict[str, Tensor]:

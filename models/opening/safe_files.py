@@ -25,7 +25,6 @@ from ...data.npz import open_zip
 from .catalogue import read_json_header
 from .file_kinds import PICKLES, refuse_converted_text, refuse_other_kinds
 
-PICKLED = {".pt", ".pth", ".bin", ".ckpt"}
 MAX_PICKLE = 4 * 2**20  # bytes: some 25,000 tensors
 MAX_OPCODES = 1_000_000  # enough for as many tensors, and scanned quickly
 ENTRIES = ("state_dict", "model_state_dict", "model")

@@ -88,13 +88,38 @@ def test_revisions_are_of_a_model() -> None:
         rows("revisions", "lsa-1layr")
 
 
-@pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["list"], ["list", "checkpoints", "--json"]])
-def test_answering_quickly_means_importing_nothing_heavy(command: list[str], tmp_path: Path) -> None:
+def answered(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """What a command of a fresh process prints; the last line of its errors names the heavy packages it imported."""
     code = (
         "import sys; from mesascope.analyses.commands.cli import main; code = main(sys.argv[1:]);"
         "heavy = {'torch', 'pandas', 'matplotlib', 'scipy', 'numpy', 'pydantic'} & set(sys.modules);"
         "print(sorted(heavy), file=sys.stderr); sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code, *command], cwd=tmp_path, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-P", "-c", code, *command], cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["list"], ["list", "checkpoints", "--json"]])
+def test_answering_quickly_means_importing_nothing_heavy(command: list[str], tmp_path: Path) -> None:
+    done = answered(command, tmp_path)
     assert (done.returncode, done.stderr.strip()) == (0, "[]")
     assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        (["lsa-1layer", "--revision", "seed9"], 2, "revision 'seed9' is not in lsa-1layer.safetensors"),
+        (["lsa-1layr"], 3, "did you mean lsa-1layer"),
+        (["some/hub-id"], 3, "nor in the local hub cache"),
+        (["weights.safetensors"], 3, "weights.safetensors: no such file"),
+        (["lsa-1layer", "-p", "nope"], 2, "probe 'nope' is not known"),
+        (["lsa-1layer", "--layout", "nope"], 2, "layout 'nope' is neither a .toml nor known"),
+    ],
+)
+def test_refusals_that_need_no_weights_come_without_torch(
+    command: list[str], code: int, words: str, tmp_path: Path
+) -> None:
+    done = answered(["run", *command], tmp_path)
+    *errors, heavy = done.stderr.strip().splitlines()
+    assert (done.returncode, heavy) == (code, "['pydantic']")  # which reads the options
+    assert words in " ".join(errors)

@@ -117,13 +117,17 @@ def test_directories_and_hub_ids_go_to_the_loader_of_pretrained_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random_model: Callable[..., RegressionTransformer]
 ) -> None:
     """A stand-in says what it was asked; that loader's own tests open real models."""
-    monkeypatch.setattr("mesascope.models.opening.loading.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
         "mesascope.models.opening.loading._open_pretrained",
         lambda model, revision, device, dtype: from_transformer(random_model(), f"{model} at {revision}"),
     )
     (tmp_path / "model").mkdir()
-    (tmp_path / "cache" / "models--gpt2").mkdir(parents=True)
+    for cached, revision in (("gpt2", "main"), ("owner--name-1.4b", "step10")):
+        repository = tmp_path / "cache" / f"models--{cached}"
+        (repository / "snapshots" / "abc").mkdir(parents=True)
+        (repository / "refs").mkdir()
+        (repository / "refs" / revision).write_text("abc")
     for model, revision in [(str(tmp_path / "model"), None), ("owner/name-1.4b", "step10"), ("gpt2", "main")]:
         assert load(model, revision).source.name == f"{model} at {revision}"
     assert "neither a file nor a shipped" in refusal(CheckpointRefused, "gpt3")

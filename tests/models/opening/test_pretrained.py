@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 from mesascope.data.errors import CheckpointRefused, UsageError
-from mesascope.models.opening.pretrained import cached_revisions, open_directory, open_hub
+from mesascope.models.opening.hub_cache import cached_revisions
+from mesascope.models.opening.pretrained import open_directory, open_hub
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
