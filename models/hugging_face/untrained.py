@@ -63,10 +63,11 @@ def _initialised(kind: Callable[[Any], Any], config: Any) -> Any:
     """
     with no_init_weights():
         module = kind(config)
-    for parameter in module.parameters():
-        parameter.data.fill_(torch.nan)
+    ends = [parameter.data.view(-1)[:: max(parameter.numel() - 1, 1)] for parameter in module.parameters()]
+    for first_and_last in ends:
+        first_and_last.fill_(torch.nan)
     module.init_weights()
-    if any(parameter.sum().isnan() for parameter in module.parameters()):
+    if any(first_and_last.isnan().any() for first_and_last in ends):
         return kind(config)
     return module
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -45,13 +45,18 @@ class ReadOut:
         states = torch.randn(2, len(W_U), generator=rng).to(W_U)
         states = states / (states @ W_U).abs().max()
         at_zero = subject.unembed(0 * states)[0]
-        for cap in (None, float(subject.unembed(_UNBOUNDED * states).abs().max())):
-            raw_at_zero = at_zero if cap is None else cap * (at_zero / cap).atanh()
-            found = cls(W_U, subject.final_norm, raw_at_zero if at_zero.any() else None, cap)
-            size = _FAR if cap is None else cap
-            if relative_error(subject.unembed(size * states), found.of_normed(size * states)) <= TOLERANCES[W_U.dtype]:
-                return found
+        bias = at_zero if at_zero.any() else None
+        found = cls(W_U, subject.final_norm, bias)
+        if found._agrees(subject, _FAR * states):
+            return found
+        cap = float(subject.unembed(_UNBOUNDED * states).abs().max())
+        capped = replace(found, bias=None if bias is None else cap * (bias / cap).atanh(), cap=cap)
+        if capped._agrees(subject, cap * states):
+            return capped
         return NotApplicable("its logits are not a product of its output matrix, capped or not")
+
+    def _agrees(self, subject: LanguageModel, normed: Float[Tensor, "token d_model"]) -> bool:
+        return relative_error(subject.unembed(normed), self.of_normed(normed)) <= TOLERANCES[self.W_U.dtype]
 
     def __call__(self, states: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_vocab"]:
         return self.of_normed(self.norm(states))

@@ -135,7 +135,7 @@ def test_products_with_the_vocabulary_are_counted(text: str, monkeypatch: pytest
     TokenNorms(tokens=text, untrained=2, parts="inner").measure(gpt2(), 0, 8)
     own = 4 * 1_020  # states before the first block and after each of three
     last_block = sum(back) - own
-    assert sum(there) == sum(back) + 4 * 2  # two states tell each of the four passes the form of its logits
+    assert sum(there) == sum(back) + 4 * 2  # two states tell each of the four passes that its logits are not capped
     assert last_block % 3 == 0  # the model itself and two untrained ones, on the same tokens
     assert 0 < last_block // 3 < 256
 
