@@ -1,11 +1,12 @@
 """The check of every opened model, first of all: mesascope's watched pass beside Hugging Face's own eager pass, and the
-parts of a layer beside each other. At most seven short passes.
+parts of a layer beside each other. At most seven short passes, two of them over a few layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from transformers import PreTrainedModel
 from ...data.errors import CheckpointRefused
 from ..norms import norm_of
 from ..opening_check import TOLERANCES, OpeningCheck, Part, relative_error
-from ..subject import Site, Source
+from ..subject import Reduce, Site, Source
 from ..taps import AllSeen
 from .eager import EagerPass, eager_pass
 from .layer_check import Seen, layer_parts
@@ -173,12 +174,13 @@ def _compare_with_eager(
 ) -> None:
     expected = eager.output
     check.note("logits", relative_error(seen.output, expected))
-    # patterns that nobody watches are not formed: other code makes the same numbers
-    again = subject.observe(tokens, {"attention": _nothing, "final_norm": _itself})["final_norm"][0]
-    check.note("logits", relative_error(again, seen.at("final_norm")))
-    unwatched = subject.observe(tokens, {"resid_post": _first})["resid_post"]
-    for state, before in zip(unwatched, seen.values["resid_post"][: len(unwatched)], strict=True):
-        check.note("logits", relative_error(state, before))
+    # patterns that nobody watches are not formed: other code makes the same numbers, in each kind of layer
+    first = partial(_until, _layers_of_each_kind(subject.module.config))
+    watched: tuple[dict[Site, Reduce], ...] = ({"attention": _nothing, "resid_post": first}, {"resid_post": first})
+    for watch in watched:
+        states = subject.observe(tokens, watch)["resid_post"]
+        for state, before in zip(states, seen.values["resid_post"][: len(states)], strict=True):
+            check.note("logits", relative_error(state, before))
     _compare_patterns(subject, seen, eager, check)
     own, watched = (relative_error(output[0, :changed], output[1, :changed]) for output in (expected, seen.output))
     if subject.shape.causal:
@@ -210,9 +212,15 @@ def _itself(activation: Any, layer: int) -> Any:
     return activation
 
 
-def _first(activation: Any, layer: int) -> Any:
-    """Ends the pass after the second layer: where nothing is watched, all layers run the same code."""
-    if layer == 2:
+def _layers_of_each_kind(config: Any) -> int:
+    """So many layers hold each kind that the configuration names (windows, …), and are two at least."""
+    kinds = list(getattr(config.get_text_config(), "layer_types", None) or ())
+    return max(2, *(1 + kinds.index(kind) for kind in set(kinds))) if kinds else 2
+
+
+def _until(end: int, activation: Any, layer: int) -> Any:
+    """Ends the pass after the first layers: those of one kind run the same code."""
+    if layer == end:
         raise AllSeen
     return activation
 
