@@ -176,8 +176,8 @@ def _compare_with_eager(
     check.note("logits", relative_error(seen.output, expected))
     # patterns that nobody watches are not formed: other code makes the same numbers, in each kind of layer
     first = partial(_until, _layers_of_each_kind(subject.module.config))
-    watched: tuple[dict[Site, Reduce], ...] = ({"attention": _nothing, "resid_post": first}, {"resid_post": first})
-    for watch in watched:
+    watches: tuple[dict[Site, Reduce], ...] = ({"attention": _nothing, "resid_post": first}, {"resid_post": first})
+    for watch in watches:
         states = subject.observe(tokens, watch)["resid_post"]
         for state, before in zip(states, seen.values["resid_post"][: len(states)], strict=True):
             check.note("logits", relative_error(state, before))
