@@ -64,9 +64,9 @@ def sampled(report: Record, keep: int) -> Record:
 
 
 def figures_in(folder: Path) -> str:
-    """With which figures a report was saved: a kind of `FORMATS`."""
+    """With which figures a report was saved: a kind of `FORMATS`. An empty folder had nothing to draw, of any kind."""
     names = [path.suffix for path in (folder / "figures").glob("*")]
-    if ".pdf" in names:
+    if ".pdf" in names or ((folder / "figures").is_dir() and not names):
         return "paper"
     return ("none", "main")[names.count(".png")] if names.count(".png") < 2 else "png"
 

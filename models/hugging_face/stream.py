@@ -31,8 +31,10 @@ NOT_FOUND = Writes(None, None)
 def writes(layer: Layer, tolerance: float, config: Any) -> Writes:
     """What attention and MLP write: with pre and post the stream before and after the block,
 
-    post = pre + factor (attn_out + mlp_out)                                  norms before or within
-    mid = norm(pre + attn_out),  post = norm(mid + mlp_out)                   norms after (BERT)
+        post = pre + factor (attn_out + mlp_out)                                  norms before or within
+        mid = norm(pre + attn_out),  post = norm(mid + mlp_out)                   norms after (BERT)
+
+    NOT_FOUND if no two modules do.
     """
     found = _added(layer, tolerance, config) or _normed(layer, tolerance)
     if found is None:

@@ -52,8 +52,8 @@ class TokenNorms(Probe):
     pad_id:     the token that fills documents up; it is left out at their ends
     limit:      the first so many tokens; of the grammar, 16,384 by default
     context:    tokens of a window, BOS included; by default the model's context, at most 512
-    parts:      what is measured beside norms and their correlations, joined by "+": "inner" (inner optimization, on the
-                first batches, until they hold 4,096 tokens), "attention" (norm-based attention, mixing ratios),
+    parts:      what is measured beside norms and their correlations, joined by "+": "inner" (inner optimization, on a
+                third of the tokens, 512 to 4,096 of them), "attention" (norm-based attention, mixing ratios),
                 "outliers"; or "all", or "none"
     maps:       of so many windows the head-summed attention norms of all pairs of tokens are kept
     untrained:  models of the same shape with fresh weights, which read the first 256 tokens, as the model itself does

@@ -16,6 +16,7 @@ from mesascope.models.hugging_face import layer_check, opening_check, reading, w
 from mesascope.models.hugging_face import subject as hugging_face
 from mesascope.models.hugging_face.attention_output import attention_output
 from mesascope.models.opening_check import OpeningCheck, relative_error
+from transformers import Olmo3Config, Olmo3ForCausalLM
 
 Tiny = Callable[..., Any]
 KINDS = (
@@ -152,6 +153,23 @@ def test_scaled_writes_are_noticed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) 
     subject = from_module(tiny("granite"))
     assert "residual stream" in subject.opening_check.failed
     assert set(subject.not_shown) == {"attn_out", "resid_mid", "mlp_out"}
+
+
+@pytest.mark.parametrize("wrong", [0, 3])
+def test_a_fault_in_attention_without_a_pattern_is_noticed(wrong: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first layer, and in the first of the second kind: passes that watch no pattern go as far as that."""
+    sizes = {"vocab_size": 53, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
+    kinds = ["sliding_attention"] * 3 + ["full_attention"]
+    module = Olmo3ForCausalLM(Olmo3Config(**sizes, num_hidden_layers=4, pad_token_id=None, layer_types=kinds)).eval()
+    assert from_module(module).opening_check.failed == ()
+    right = watched.sdpa_attention_forward
+
+    def other(part: Any, *args: Any, **kwargs: Any) -> Any:
+        z, pattern = right(part, *args, **kwargs)
+        return (1.1 * z if part.layer_idx == wrong else z), pattern
+
+    monkeypatch.setattr(watched, "sdpa_attention_forward", other)
+    assert "does not give the model's own logits" in refusal(module)
 
 
 # -- what fails is not applicable -------------------------------------------------------------------------------------

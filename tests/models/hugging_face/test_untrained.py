@@ -49,3 +49,37 @@ def test_a_model_that_nobody_knows_how_to_start(random_language_model: Callable[
     class Foreign(LanguageModel): ...
 
     assert isinstance(untrained.dispatch(Foreign)(random_language_model(), 0), NotApplicable)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert", "modernbert", "gpt_oss"])
+def test_weights_are_spread_as_transformers_spreads_them(kind: str, tiny: Callable[..., Any]) -> None:
+    """Beside a model that transformers makes in its own way: every parameter's mean and spread, constants exactly."""
+    module = tiny(kind)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        expected = type(module)(module.config).state_dict()
+    for name, found in untrained(from_module(module), 0).module.state_dict().items():
+        assert found.isfinite().all()
+        if not expected[name].std() > 0:
+            assert torch.equal(found, expected[name]), name
+        elif found.numel() > 500:
+            assert float(found.std()) == pytest.approx(float(expected[name].std()), rel=0.2), name
+            assert abs(float(found.mean())) < 5 * float(found.std()) / found.numel() ** 0.5, name
+
+
+def test_families_that_leave_parts_to_torch_are_made_whole(
+    tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A family whose initialisation forgets a matrix: what torch would have put there is there, and no NaN."""
+    module = tiny("gpt2")
+    subject, right = from_module(module), type(module)._init_weights
+
+    def forgetful(self: Any, part: Any) -> None:
+        if not isinstance(part, torch.nn.LayerNorm):
+            right(self, part)
+
+    monkeypatch.setattr(type(module).__mro__[1], "_init_weights", forgetful)
+    for name, value in untrained(subject, 0).module.named_parameters():
+        assert value.isfinite().all(), name
+        if "ln_" in name:
+            assert torch.equal(value, torch.full_like(value, float(name.endswith("weight")))), name
