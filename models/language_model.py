@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -15,7 +15,7 @@ from torch import Tensor
 from ..data.errors import TaskError, UsageError
 from .norms import Norm
 from .subject import Edit, NotApplicable, Reduce, Site, Subject, Trace
-from .taps import AllSeen, Taps
+from .taps import AllSeen, Halfway, OtherAttention, Taps
 from .tokenizing import ids_of
 from .weights import AttentionWeights
 
@@ -99,9 +99,13 @@ class LanguageModel(Subject):
         watch: Mapping[Site, Reduce] | None = None,
         edit: Mapping[Site, Edit] | None = None,
         logits: bool = False,
+        others: Sequence[OtherAttention] = (),
+        begun: Halfway | None = None,
     ) -> Trace:
         """One forward pass without gradients. A watched activation is reduced at once and dropped. An edit replaces an
-        activation before it is watched.
+        activation before it is watched. `others` are computed beside it.
+
+        begun:  where these tokens were left by `halfway`: the layers below are neither run nor watched nor edited
 
         Shapes: embed (the tokens' embeddings, before positions), resid_pre, attn_out, resid_mid, mlp_out, resid_post,
         final, final_norm [batch pos d_model]; q, z [batch head pos d_head]; k, v [batch kv_head pos d_head]; pattern
@@ -112,9 +116,20 @@ class LanguageModel(Subject):
         self.check(tokens)
         if logits:
             self._require_head()
-        taps = Taps(watch, edit, not_shown=self.not_shown)
-        state = self._states(tokens.to(self.device), taps)
+        taps = Taps(watch, edit, not_shown=self.not_shown, others=others)
+        state = self._states(tokens.to(self.device), taps, begun)
         return Trace(self.unembed(state) if logits else state, taps.values)
+
+    @torch.no_grad()
+    def halfway(self, tokens: Int[Tensor, "batch pos"], layer: int, begun: Halfway | None = None) -> Halfway:
+        """A pass over the layers below `layer`, from its beginning or from where it was left."""
+        first = 0 if begun is None else begun.layer
+        if not first <= layer < self.shape.n_layers:
+            raise UsageError(f"layer = {layer}; expected {first} to {self.shape.n_layers - 1}")
+        self.check(tokens)
+        if layer == first:
+            return begun or Halfway(0, None)
+        return Halfway(layer, self._handed_to(layer, tokens.to(self.device), begun))
 
     @torch.no_grad()
     def observe(
@@ -131,8 +146,14 @@ class LanguageModel(Subject):
         return taps.values
 
     @abstractmethod
-    def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
+    def _states(
+        self, tokens: Int[Tensor, "batch pos"], taps: Taps, begun: Halfway | None = None
+    ) -> Float[Tensor, "batch pos d_model"]:
         """States after the final norm; `taps` is called at every site on the way."""
+
+    @abstractmethod
+    def _handed_to(self, layer: int, tokens: Int[Tensor, "batch pos"], begun: Halfway | None) -> Any:
+        """What `Halfway` calls the answer of the layer below."""
 
     def _require_head(self) -> None:
         """Raise UsageError if the model has no logits."""

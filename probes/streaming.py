@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Float, Int
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..models.language_model import LanguageModel
 from ..models.subject import Edit, Reduce, Site
+from ..models.taps import BESIDE, Halfway, OtherAttention, Project
 from .probe import Progress, silent
 
 
@@ -30,11 +32,24 @@ class Watcher(ABC):
         """The batch is through; by default nothing more is wanted of it."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Attention with other q and k beside every pass, and who watches it.
+
+    To these watchers `attention` and `z` are those of the other attention, and all other sites the model's own.
+    """
+
+    project: Project
+    watchers: Sequence[Watcher]
+
+
 def stream(
     subject: LanguageModel,
     batches: Iterable[Int[Tensor, "_ _"]],
     watchers: Sequence[Watcher],
     edit: Mapping[Site, Edit] | None = None,
+    beside: Sequence[Beside] = (),
+    begun: Halfway | None = None,
     progress: Progress = silent,
     stage: str = "",
     total: int | None = None,
@@ -42,13 +57,20 @@ def stream(
     """One forward pass a batch, however many watch it.
 
     edit:   what is replaced in every batch, before anybody sees it
+    begun:  where the only batch was left
     total:  batches to come, for the progress told as `stage`
     """
-    logits = any(watcher.logits for watcher in watchers)
+    everybody = [*watchers, *(watcher for one in beside for watcher in one.watchers)]
+    logits = any(watcher.logits for watcher in everybody)
     for done, tokens in enumerate(batches, 1):
-        watch = together([watcher.watch(tokens) for watcher in watchers])
-        output = subject.run(tokens, watch, edit, logits=logits).output
-        for watcher in watchers:
+        own = [watcher.watch(tokens) for watcher in watchers]
+        others = []
+        for one in beside:
+            wanted = together([watcher.watch(tokens) for watcher in one.watchers])
+            others.append(OtherAttention(one.project, {site: wanted[site] for site in BESIDE if site in wanted}))
+            own.append({site: reduce for site, reduce in wanted.items() if site not in BESIDE})
+        output = subject.run(tokens, together(own), edit, logits, others, begun).output
+        for watcher in everybody:
             watcher.take(tokens, output)
         del output  # logits of a large vocabulary are not to lie beside those of the next batch
         if total:

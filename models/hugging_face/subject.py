@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,7 @@ from ..language_model import LanguageModel, LanguageModelShape, Positions
 from ..norms import Norm, norm_of
 from ..opening_check import OpeningCheck
 from ..subject import NotApplicable, Site, Source
-from ..taps import Taps
+from ..taps import AllSeen, Halfway, Taps
 from ..tokenizing import begins_with
 from ..weights import AttentionWeights
 from .anatomy import Anatomy, Block, linear
@@ -169,9 +170,26 @@ class HuggingFaceModel(LanguageModel):
         matrix, _ = linear(self.module.get_output_embeddings())
         return matrix if self.traits.logit_factor == 1 else self.traits.logit_factor * matrix
 
-    def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
+    def _states(
+        self, tokens: Int[Tensor, "batch pos"], taps: Taps, begun: Halfway | None = None
+    ) -> Float[Tensor, "batch pos d_model"]:
         traits = self.traits
-        return watched_pass(self._base, self.blocks, tokens, taps, traits.causal, traits.embed_factor)
+        return watched_pass(self._base, self.blocks, tokens, taps, traits.causal, traits.embed_factor, begun)
+
+    def _handed_to(self, layer: int, tokens: Int[Tensor, "batch pos"], begun: Halfway | None) -> Any:
+        kept: list[Any] = []
+
+        def keep(module: nn.Module, args: Any, output: Any) -> None:
+            kept.append(output)
+            raise AllSeen
+
+        below = self.blocks[layer - 1].module.register_forward_hook(keep)
+        try:
+            with suppress(AllSeen):
+                self._states(tokens, Taps(None, None), begun)
+        finally:
+            below.remove()
+        return kept.pop()
 
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
         self._require_head()

@@ -7,10 +7,10 @@ attention, which forms no pattern, unless the pattern is watched or edited, or s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,8 +23,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from ...data.errors import UsageError
 from ..attention import Scoring, blocks_of, hidden, in_float32, masked_scores, with_sinks
 from ..subject import Site
-from ..taps import Taps
+from ..taps import AllSeen, Halfway, Project, Taps
 from .anatomy import Block
+from .forwards import projecting, skipping
 from .fused import Fused
 from .own_attention import attention_mask
 
@@ -38,12 +39,17 @@ class _Pass:
     """What the attention function needs to know of the current pass.
 
     projected:  q, k and v are tapped where they are projected; otherwise v, which has no other place, as it is attended
+    calls:      what the blocks were called with that have not attended yet, if there is attention beside the pass
+    beside:     this is such attention, with the v of the layer's own; the rest of the block is not needed
     """
 
     taps: Taps
+    blocks: Sequence[Block]
     layers: Mapping[nn.Module, int]
     causal: bool
     projected: bool
+    calls: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=dict)
+    beside: Tensor | None = None
 
 
 _current: ContextVar[_Pass | None] = ContextVar("watched_pass", default=None)
@@ -79,7 +85,12 @@ def attend(
     own = softcap is not None or s_aux is not None or slopes is not None
     if attention_mask is not None and (own or now.taps.wants("attention") or now.taps.wants("pattern")):
         _check_mask(attention_mask, now.causal, sliding_window)
-    value = value if now.projected else now.taps("v", layer, value)
+    if now.beside is not None:
+        value = now.beside
+    elif not now.projected:
+        value = now.taps("v", layer, value)
+    for project, taps in now.taps.beside:
+        _attend_beside(now, layer, project, replace(now, taps=taps, beside=value))
     z = now.taps.attention(layer, query, key, value, scoring, s_aux)
     if now.taps.wants("pattern"):
         pattern = now.taps("pattern", layer, _softmax(masked_scores(query, key, *scoring), s_aux).to(query.dtype))
@@ -91,7 +102,17 @@ def attend(
             module, query, key, value, attention_mask, scaling=scale, is_causal=now.causal, **kwargs
         )
         z = sdpa.transpose(1, 2)
-    return now.taps("z", layer, z).transpose(1, 2).contiguous(), None
+    z = now.taps("z", layer, z)
+    if now.beside is not None:
+        raise AllSeen
+    return z.transpose(1, 2).contiguous(), None
+
+
+def _attend_beside(own: _Pass, layer: int, project: Project, other: _Pass) -> None:
+    """Begin the block once more with other q and k, and leave it once it has attended."""
+    block, (args, kwargs) = own.blocks[layer], own.calls[layer]
+    with own.taps.set_aside(), _as_current(other), projecting(block, layer, project), suppress(AllSeen):
+        block.module.forward(*args, **kwargs)
 
 
 def _check_mask(mask: Tensor, causal: bool, window: int | None) -> None:
@@ -147,19 +168,27 @@ def watched_pass(
     taps: Taps,
     causal: bool,
     embed_factor: float = 1.0,
+    begun: Halfway | None = None,
 ) -> Float[Tensor, "batch pos d_model"]:
     """States after the final norm; `taps` is called at every site on the way.
 
     embed_factor:  multiplies the embeddings outside their module
+    begun:         where the pass goes on
     """
+    first = 0 if begun is None else begun.layer
     with ExitStack() as stack:
-        for module, before, hook in _hooks(base, blocks, taps, embed_factor, len(tokens)):
+        if begun is not None:
+            stack.enter_context(skipping(blocks[:first], begun.answer))
+        for module, before, hook in _hooks(base, blocks, taps, embed_factor, len(tokens), first):
             register = module.register_forward_pre_hook if before else module.register_forward_hook
             stack.callback(register(hook, with_kwargs=True).remove)
         attention = blocks[0].anatomy.attention
         layers = {} if attention is None else {block.part(attention): n for n, block in enumerate(blocks)}
         projected = blocks[0].anatomy.projections is not None
-        stack.enter_context(_as_current(_Pass(taps, layers, causal, projected)))
+        now = _Pass(taps, blocks, layers, causal, projected)
+        for layer, block in enumerate(blocks) if taps.beside else ():
+            stack.callback(block.module.register_forward_pre_hook(_keep(now, layer), with_kwargs=True).remove)
+        stack.enter_context(_as_current(now))
         output = base(
             input_ids=tokens, use_cache=False, output_hidden_states=False, output_attentions=False, return_dict=True
         )
@@ -178,14 +207,26 @@ def _as_current(watched: _Pass) -> Iterator[None]:
 Hook = Callable[..., Any]
 
 
+def _keep(now: _Pass, layer: int) -> Hook:
+    """A pre-hook that keeps what a block is called with, in place of what the block before it was."""
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        now.calls.clear()
+        now.calls[layer] = args, kwargs
+
+    return hook
+
+
 def _hooks(
-    base: nn.Module, blocks: list[Block], taps: Taps, embed_factor: float, batch: int
+    base: nn.Module, blocks: list[Block], taps: Taps, embed_factor: float, batch: int, first: int
 ) -> Iterator[tuple[nn.Module, bool, Hook]]:
-    """Every hook that the watched and edited sites need: (module, whether it is a pre-hook, hook)."""
+    """Every hook that the watched and edited sites need from layer `first` on: (module, whether it is a pre-hook,
+    hook).
+    """
     anatomy = blocks[0].anatomy
-    if taps.wants("embed"):
+    if taps.wants("embed") and first == 0:
         yield base.get_submodule(anatomy.embed), False, _after(_scaled(lambda x: taps("embed", 0, x), embed_factor))
-    for layer, block in enumerate(blocks):
+    for layer, block in enumerate(blocks[first:], first):
         yield from _block_hooks(block, layer, taps, batch)
     if anatomy.final_norm is not None:
         norm = base.get_submodule(anatomy.final_norm)

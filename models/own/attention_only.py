@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -31,7 +32,7 @@ from ..language_model import LanguageModel, LanguageModelShape
 from ..norms import Norm
 from ..rotary import Rotary
 from ..subject import NotApplicable, Source
-from ..taps import Taps
+from ..taps import AllSeen, Halfway, Taps
 from ..weights import AttentionWeights
 from .config import check_shapes
 
@@ -193,9 +194,14 @@ class AttentionOnlyTransformer(nn.Module):
 
     def states_of(self, h: Float[Tensor, "batch pos d_model"], tap: Taps) -> Float[Tensor, "batch pos d_model"]:
         """The same for embeddings, before positions."""
-        if (added := self._positions(h.shape[1])) is not None:
-            h = h + added
-        for layer in range(self.config.n_layers):
+        added = self._positions(h.shape[1])
+        return self.states_from(0, h if added is None else h + added, tap)
+
+    def states_from(
+        self, first: int, h: Float[Tensor, "batch pos d_model"], tap: Taps
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """The same for what enters a layer."""
+        for layer in range(first, self.config.n_layers):
             h = tap("resid_pre", layer, h)
             h = h + tap("attn_out", layer, self._attention(self.norm("ln1", layer)(h), layer, tap))
             if self.config.d_mlp is not None:
@@ -217,8 +223,24 @@ class AttentionOnlyTransformer(nn.Module):
         scored = self.with_positions(x)
         q, k = (tap(site, layer, self._project(scored, site.upper(), layer)) for site in ("q", "k"))
         v = tap("v", layer, self._project(x, "V", layer))
+        for project, beside in tap.beside:
+            other_q, other_k = (heads(scored, layer) for heads in project)
+            self._attended(other_q, other_k, v, layer, beside)
+        z = self._attended(q, k, v, layer, tap)
+        out = einsum(z, self.W_O[layer], "batch head pos d_head, head d_head d_model -> batch pos d_model")
+        return out + self.b_O[layer]
+
+    def _attended(
+        self,
+        q: Float[Tensor, "batch head pos d_head"],
+        k: Float[Tensor, "batch head pos d_head"],
+        v: Float[Tensor, "batch head pos d_head"],
+        layer: int,
+        tap: Taps,
+    ) -> Float[Tensor, "batch head pos d_head"]:
+        """z of q, k and v as they are projected."""
         if (rotary := self.config.rotary) is not None:
-            positions = torch.arange(x.shape[1], device=x.device)
+            positions = torch.arange(q.shape[2], device=q.device)
             q, k = rotary.rotate(q, positions), rotary.rotate(k, positions)
         scale, causal = self.config.scale, self.config.causal
         z = tap.attention(layer, q, k, v, Scoring(scale, causal))
@@ -226,9 +248,7 @@ class AttentionOnlyTransformer(nn.Module):
             z = tap("pattern", layer, masked_scores(q, k, scale, causal).softmax(dim=-1)) @ v
         elif z is None:
             z = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale)
-        z = tap("z", layer, z)
-        out = einsum(z, self.W_O[layer], "batch head pos d_head, head d_head d_model -> batch pos d_model")
-        return out + self.b_O[layer]
+        return tap("z", layer, z)
 
     def with_positions(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
         """What q and k are formed from, of what v is formed from."""
@@ -293,8 +313,24 @@ class AttentionOnlyModel(LanguageModel):
     def weights(self, folded: bool = False) -> AttentionWeights:
         return self.module.weights(folded)
 
-    def _states(self, tokens: Int[Tensor, "batch pos"], taps: Taps) -> Float[Tensor, "batch pos d_model"]:
-        return self.module.states(tokens, taps)
+    def _states(
+        self, tokens: Int[Tensor, "batch pos"], taps: Taps, begun: Halfway | None = None
+    ) -> Float[Tensor, "batch pos d_model"]:
+        if begun is None or begun.layer == 0:
+            return self.module.states(tokens, taps)
+        return self.module.states_from(begun.layer, begun.answer, taps)
+
+    def _handed_to(self, layer: int, tokens: Int[Tensor, "batch pos"], begun: Halfway | None) -> Tensor:
+        kept: list[Tensor] = []
+
+        def keep(resid_pre: Tensor, at: int) -> None:
+            if at == layer:
+                kept.append(resid_pre)
+                raise AllSeen
+
+        with suppress(AllSeen):
+            self._states(tokens, Taps({"resid_pre": keep}, None), begun)
+        return kept.pop()
 
     def attention_input(
         self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False

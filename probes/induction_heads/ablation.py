@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,8 +15,8 @@ from ...data.recipe import named_seed
 from ...data.repeated import RepeatedTokens
 from ...models.subject import Edit, Site
 from ..findings import Head
-from .experiment import GROUPS_OF_HEADS, Experiment, Passes
-from .losses import mean_over_repeat
+from .experiment import GROUPS_OF_HEADS, SINGLE_HEADS, Edited, Experiment, Passes
+from .losses import mean_over_repeat, of_repeat
 from .observations import ModelObservations
 from .watchers import NextTokenLoss
 
@@ -90,19 +90,40 @@ class Ablations:
         """Layers, and heads of each."""
         return self.mean_z.shape[0], self.mean_z.shape[1]
 
-    def losses(self, purpose: str, heads: Collection[Head], replacement: str, sequences: slice = slice(None)) -> Losses:
-        """Of some sequences, with the z of these heads replaced by zero or by its mean."""
-        z = self.mean_z if replacement == "mean" else torch.zeros_like(self.mean_z)
-        watcher = NextTokenLoss(self.passes.subject)
-        self.passes.send(purpose, self.tokens[sequences], [watcher], replacing(heads, z))
-        return watcher.arrays()["loss"]
+    def alone(self, heads: Sequence[Head], replacement: str) -> list[Losses]:
+        """Without each of these heads; of the second repeat only, and NaN elsewhere."""
+        return self._losses(SINGLE_HEADS, [[head] for head in heads], replacement, wanted=of_repeat(self.law, 1))
 
-    def cross_fitted(self, halves: Halves, replacement: str) -> Float64[np.ndarray, "sequence next"]:
-        """Each half of the sequences without the heads that were chosen on the other."""
-        losses = np.empty_like(self.base)
-        for half, tested in ((halves.even, ODD_SEQUENCES), (halves.odd, EVEN_SEQUENCES)):
-            losses[tested] = self.losses(GROUPS_OF_HEADS, half, replacement, tested)
+    def cross_fitted(self, groups: Sequence[Halves], replacement: str) -> list[Losses]:
+        """Each half of the sequences without the heads that were chosen on the other, for each of these groups."""
+        losses = [np.empty_like(self.base) for _ in groups]
+        chosen_and_tested = (
+            ([one.even for one in groups], ODD_SEQUENCES),
+            ([one.odd for one in groups], EVEN_SEQUENCES),
+        )
+        for chosen, tested in chosen_and_tested:
+            found = self._losses(GROUPS_OF_HEADS, chosen, replacement, tested)
+            for own, values in zip(losses, found, strict=True):
+                own[tested] = values
         return losses
+
+    def _losses(
+        self,
+        purpose: str,
+        groups: Sequence[Collection[Head]],
+        replacement: str,
+        sequences: slice = slice(None),
+        wanted: slice = slice(None),
+    ) -> list[Losses]:
+        """Of some sequences, with the z of each of these groups of heads replaced by zero or by its mean."""
+        z = self.mean_z if replacement == "mean" else torch.zeros_like(self.mean_z)
+        watchers = [NextTokenLoss(self.passes.subject, wanted) for _ in groups]
+        passes = [
+            Edited(min(layer for layer, _ in heads), replacing(heads, z), watcher)
+            for heads, watcher in zip(groups, watchers, strict=True)
+        ]
+        self.passes.send_edited(purpose, self.tokens[sequences], passes)
+        return [watcher.arrays()["loss"] for watcher in watchers]
 
     def rise(self, losses: Float64[np.ndarray, "sequence next"]) -> Float64[np.ndarray, "sequence"]:
         """How much larger these losses are than the model's own on the second repeat, in nat."""

@@ -13,7 +13,6 @@ from ..findings import Head
 from ..measure import Measure, along, missing
 from ..statistics.sample_measures import PerTask, task_measures
 from .ablation import Ablations, Halves
-from .experiment import SINGLE_HEADS
 from .losses import in_context_learning
 from .names import HEADS, RANDOM_HEADS, REPLACEMENTS, UNNAMED
 from .words import joined
@@ -62,8 +61,7 @@ def _alone(ablations: Ablations, heads: Sequence[Head], replacement: str) -> Mea
     """Rise of the loss for each of these heads alone; NaN for the others."""
     if not heads:
         return missing("nat", "not applicable", NOBODY)
-    losses = [ablations.losses(SINGLE_HEADS, [head], replacement) for head in heads]
-    rises = np.stack([ablations.rise(one) for one in losses], axis=1)
+    rises = np.stack([ablations.rise(losses) for losses in ablations.alone(heads, replacement)], axis=1)
     metric = _per_sequence(rises, axes=("place",), no_nulls="heads are compared with each other; groups have a null")
     measure = task_measures({"ablation": metric}, ablations.seed)["ablation"]
     n_layers, n_heads = ablations.heads
@@ -96,9 +94,8 @@ def _group(ablations: Ablations, name: str, halves: Halves, replacement: str) ->
     if not (halves.even and halves.odd):
         reason = NAMED if name == UNNAMED else f"no head is called {name} on both halves of the sequences"
         return missing("nat", "not applicable", reason), missing("nat", "not applicable", reason)
-    losses = ablations.cross_fitted(halves, replacement)
     random = ablations.random_halves(halves, name)
-    of_random = [ablations.cross_fitted(one, replacement) for one in random]
+    losses, *of_random = ablations.cross_fitted([halves, *random], replacement)
     words = _of_group(name, halves, random)
     learning = partial(in_context_learning, law=ablations.law)
     rise = _per_sequence(ablations.rise(losses), np.array([ablations.rise(one).mean() for one in of_random]))

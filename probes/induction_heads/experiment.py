@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from ...models.language_model import LanguageModel
 from ...models.subject import Edit, Site
 from ..measure import Measure, without_interval
-from ..streaming import Watcher, stream
+from ..streaming import Beside, Watcher, stream
 from .access import Access
 from .inputs import PeriodInputs
 
-REPEATED, CONTROLS, SHUFFLED_REPEATS, PERMUTED_WEIGHTS, SINGLE_HEADS, GROUPS_OF_HEADS, OWN_TEXT = PURPOSES = (
+REPEATED, CONTROLS, SHUFFLED_REPEATS, SINGLE_HEADS, GROUPS_OF_HEADS, OWN_TEXT = PURPOSES = (
     "repeated",
     "controls",
     "shuffled repeats",
-    "permuted weights",
     "single-head ablations",
     "group ablations",
     "own text",
 )
 """What forward passes are spent on."""
+
+
+class Edited(NamedTuple):
+    """A pass that is edited in some layers, of which `lowest` is the lowest, and who watches it."""
+
+    lowest: int
+    edit: Mapping[Site, Edit]
+    watcher: Watcher
 
 
 @dataclass
@@ -41,10 +50,29 @@ class Passes:
         purpose: str,
         tokens: Int[Tensor, "sequence pos"],
         watchers: Sequence[Watcher],
-        edit: Mapping[Site, Edit] | None = None,
+        beside: Sequence[Beside] = (),
     ) -> None:
         self.spent[purpose] += len(tokens)
-        stream(self.subject, tokens.split(self.batch_size), watchers, edit)
+        stream(self.subject, tokens.split(self.batch_size), watchers, beside=beside)
+
+    def send_edited(self, purpose: str, tokens: Int[Tensor, "sequence pos"], passes: Sequence[Edited]) -> None:
+        """Several edited passes over the same sequences, which share what lies below their edits."""
+        self.spent[purpose] += len(tokens) * len(passes)
+        shares = goes_on(self.subject, tokens[:1])
+        for batch in tokens.split(self.batch_size):
+            begun = None
+            for one in sorted(passes, key=lambda one: one.lowest):
+                begun = self.subject.halfway(batch, one.lowest if shares else 0, begun)
+                stream(self.subject, [batch], [one.watcher], one.edit, begun=begun)
+
+
+def goes_on(subject: LanguageModel, tokens: Int[Tensor, "sequence pos"]) -> bool:
+    """Whether a pass that goes on from its last layer ends as a whole one does: not where layers are tied to each other
+    by more than what one hands to the next.
+    """
+    whole = subject.run(tokens).output
+    begun = subject.halfway(tokens, subject.shape.n_layers - 1)
+    return torch.allclose(subject.run(tokens, begun=begun).output, whole)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ...data.repeated import RepeatedTokens
 from ...models.subject import NotApplicable
 from ..measure import Measure, missing
 from ..statistics.sample_measures import PerTask, task_measures
-from .names import NO_REPEATS, PERMUTED, SHUFFLED_REPEAT
+from .names import NO_REPEATS, SHUFFLED_REPEAT
 from .observations import Arrays, ModelObservations, PeriodObservations
 from .score_measures import Comparison
 
@@ -37,8 +37,13 @@ BySequence = Mapping[str, Float64[np.ndarray, "sequence"]]
 
 def mean_over_repeat(values: PerToken, law: RepeatedTokens, repeat: int) -> Float64[np.ndarray, "sequence"]:
     """Mean over the S - 1 tokens of one repeat (0 is the first) that have another token of it before them."""
-    first = law.first + repeat * law.period  # values[i] belong to token i + 1
-    return values[:, first : first + law.period - 1].mean(axis=1)
+    return values[:, of_repeat(law, repeat)].mean(axis=1)
+
+
+def of_repeat(law: RepeatedTokens, repeat: int) -> slice:
+    """Where the values of these tokens stand: `values[i]` belongs to token i + 1."""
+    first = law.first + repeat * law.period
+    return slice(first, first + law.period - 1)
 
 
 def in_context_learning(losses: PerToken, law: RepeatedTokens) -> Float64[np.ndarray, "sequence"]:
@@ -79,7 +84,7 @@ def ignores_order(measures: Mapping[str, Measure]) -> bool:
 def loss_measures(
     observations: ModelObservations, comparison: Comparison, no_logits: NotApplicable | None
 ) -> dict[str, Measure]:
-    """Losses at the longest period, beside the same without repeats, in a shuffled order and with permuted weights."""
+    """Losses at the longest period, beside the same without repeats and in a shuffled order."""
     if no_logits is not None:
         units = UNITS | OF_SHUFFLED | {"loss_by_position": "nat"}
         return {name: missing(unit, "not applicable", no_logits.reason) for name, unit in units.items()}
@@ -87,12 +92,9 @@ def loss_measures(
     samples = _by_sequence(repeated.tokens, law)
     controls = {NO_REPEATS: control.tokens, SHUFFLED_REPEAT: observations.shuffled}
     others = {null: _by_sequence(tokens, law) for null, tokens in controls.items()}
-    permuted = [_by_sequence(null.repeated[0].tokens, law) for null in comparison.nulls]
     metrics = {}
     for name in UNITS:
         nulls = {null: values[name].mean(keepdims=True) for null, values in others.items()}
-        if permuted:
-            nulls[PERMUTED] = np.array([null[name].mean() for null in permuted])
         metrics[name] = _of_model(name, samples[name], law, nulls)
     metrics |= _of_order(samples, others[SHUFFLED_REPEAT], law)
     metrics["loss_by_position"] = _by_position(repeated, controls, law)

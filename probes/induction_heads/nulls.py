@@ -1,23 +1,23 @@
 """Attention without any mechanism at the same scale: q and k of weights whose entries were permuted.
 
 A randomly initialised model is too narrow a null: its attention is nearly even, while trained weights are large enough
-to look somewhere. Permuting the entries within each W_Q and W_K keeps their sizes and leaves no structure. Biases stay,
-and positions, norms of q and k, scale and caps are the architecture's own, because only q and k are replaced.
+to look somewhere. Permuting the entries within each W_Q and W_K keeps their sizes and leaves no structure. Such heads
+read the states that the model itself forms: biases, positions, norms of q and k, scale and caps stay the architecture's
+own, and what a head writes under such a pattern is made of the model's own v.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-from einops import einsum
-from jaxtyping import Float, Int
+from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor
 
-from ...models.language_model import LanguageModel
-from ...models.subject import Edit, Reduce, Site
+from ...data.batch import generator
+from ...models.taps import Project, ProjectHeads
 from ...models.weights import AttentionWeights
-from ..streaming import Watcher
 
 
 def permuted(
@@ -29,28 +29,37 @@ def permuted(
     return rows.gather(1, order).view(weights.shape)
 
 
-class PermutedAttention(Watcher):
-    """Put permuted weights in the place of a model's own, for the passes that it watches and edits."""
+@dataclass(frozen=True)
+class PermutedAttention:
+    """One draw of permuted weights for all layers.
 
-    def __init__(self, subject: LanguageModel, weights: AttentionWeights, rng: torch.Generator) -> None:
-        self._subject = subject
-        self._projections = {
-            "q": (permuted(weights.W_Q, rng), weights.b_Q),
-            "k": (permuted(weights.W_K, rng), weights.b_K),
-        }
-        self._read = torch.empty(0)
+    The entries of all W_Q of a layer are permuted alike, and those of all W_K. That takes away the structure of each as
+    well as an order of its own would, and costs so little that a layer's are permuted when its pass needs them: no copy
+    of the weights has to be kept.
+    """
 
-    def watch(self, tokens: Int[Tensor, "batch pos"]) -> dict[Site, Reduce]:
-        return {"resid_pre": self._keep}
+    weights: AttentionWeights
+    seed: int
+    draw: int
 
     @property
-    def edit(self) -> Mapping[Site, Edit]:
-        return {"q": lambda _, layer: self._project("q", layer), "k": lambda _, layer: self._project("k", layer)}
+    def project(self) -> Project:
+        return self._projection("Q"), self._projection("K")
 
-    def _keep(self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int) -> None:
-        self._read = self._subject.attention_input(resid_pre, layer)
+    def matrix(self, role: str, layer: int) -> Float[Tensor, "head d_model d_head"]:
+        """The permuted W_Q or W_K of one layer."""
+        own: Tensor = getattr(self.weights, f"W_{role}")[layer]
+        rng = generator(self.seed, "permuted weights", self.draw, role, layer)
+        order = torch.randperm(own[0].numel(), generator=rng).to(own.device)
+        return own.flatten(1)[:, order].view(own.shape)
 
-    def _project(self, role: str, layer: int) -> Float[Tensor, "batch head pos d_head"]:
-        W, b = self._projections[role]
-        projected = einsum(self._read, W[layer], "batch pos d_model, head d_model d_head -> batch head pos d_head")
-        return projected if b is None else projected + b[layer][:, None]
+    def _projection(self, role: str) -> ProjectHeads:
+        biases: Tensor | None = getattr(self.weights, f"b_{role}")
+
+        def project(x: Float[Tensor, "batch pos d_model"], layer: int) -> Float[Tensor, "batch head pos d_head"]:
+            matrix = self.matrix(role, layer)
+            wide = x @ rearrange(matrix, "head d_model d_head -> d_model (head d_head)")
+            heads = rearrange(wide, "batch pos (head d_head) -> batch head pos d_head", head=len(matrix))
+            return heads if biases is None else heads + biases[layer][:, None]
+
+        return project

@@ -1,4 +1,4 @@
-"""What is seen of every sequence: on repeats, on their controls, and on both with permuted weights."""
+"""What is seen of every sequence: on repeats, on their controls, and on both by heads with permuted weights."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from ...data.batch import generator
 from ...models.subject import AttentionScores, NotApplicable
-from ..streaming import Watcher
-from .experiment import CONTROLS, PERMUTED_WEIGHTS, REPEATED, SHUFFLED_REPEATS, Experiment
+from ..streaming import Beside, Watcher
+from .experiment import CONTROLS, REPEATED, SHUFFLED_REPEATS, Experiment
 from .inputs import PeriodInputs
 from .nulls import PermutedAttention
 from .watchers import HeadAttention, LogitAttribution, MeanZ, NextTokenLoss, OtherDefinitions, kept_offsets
@@ -61,27 +60,52 @@ class Observations:
 class ModelObservations(Observations):
     """What was seen of the model itself.
 
+    permuted:           the same sequences as heads with permuted W_Q and W_K attend to them, draw by draw; none without
+                        weights to permute
     mean_z:             of each head, over the controls: what replaces it in a mean ablation
     shuffled:           [sequence, pos - 1] by name, see `NextTokenLoss`: on the shuffled repeats of the longest period;
                         empty without logits
     other_definitions:  [sequence, layer, head] by definition, at the longest period; empty unless asked for
     """
 
+    permuted: tuple[Observations, ...]
     mean_z: Float64[Tensor, "layer head d_head"]
     shuffled: Arrays
     other_definitions: Arrays
 
 
-def observe(experiment: Experiment, other_definitions: bool = False) -> ModelObservations:
-    """Send every sequence and every control through the model once, and the shuffled repeats of the longest period."""
+def observe(
+    experiment: Experiment, other_definitions: bool = False, progress: Callable[[float], None] = lambda done: None
+) -> ModelObservations:
+    """Send every sequence and every control through the model once, and the shuffled repeats of the longest period.
+
+    Heads with permuted weights read the same states, beside the same passes.
+
+    progress:  told which fraction is finished
+    """
     mean_z, others = MeanZ(), OtherDefinitions(experiment.periods[0].period)
+    nulls = permuted_attention(experiment)
     repeated, control = [], []
     for place, inputs in enumerate(experiment.periods):
+        progress(place / len(experiment.periods))
         also = [others] if other_definitions and place == 0 else []
-        repeated.append(_observe_period(experiment, inputs, "repeated", also))
-        control.append(_observe_period(experiment, inputs, "control", [mean_z]))
+        repeated.append(_observe_period(experiment, inputs, "repeated", also, nulls))
+        control.append(_observe_period(experiment, inputs, "control", [mean_z], nulls))
+    by_draw = zip(*(zip(*side, strict=True) for side in (repeated, control)), strict=True)
+    own, *permuted = (Observations(of_repeated, of_control) for of_repeated, of_control in by_draw)
     shuffled = _observe_shuffled(experiment)
-    return ModelObservations(tuple(repeated), tuple(control), mean_z.mean(), shuffled, others.arrays())
+    return ModelObservations(
+        own.repeated, own.control, tuple(permuted), mean_z.mean(), shuffled, others.arrays()
+    )  # fmt: skip
+
+
+def permuted_attention(experiment: Experiment) -> list[PermutedAttention]:
+    """The draws of permuted weights: more where there are few heads to pool over."""
+    if isinstance(experiment.access.weights, NotApplicable):
+        return []
+    (fewest, most), (n_layers, n_heads) = NULL_DRAWS, experiment.heads
+    draws = max(fewest, min(most, 64 // (n_layers * n_heads)))
+    return [PermutedAttention(experiment.access.weights, experiment.seed, draw) for draw in range(draws)]
 
 
 def _observe_shuffled(experiment: Experiment) -> Arrays:
@@ -93,43 +117,19 @@ def _observe_shuffled(experiment: Experiment) -> Arrays:
 
 
 def _observe_period(
-    experiment: Experiment, inputs: PeriodInputs, side: Literal["repeated", "control"], also: Sequence[Watcher]
-) -> PeriodObservations:
-    watchers = PeriodWatchers.of_model(experiment, inputs)
+    experiment: Experiment,
+    inputs: PeriodInputs,
+    side: Literal["repeated", "control"],
+    also: Sequence[Watcher],
+    nulls: Sequence[PermutedAttention],
+) -> list[PeriodObservations]:
+    """Of the model, and of every null."""
+    own = PeriodWatchers.of_model(experiment, inputs)
+    of_nulls = [PeriodWatchers.of_null(experiment, inputs, repeats=side == "repeated") for _ in nulls]
+    beside = [Beside(null.project, watchers.all) for null, watchers in zip(nulls, of_nulls, strict=True)]
     purpose = REPEATED if side == "repeated" else CONTROLS
-    experiment.passes.send(purpose, getattr(inputs, side), [*watchers.all, *also])
-    return watchers.observations()
-
-
-def observe_nulls(experiment: Experiment, progress: Callable[[float], None]) -> list[Observations]:
-    """The same sequences and controls with W_Q and W_K permuted, draw by draw; none without weights to permute.
-
-    There are more draws where there are few heads to pool over.
-
-    progress:  told which fraction of the draws is finished
-    """
-    if isinstance(experiment.access.weights, NotApplicable):
-        return []
-    (fewest, most), (n_layers, n_heads) = NULL_DRAWS, experiment.heads
-    draws = max(fewest, min(most, 64 // (n_layers * n_heads)))
-    found = []
-    for draw in range(draws):
-        progress(draw / draws)
-        found.append(_observe_null(experiment, draw))
-    return found
-
-
-def _observe_null(experiment: Experiment, draw: int) -> Observations:
-    assert not isinstance(experiment.access.weights, NotApplicable)
-    rng = generator(experiment.seed, "permuted weights", draw)
-    null = PermutedAttention(experiment.subject, experiment.access.weights, rng)
-    repeated, control = [], []
-    for inputs in experiment.periods:
-        for tokens, side in ((inputs.repeated, repeated), (inputs.control, control)):
-            watchers = PeriodWatchers.of_null(experiment, inputs, repeats=side is repeated)
-            experiment.passes.send(PERMUTED_WEIGHTS, tokens, [null, *watchers.all], null.edit)
-            side.append(watchers.observations())
-    return Observations(tuple(repeated), tuple(control))
+    experiment.passes.send(purpose, getattr(inputs, side), [*own.all, *also], beside)
+    return [watchers.observations() for watchers in (own, *of_nulls)]
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,9 @@ class PeriodWatchers:
 
     @classmethod
     def of_null(cls, experiment: Experiment, inputs: PeriodInputs, repeats: bool) -> PeriodWatchers:
-        """What nulls are made of: attention, and on repeats what depends on the logits."""
+        """What nulls are made of: attention, and on repeats what heads add to the logits."""
         attention = HeadAttention(inputs.law, inputs.other_offsets)
-        longest = inputs is experiment.periods[0]
-        loss = _loss(experiment) if repeats and longest else None
-        return cls(attention, loss, _attribution(experiment, inputs) if repeats else None)
+        return cls(attention, None, _attribution(experiment, inputs) if repeats else None)
 
     @property
     def all(self) -> list[Watcher]:

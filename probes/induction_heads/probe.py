@@ -41,7 +41,7 @@ from .inputs import LONGEST, input_recipes, period_inputs, period_laws
 from .losses import loss_measures
 from .memory import memory_in_bytes
 from .names import Verdict
-from .observations import ModelObservations, observe, observe_nulls
+from .observations import ModelObservations, observe
 from .offset_measures import offset_measures
 from .score_measures import Comparison, definition_measures, head_measures, sample_arrays
 from .text import read_corpus, text_measures
@@ -79,7 +79,7 @@ class InductionHeads(Probe):
     """
 
     name: ClassVar[str] = "induction-heads"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     batch_size: ClassVar[int] = 16
 
     periods: Annotated[int, Ge(2)] | tuple[Annotated[int, Ge(2)], ...] | None = None
@@ -162,16 +162,18 @@ class InductionHeads(Probe):
         experiment = self._experiment(subject, token_ids, seed, batch_size)
         progress("weights", 0.0)
         measures = _by_weights(experiment) | {"token_ids": token_ids.measure(subject)}
-        progress("repeats and controls", 0.1)
-        observations = observe(experiment, self.compatibility_scores)
-        nulls = observe_nulls(experiment, lambda done: progress("permuted weights", 0.2 + 0.3 * done))
+        observations = observe(
+            experiment,
+            self.compatibility_scores,
+            lambda done: progress("repeats and controls", 0.1 + 0.4 * done),
+        )
         recipes = input_recipes(experiment.periods, seed)
         if corpus is not None:
             progress("own text", 0.5)
             measures |= text_measures(experiment, corpus, self.level)
             recipes["text"] = corpus.recipe
         progress("statistics", 0.6)
-        comparison = Comparison(experiment.periods, nulls, self.level, seed)
+        comparison = Comparison(experiment.periods, observations.permuted, self.level, seed)
         measures |= _by_observations(experiment, observations, comparison)
         measures |= _from_previous(experiment, self._verdicts(measures))
         progress("ablations", 0.7)

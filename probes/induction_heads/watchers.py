@@ -184,10 +184,13 @@ class MeanZ(Watcher):
 
 
 class NextTokenLoss(Watcher):
-    """The loss of every token that has one before it, and whether it was the likeliest: [sequence, pos - 1]."""
+    """The loss of every token that has one before it, and whether it was the likeliest: [sequence, pos - 1].
 
-    def __init__(self, subject: LanguageModel) -> None:
-        self._subject = subject
+    wanted:  of these only, and NaN for the others
+    """
+
+    def __init__(self, subject: LanguageModel, wanted: slice = slice(None)) -> None:
+        self._subject, self._wanted = subject, wanted
         self._losses: list[np.ndarray] = []
         self._hits: list[np.ndarray] = []
 
@@ -196,11 +199,14 @@ class NextTokenLoss(Watcher):
 
     def take(self, tokens: Int[Tensor, "batch pos"], output: Float[Tensor, "batch pos width"]) -> None:
         rows = max(1, _LOGITS // (len(tokens) * self._subject.shape.d_vocab))
+        losses, hits = (np.full((len(tokens), tokens.shape[1] - 1), np.nan) for _ in range(2))
+        states, following = output[:, :-1][:, self._wanted], tokens[:, 1:][:, self._wanted]
         found = [
-            self._losses_and_hits(output[:, first : first + rows], tokens[:, first + 1 : first + 1 + rows])
-            for first in range(0, tokens.shape[1] - 1, rows)
+            self._losses_and_hits(states[:, first : first + rows], following[:, first : first + rows])
+            for first in range(0, states.shape[1], rows)
         ]
-        losses, hits = (np.concatenate(column, axis=1) for column in zip(*found, strict=True))
+        for kept, parts in zip((losses, hits), zip(*found, strict=True), strict=True):
+            kept[:, self._wanted] = np.concatenate(parts, axis=1)
         self._losses.append(losses)
         self._hits.append(hits)
 
@@ -209,7 +215,7 @@ class NextTokenLoss(Watcher):
     ) -> tuple[np.ndarray, np.ndarray]:
         following = following.to(states.device)
         with torch.no_grad():
-            logits = in_float32(self._subject.unembed(states[:, : following.shape[1]]))
+            logits = in_float32(self._subject.unembed(states))
         own = logits.gather(-1, following[..., None])[..., 0]
         losses = logits.logsumexp(dim=-1).double() - own.double()
         return losses.cpu().numpy(), (logits.argmax(dim=-1) == following).double().cpu().numpy()

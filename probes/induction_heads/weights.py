@@ -85,13 +85,14 @@ def ov_top1_share(
     """
     values, W_O = in_float32(embedded) @ in_float32(W_V), in_float32(W_O)  # values [head, token, d_head]
     own = torch.einsum("htd,hdt->ht", values, W_O @ in_float32(W_U[:, tokens]))
-    largest = torch.full_like(own, -torch.inf)
+    leads = torch.ones_like(own, dtype=torch.bool)
     for first in range(0, W_U.shape[1], _BLOCK):
-        logits = values @ (W_O @ in_float32(W_U[:, first : first + _BLOCK]))
+        heads = leads.any(dim=-1)  # the others cannot come to lead again
+        logits = values[heads] @ (W_O[heads] @ in_float32(W_U[:, first : first + _BLOCK]))
         here = (tokens >= first) & (tokens < first + _BLOCK)
         logits[:, here, tokens[here] - first] = -torch.inf  # rounding must not let a token beat itself
-        largest = torch.maximum(largest, logits.amax(dim=-1))
-    return (own > largest).double().mean(dim=-1)
+        leads[heads] &= own[heads] > logits.amax(dim=-1)
+    return leads.double().mean(dim=-1)
 
 
 def composition_scores(

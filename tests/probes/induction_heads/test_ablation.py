@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from mesascope.data import RepeatedTokens
-from mesascope.models import AttentionOnlyModel, AttentionOnlyTransformer
+from mesascope.models import AttentionOnlyModel, AttentionOnlyTransformer, from_module
 from mesascope.models.constructed.induction import INDUCTION, PREVIOUS_TOKEN, SILENT, induction_circuit, planted_model
+from mesascope.models.language_model import LanguageModel
 from mesascope.probes.induction_heads.ablation import (
     EVEN_SEQUENCES,
     ODD_SEQUENCES,
@@ -16,8 +19,8 @@ from mesascope.probes.induction_heads.ablation import (
     others_like,
     replacing,
 )
-from mesascope.probes.induction_heads.experiment import SINGLE_HEADS, Passes
-from mesascope.probes.induction_heads.losses import mean_over_repeat
+from mesascope.probes.induction_heads.experiment import SINGLE_HEADS, Edited, Passes, goes_on
+from mesascope.probes.induction_heads.losses import mean_over_repeat, of_repeat
 from mesascope.probes.induction_heads.watchers import MeanZ, NextTokenLoss
 from mesascope.probes.streaming import stream
 
@@ -45,7 +48,10 @@ def test_zero_is_what_an_output_matrix_of_zeros_gives(circuit: AttentionOnlyMode
     without = AttentionOnlyModel(AttentionOnlyTransformer(circuit.config, parameters), circuit.source)
     watcher = NextTokenLoss(without)
     stream(without, [ablations.tokens], [watcher])
-    assert np.allclose(ablations.losses(SINGLE_HEADS, [SECOND], "zero"), watcher.arrays()["loss"])
+    (found,) = ablations.alone([SECOND], "zero")
+    second = of_repeat(LAW, 1)
+    assert np.allclose(found[:, second], watcher.arrays()["loss"][:, second])
+    assert np.isnan(np.delete(found, np.r_[second], axis=1)).all()  # the rest is not asked for
 
 
 def test_the_replacement_stands_at_every_position_of_the_heads_that_are_named() -> None:
@@ -71,7 +77,9 @@ def with_silent_heads() -> Ablations:
 
 def test_each_group_is_tested_on_the_sequences_that_did_not_choose_it(with_silent_heads: Ablations) -> None:
     """Chosen on the even ones: the head that matters; on the odd ones: a silent head. The odd ones suffer."""
-    losses = with_silent_heads.cross_fitted(Halves(even=(SECOND,), odd=((1, 1),)), "zero")
+    silent = Halves(((1, 1),), ((1, 1),))
+    of_silent, losses = with_silent_heads.cross_fitted([silent, Halves(even=(SECOND,), odd=((1, 1),))], "zero")
+    assert np.allclose(of_silent, with_silent_heads.base)
     rises = mean_over_repeat(losses, LAW, 1) - mean_over_repeat(with_silent_heads.base, LAW, 1)
     assert (rises[ODD_SEQUENCES] > 2).all()
     assert np.allclose(rises[EVEN_SEQUENCES], 0)
@@ -84,7 +92,7 @@ def test_the_mean_is_not_zero(with_silent_heads: Ablations) -> None:
     }.items():  # fmt: skip
         watcher = NextTokenLoss(with_silent_heads.passes.subject)
         stream(with_silent_heads.passes.subject, [with_silent_heads.tokens], [watcher], replacing([SECOND], z))
-        found[replacement] = with_silent_heads.losses(SINGLE_HEADS, [SECOND], replacement)
+        (found[replacement],) = with_silent_heads.cross_fitted([Halves((SECOND,), (SECOND,))], replacement)
         assert np.allclose(found[replacement], watcher.arrays()["loss"])
     assert not np.allclose(found["zero"], found["mean"])
 
@@ -108,3 +116,54 @@ def test_random_groups_are_the_same_for_both_replacements(with_silent_heads: Abl
     assert first == second
     assert len(first) == 8
     assert with_silent_heads.random_halves(halves, "previous-token") != first
+
+
+def gpt2(residual_of_the_first: bool) -> LanguageModel:
+    """With three layers; with a connection from the first to the last beside the stream, if asked for."""
+    import transformers
+
+    sizes = {
+        "vocab_size": 12,
+        "n_embd": 8,
+        "n_layer": 3,
+        "n_head": 2,
+        "n_positions": 16,
+        "initializer_range": 0.5,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)).eval()
+    subject = from_module(module)
+    first, _, last = subject.module.transformer.h
+    kept: list[torch.Tensor] = []
+    if residual_of_the_first:
+        first.register_forward_hook(lambda block, args, output: kept.append(output))
+        last.register_forward_hook(lambda block, args, output: output + kept[-1])
+    return subject
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_passes_share_what_lies_below_their_edits_where_layers_pass_on_all_they_know(tied: bool) -> None:
+    subject, tokens = gpt2(tied), LAW.draw(5, seed=0).tokens
+    assert goes_on(subject, tokens[:1]) is not tied
+    ran: Counter[int] = Counter()
+    for layer, block in enumerate(subject.module.transformer.h):  # type: ignore[attr-defined]
+        block.mlp.register_forward_hook(lambda *_, layer=layer: ran.update([layer]))
+    z = torch.zeros(3, 2, 4)
+    heads = [(2, 0), (0, 1), (2, 1), (1, 0)]
+    watchers = [NextTokenLoss(subject) for _ in heads]
+    passes = [Edited(head[0], replacing([head], z), watcher) for head, watcher in zip(heads, watchers, strict=True)]
+    spent = Passes(subject, batch_size=3)
+    ran.clear()
+    spent.send_edited(SINGLE_HEADS, tokens, passes)
+    assert spent.spent[SINGLE_HEADS] == 5 * len(heads)
+    compared = {0: 2, 1: 2, 2: 2}  # whether a pass goes on
+    below = {0: 2, 1: 2} if not tied else {}  # for two batches
+    above = {layer: 2 * (sum(head[0] <= layer for head in heads) if not tied else len(heads)) for layer in range(3)}
+    assert ran == {layer: compared[layer] + below.get(layer, 0) + above[layer] for layer in range(3)}
+    for head, watcher in zip(heads, watchers, strict=True):
+        alone = NextTokenLoss(subject)
+        stream(subject, tokens.split(3), [alone], replacing([head], z))
+        assert np.array_equal(watcher.arrays()["loss"], alone.arrays()["loss"])
