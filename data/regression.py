@@ -126,6 +126,11 @@ class LinearRegression(RegressionTasks):
     def scale_inputs(self, x: Float[Tensor, "task token d_in"]) -> Float[Tensor, "task token d_in"]:
         return (x - 0.5) * self.input_range
 
+    @property
+    def corrupts_labels(self) -> bool:
+        """Whether `corrupt_labels` changes anything."""
+        return bool(self.noise or self.n_corrupted)
+
     def corrupt_labels(self, y: Float[Tensor, "task token d_out"], rng: torch.Generator) -> None:
         if self.noise:
             y += self.noise * torch.randn(y.shape, generator=rng, dtype=y.dtype)

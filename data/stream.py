@@ -1,4 +1,4 @@
-"""Fresh regression tasks at every training step, in float32, for several seeds at once.
+"""Fresh regression tasks at every training step, in float32.
 
 The distribution is that of `LinearRegression`; the random numbers differ from those of `LinearRegression.sample`.
 Evaluation needs float64 and a digest. Training needs millions of tasks, and drawing them takes much of its time.
@@ -7,10 +7,10 @@ Evaluation needs float64 and a digest. Training needs millions of tasks, and dra
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,41 +18,59 @@ from .batch import generator
 from .recipe import named_seed
 from .regression import LinearRegression
 
+TOKENS_AT_ONCE = 4  # their random bits stay in the cache; an even number, because a 64-bit draw is for two inputs
+
 
 def draw_step(
     tasks: LinearRegression, n: int, seeds: Sequence[int], step: int
 ) -> tuple[Float[Tensor, "seed task token feature"], Float[Tensor, "seed task d_out"]]:
-    """`n` tasks for each seed: tokens and query labels.
+    """`n` tasks for each seed: tokens and query labels. Stored as `draw_into` stores each seed's."""
+    tokens = np.empty((len(seeds), tasks.d_in + tasks.d_out, tasks.n_context + 1, n), dtype=np.float32)
+    targets = np.empty((len(seeds), tasks.d_out, n), dtype=np.float32)
+    for i, seed in enumerate(seeds):
+        draw_into(tokens[i], targets[i], tasks, seed, step)
+    return torch.from_numpy(tokens).permute(0, 3, 2, 1), torch.from_numpy(targets).mT
 
-    A pure function of its arguments: a seed's batch at one step does not depend on the other seeds or on interruptions.
-    Stored as [seed, token, feature, task], the fastest order for `models.own.merged`.
+
+def draw_into(
+    tokens: Float[np.ndarray, "feature token task"],
+    targets: Float[np.ndarray, "d_out task"],
+    tasks: LinearRegression,
+    seed: int,
+    step: int,
+) -> None:
+    """Overwrite tokens and query labels with one seed's tasks, which depend on its number and the step alone.
+
+    In this order sums over features or tokens run along rows of tasks, and contexts are one matrix with a row for each
+    feature.
     """
-    d_in, d_out, n_context = tasks.d_in, tasks.d_out, tasks.n_context
-    tokens = torch.empty(len(seeds), n_context + 1, d_in + d_out, n)
-    for row, seed in zip(tokens, seeds, strict=True):
-        rng = np.random.Generator(np.random.SFC64([named_seed(seed, "training tasks"), step]))
-        x, y = row[:, :d_in], row[:, d_in:]
-        # a 32-bit integer over 2^32 is uniform on ±1/2, with half the random bits of a float64
-        torch.mul(_int32(rng, x.numel()).view(x.shape), tasks.input_range / 2**32, out=x)
-        w = _normal(rng, (d_in, d_out, n)) * tasks.weight_scale
-        for output in range(d_out):
-            torch.sum(x * w[:, output], dim=1, out=y[:, output])
-        context = rearrange(y[:-1], "token d_out task -> task token d_out")
+    x, y = tokens[: tasks.d_in], tokens[tasks.d_in :]
+    rng = np.random.Generator(np.random.SFC64([_task_seed(seed), step]))
+    _fill_uniform(x, tasks.input_range, rng)
+    w = rng.standard_normal((tasks.d_in, *targets.shape), dtype=np.float32)
+    w *= np.float32(tasks.weight_scale)
+    np.einsum("itn,ion->otn", x, w, out=y)
+    if tasks.corrupts_labels:
+        context = torch.from_numpy(y[:, :-1]).permute(2, 1, 0)
         tasks.corrupt_labels(context, generator(seed, "training labels", step))
-    targets = tokens[:, -1, d_in:].clone()
-    tokens[:, -1, d_in:] = 0.0
-    return (
-        rearrange(tokens, "seed token feature task -> seed task token feature"),
-        rearrange(targets, "seed d_out task -> seed task d_out"),
-    )
+    targets[:] = y[:, -1]
+    y[:, -1] = 0.0
 
 
-def _int32(rng: np.random.Generator, n: int) -> Tensor:
-    """`n` integers uniform over all of int32, two from each 64-bit draw."""
-    low, high = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-    words = rng.integers(low, high, size=(n + 1) // 2, dtype=np.int64, endpoint=True)
-    return torch.from_numpy(words.view(np.int32)[:n])
+@cache
+def _task_seed(seed: int) -> int:
+    return named_seed(seed, "training tasks")
 
 
-def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
-    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+def _fill_uniform(x: Float[np.ndarray, "d_in token task"], width: float, rng: np.random.Generator) -> None:
+    """Inputs uniform on ±width/2. A 32-bit integer over 2^32 is uniform on ±1/2, with half the bits of a float64.
+
+    Token after token is drawn. The top bit of each draw is turned over, as `rng.integers` does for all of int64.
+    """
+    d_in, n_tokens, n = x.shape
+    for first in range(0, n_tokens, TOKENS_AT_ONCE):
+        part = x[:, first : first + TOKENS_AT_ONCE]
+        draws = rng.bit_generator.random_raw((part.size + 1) // 2)
+        draws ^= np.uint64(1 << 63)
+        part[:] = draws.view(np.int32)[: part.size].reshape(-1, d_in, n).swapaxes(0, 1)
+        part *= np.float32(width / 2**32)

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ..data.errors import TaskError, UsageError
 from .norms import Norm
-from .subject import Edit, NotApplicable, Reduce, Site, Subject, Trace
+from .subject import Edit, NotApplicable, Reduce, Site, Source, Subject, Trace
 from .taps import AllSeen, Halfway, OtherAttention, Taps
 from .tokenizing import ids_of
-from .weights import AttentionWeights
+from .weights import AttentionOutput, AttentionWeights
 
 Positions = Literal["learned", "sinusoidal", "rotary", "alibi", "none", "other"]
 
@@ -91,6 +91,25 @@ class LanguageModel(Subject):
     @abstractmethod
     def weights(self, folded: bool = False) -> AttentionWeights | NotApplicable:
         """Attention weights, as stored or with the layer norm before attention folded in."""
+
+    def attention_output(self, layer: int) -> AttentionOutput | NotApplicable:
+        """The output weights of one layer's attention, views of the model's own where it has them."""
+        weights = self.weights()
+        if isinstance(weights, NotApplicable):
+            return weights
+        return AttentionOutput(weights.W_O[layer], None if weights.b_O is None else weights.b_O[layer])
+
+    def untrained(self, seed: int) -> LanguageModel | NotApplicable:
+        """An untrained model of the same architecture, in the same dtype and on the same device.
+
+        mesascope's own models are initialised with the recorded recipe's scale, Hugging Face models by transformers.
+        The caller's random generator does not change.
+        """
+        return NotApplicable(f"mesascope does not know how to initialise a {type(self).__name__}")
+
+    def _untrained_source(self) -> Source:
+        """A source without a checkpoint, with the facts that reading tokens needs."""
+        return Source(f"untrained {self.source.name}", layout="untrained", facts=self.source.facts)
 
     @torch.no_grad()
     def run(

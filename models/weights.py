@@ -12,6 +12,7 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
+from .norms import Norm
 from .rotary import Rotary
 
 
@@ -20,6 +21,20 @@ class Factors(NamedTuple):
 
     left: Float[Tensor, "rows d_head"]
     right: Float[Tensor, "d_head columns"]
+
+
+class AttentionOutput(NamedTuple):
+    """The map from one layer's z to attention's write to the residual stream.
+
+    W_O, b_O:  the write is the sum over heads of z W_O, plus b_O
+    own_norm:  norm of the write before it is added to the stream (Gemma 2); None: no norm
+    norm:      norm of the sum of stream and write, in models that normalise after attention (BERT); None: no norm
+    """
+
+    W_O: Float[Tensor, "head d_head d_model"]
+    b_O: Float[Tensor, "d_model"] | None
+    own_norm: Norm | None = None
+    norm: Norm | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from torch import Tensor
 LAYERS = ("data", "models", "probes", "analyses")  # imports point left here: a layer sees those before it
 OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings"}  # beyond these, models and data are strangers
 ROOMS = {
-    "models": ("opening_check", "rotary", "token_layout", "weights", "attention", "norms", "subject", "tokenizing",
+    "models": ("opening_check", "rotary", "token_layout", "norms", "weights", "attention", "subject", "tokenizing",
                "taps", "language_model", "own", "constructed", "predictor_check", "regressors", "hugging_face",
                "opening"),
     "probes": ("measure", "findings", "probe", "streaming", "statistics", "algorithms", "drawing"),

@@ -5,22 +5,27 @@ All of a seed's parameters lie in one row, in the order of its configuration's `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...data.batch import generator
-from ...data.stream import draw_step
+from ...data.stream import draw_into, draw_step
 from ...models.own.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
 from ...models.own.merged import predict_seeds
 from ...models.own.regression_transformer import RegressionConfig, initialise
+from .one_layer import Matrices, has_closed_form, loss_and_gradient
 from .recipes import BaseRecipe, LanguageRecipe, TrainingRecipe
 
 Config = RegressionConfig | AttentionOnlyConfig
+LossesAndGradient = tuple[Float[Tensor, " seed"], Float[Tensor, "seed parameter"]]
+Objective = Callable[[int], LossesAndGradient]
 
 
 def initial(recipe: BaseRecipe, seed: int) -> dict[str, Tensor]:
@@ -36,33 +41,60 @@ def initial(recipe: BaseRecipe, seed: int) -> dict[str, Tensor]:
     }
 
 
-def losses_and_gradient(
-    recipe: BaseRecipe, weights: Float[Tensor, "seed parameter"], step: int
-) -> tuple[Float[Tensor, " seed"], Float[Tensor, "seed parameter"]]:
-    """Each seed's loss on the fresh tasks of a step, and its gradient.
+def objective(recipe: BaseRecipe, weights: Float[Tensor, "seed parameter"]) -> Objective:
+    """Each seed's loss on the fresh tasks of a step, and its gradient, as a function of the step.
 
-    Of a regression, half the squared error; of a language, the cross-entropy of the next token, in nats.
+    Of a regression, half the squared error; of a language, the cross-entropy of the next token, in nats. Weights may
+    change in place between calls, and a call may overwrite the gradient of the last one.
     """
-    with torch.enable_grad():
-        if isinstance(recipe, LanguageRecipe):
-            return _of_next_tokens(recipe, weights, step)
-        assert isinstance(recipe, TrainingRecipe)
-        return _of_queries(recipe, weights.detach().requires_grad_(), step)
+    if isinstance(recipe, LanguageRecipe):
+        return partial(_of_next_tokens, recipe, weights)
+    assert isinstance(recipe, TrainingRecipe)
+    if has_closed_form(recipe.config) and weights.device.type == "cpu":
+        return _of_one_layer(recipe, weights)
+    return partial(_of_queries, recipe, weights)
 
 
-def _of_queries(
-    recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter"], step: int
-) -> tuple[Float[Tensor, " seed"], Float[Tensor, "seed parameter"]]:
+def _of_one_layer(recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter"]) -> Objective:
+    """In closed form. One seed after the other, so that its tasks are still in the cache when its gradient is formed.
+
+    The memory of the tasks is asked for once: fresh pages at every step would cost time, too.
+    """
+    tasks, config = recipe.family, recipe.config
+    tokens = np.empty((config.d_model, tasks.n_context + 1, recipe.batch_size), dtype=np.float32)
+    targets = np.empty((config.d_out, recipe.batch_size), dtype=np.float32)
+    gradient = torch.empty_like(weights)
+    each = list(zip(recipe.seeds, _matrices(config, weights), _matrices(config, gradient), strict=True))
+
+    def of_step(step: int) -> LossesAndGradient:
+        losses = []
+        with _one_thread(), np.errstate(all="ignore"):  # the loss tells what is not finite
+            for seed, of_seed, its_gradient in each:
+                draw_into(tokens, targets, tasks, seed, step)
+                losses.append(loss_and_gradient(config, of_seed, tokens, targets, its_gradient))
+        return torch.tensor(losses, dtype=weights.dtype), gradient
+
+    return of_step
+
+
+def _matrices(config: RegressionConfig, rows: Float[Tensor, "seed parameter"]) -> list[Matrices]:
+    """Each seed's matrices, in the memory of `rows`."""
+    named = {name: matrices.detach().numpy() for name, matrices in unflatten(config, rows).items()}
+    return [{name: matrices[i, 0] for name, matrices in named.items()} for i in range(len(rows))]
+
+
+@torch.enable_grad()
+def _of_queries(recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter"], step: int) -> LossesAndGradient:
     inputs, targets = draw_step(recipe.family, recipe.batch_size, recipe.seeds, step)
+    weights = weights.detach().requires_grad_()
     predictions = predict_seeds(recipe.config, unflatten(recipe.config, weights), inputs.to(weights.device))
     losses = 0.5 * (predictions - targets.to(weights.device)).square().sum(dim=2).mean(dim=1)
     (gradient,) = torch.autograd.grad(losses.sum(), weights)
     return losses.detach(), gradient
 
 
-def _of_next_tokens(
-    recipe: LanguageRecipe, weights: Float[Tensor, "seed parameter"], step: int
-) -> tuple[Float[Tensor, " seed"], Float[Tensor, "seed parameter"]]:
+@torch.enable_grad()
+def _of_next_tokens(recipe: LanguageRecipe, weights: Float[Tensor, "seed parameter"], step: int) -> LossesAndGradient:
     losses, gradients = [], []
     with _one_thread():
         for i, seed in enumerate(recipe.seeds):

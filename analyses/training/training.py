@@ -6,6 +6,7 @@ share the run, not a single number.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from ...data.errors import MesascopeError, UsageError
 from ...models.opening.catalogue import read_header
 from ...models.opening.checkpoint import save_checkpoint
 from ...probes.probe import Progress, silent
-from .objectives import losses_and_gradient, unflatten
+from .objectives import Objective, objective, unflatten
 from .recipes import BaseRecipe, TrainingRecipe
 from .training_run import TrainingRun, changes, readable_errors
 
@@ -75,10 +76,11 @@ def train(
 
 def _advance(recipe: BaseRecipe, run: TrainingRun, partial: Path, record: Record, progress: Progress) -> None:
     """Run to the last step, or to an interruption; either way the state is in `partial` then."""
+    minimised = objective(recipe, run.weights)
     with _deferred_interruption() as interruption:
         while len(run.kept) < len(recipe.checkpoint_steps) and not interruption.signal:
             try:
-                step(recipe, run)
+                step(recipe, run, minimised)
             except MesascopeError:
                 partial.unlink()  # it would only lead here again
                 raise
@@ -92,10 +94,13 @@ def _advance(recipe: BaseRecipe, run: TrainingRun, partial: Path, record: Record
         raise KeyboardInterrupt  # whoever handles the signal let it pass, but the training has stopped
 
 
-def step(recipe: BaseRecipe, run: TrainingRun) -> None:
-    """Draw every seed's tasks, keep the weights where the recipe says so, and update them unless this is the end."""
-    losses, gradient = losses_and_gradient(recipe, run.weights, run.step)
-    if not losses.isfinite().all():
+def step(recipe: BaseRecipe, run: TrainingRun, minimised: Objective) -> None:
+    """Draw every seed's tasks, keep the weights where the recipe says so, and update them unless this is the end.
+
+    minimised: the recipe's `objective` of the run's weights
+    """
+    losses, gradient = minimised(run.step)
+    if not all(map(math.isfinite, losses.tolist())):
         raise _diverged(recipe, run.step, losses)
     if run.step in recipe.checkpoint_steps:
         run.keep(losses)

@@ -17,7 +17,6 @@ from ..opening_check import Part, relative_error
 from ..subject import NotApplicable, Site
 from ..weights import AttentionWeights
 from .anatomy import Block
-from .attention_output import attention_output
 from .subject import HuggingFaceModel
 
 
@@ -40,7 +39,7 @@ def layer_parts(subject: HuggingFaceModel, seen: Seen, layer: int) -> Iterator[t
     """Every part of a layer that is compared with another, and the error; or why it is not compared."""
     no_stream = subject.traits.no_stream
     yield "residual stream", _stream_error(subject, seen, layer) if no_stream is None else no_stream
-    output, weights = attention_output(subject, layer), subject.weights_of([layer])
+    output, weights = subject.attention_output(layer), subject.weights_of([layer])
     if isinstance(output, NotApplicable):
         yield "attention write", output.reason
     else:

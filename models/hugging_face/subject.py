@@ -18,7 +18,7 @@ from ..opening_check import OpeningCheck
 from ..subject import NotApplicable, Site, Source
 from ..taps import AllSeen, Halfway, Taps
 from ..tokenizing import begins_with
-from ..weights import AttentionWeights
+from ..weights import AttentionOutput, AttentionWeights
 from .anatomy import Anatomy, Block, linear
 from .discovery import find_anatomy
 from .head import logits_of
@@ -27,6 +27,7 @@ from .shared_layers import unshare
 from .sizes import base_of, d_vocab, n_ctx, short_tokens
 from .survey import attend_with
 from .traits import Traits
+from .untrained import initialised
 from .watched import IMPLEMENTATION, watched_pass
 
 _NO_SUM = "its residual stream is not the sum of what attention and one more module write"
@@ -134,6 +135,24 @@ class HuggingFaceModel(LanguageModel):
             return found.with_norm_folded(scales.to(self.dtype), None)
         return found.with_norm_folded(
             scales.to(self.dtype), torch.stack([0 * ones if offset is None else offset for offset in offsets])
+        )
+
+    def attention_output(self, layer: int) -> AttentionOutput | NotApplicable:
+        for reason in (self.traits.no_heads, self.traits.no_stream, self.traits.no_write):
+            if reason is not None:
+                return NotApplicable(reason)
+        block, anatomy = self.blocks[layer], self.anatomy
+        if anatomy.out is None or anatomy.attn_out is None:
+            return NotApplicable("what this model's heads give is not multiplied by one output matrix")
+        after = None if anatomy.resid_mid is None else norm_of(block.part(anatomy.resid_mid), anatomy.d_model)
+        within = anatomy.out.startswith(anatomy.attn_out)
+        own = None if within else norm_of(block.part(anatomy.attn_out), anatomy.d_model)
+        return AttentionOutput(*block.output(), own, after)
+
+    def untrained(self, seed: int) -> HuggingFaceModel:
+        module = initialised(self.module, seed).to(device=self.device, dtype=self.dtype)
+        return HuggingFaceModel(
+            module, self._untrained_source(), self.tokenizer, self.no_head, self.anatomy, self.traits
         )
 
     def attention_input(

@@ -36,6 +36,8 @@ from ..taps import AllSeen, Halfway, Taps
 from ..weights import AttentionWeights
 from .config import check_shapes
 
+INIT_SCALE = 0.02
+"""Standard deviation of initial weights where no recipe is recorded: the value of GPT-2 and related models."""
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
     "gelu": nn.functional.gelu,
@@ -312,6 +314,18 @@ class AttentionOnlyModel(LanguageModel):
 
     def weights(self, folded: bool = False) -> AttentionWeights:
         return self.module.weights(folded)
+
+    def untrained(self, seed: int) -> AttentionOnlyModel:
+        rng = torch.Generator().manual_seed(seed)
+        scale = float(self.source.record.get("recipe", {}).get("init_scale", INIT_SCALE))
+        parameters = {
+            name: torch.full(shape, float(name.endswith("_scale")))
+            if name.startswith(("b_", "ln"))
+            else torch.randn(shape, generator=rng) * scale
+            for name, shape in self.config.shapes.items()
+        }
+        module = AttentionOnlyTransformer(self.config, parameters).to(device=self.device, dtype=self.dtype)
+        return AttentionOnlyModel(module, self._untrained_source(), self.tokenizer)
 
     def _states(
         self, tokens: Int[Tensor, "batch pos"], taps: Taps, begun: Halfway | None = None

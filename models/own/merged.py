@@ -55,7 +55,7 @@ def merged_predict(
 
     parameters: W_Q, W_K, W_V [seed, block, head, d_model, d_head], W_O [seed, block, head, d_head, d_model]
 
-    Fastest for inputs stored [seed, token, feature, task], as `data.stream` draws them.
+    Fastest for inputs whose tasks lie last in memory, as `data.stream` draws them.
     """
     KQ = parameters["W_Q"] @ parameters["W_K"].mT
     PV = parameters["W_V"] @ parameters["W_O"]

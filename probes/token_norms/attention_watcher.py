@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from ...models.hugging_face.attention_output import AttentionOutput, attention_output
 from ...models.subject import AttentionScores, NotApplicable, Reduce, Site
+from ...models.weights import AttentionOutput
 from ..streaming import Watcher
 from .accumulator import ModelPass
 from .attention import (
@@ -77,7 +77,7 @@ class AttentionWatcher(Watcher):
             reduce(activation, layer)
 
     def _stream(self, x: Float[Tensor, "batch pos d_model"], layer: int) -> None:
-        output = attention_output(self.subject, layer)
+        output = self.subject.attention_output(layer)
         assert not isinstance(output, NotApplicable)  # asked at the beginning
         self._running = _RunningLayer(output, x)
 
@@ -138,5 +138,5 @@ class AttentionWatcher(Watcher):
 
 def no_attention_output(model_pass: ModelPass) -> str | None:
     """Why the model does not show what its heads write; None where it does."""
-    found = attention_output(model_pass.subject, 0)
+    found = model_pass.subject.attention_output(0)
     return found.reason if isinstance(found, NotApplicable) else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from mesascope.data.recipe import named_seed
 from mesascope.data.regression import LinearRegression
-from mesascope.data.stream import draw_step
+from mesascope.data.stream import draw_into, draw_step
 from torch import Tensor
 
 N = 4000
@@ -92,3 +94,29 @@ def test_a_batch_depends_on_its_seed_and_step_alone() -> None:
 def test_an_odd_number_of_inputs_is_drawn_in_full() -> None:
     tokens, _ = draw_step(LinearRegression(n_context=2, d_in=1), 3, [0], step=0)
     assert len(tokens[..., 0].unique()) == 9
+
+
+@pytest.mark.parametrize(
+    ("n_context", "d_in", "d_out", "n"), [(10, 10, 1, 6), (2, 1, 1, 3), (4, 3, 2, 5), (8, 1, 1, 7)]
+)
+def test_a_recipe_keeps_its_tasks(n_context: int, d_in: int, d_out: int, n: int) -> None:
+    """Drawn all at once and multiplied in float64: int32 halves of int64 draws, then normal teachers."""
+    tasks = LinearRegression(n_context, d_in, d_out, input_range=3.0, weight_scale=0.5)
+    tokens, targets = draw_step(tasks, n, [5], step=3)
+    rng = np.random.Generator(np.random.SFC64([named_seed(5, "training tasks"), 3]))
+    size = (n_context + 1) * d_in * n
+    words = rng.integers(-(2**63), 2**63 - 1, (size + 1) // 2, dtype=np.int64, endpoint=True).view(np.int32)[:size]
+    x = words.reshape(n_context + 1, d_in, n) * (3.0 / 2**32)
+    y = np.einsum("ifn,fon->ion", x, 0.5 * rng.standard_normal((d_in, d_out, n), dtype=np.float32).astype(float))
+    np.testing.assert_allclose(tokens[0, ..., :d_in].permute(1, 2, 0), x, rtol=1e-6)
+    np.testing.assert_allclose(tokens[0, :, :-1, d_in:].permute(1, 2, 0), y[:-1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(targets[0].T, y[-1], rtol=0, atol=1e-5)
+
+
+def test_nothing_is_left_of_what_was_in_the_memory() -> None:
+    tasks = LinearRegression(n_context=6, d_in=4, d_out=2, noise=0.1)
+    tokens, targets = np.full((6, 7, 9), np.nan, np.float32), np.full((2, 9), np.nan, np.float32)
+    draw_into(tokens, targets, tasks, seed=4, step=2)
+    fresh, labels = draw_step(tasks, 9, [4], step=2)
+    np.testing.assert_array_equal(tokens, fresh[0].permute(2, 1, 0))
+    np.testing.assert_array_equal(targets, labels[0].T)

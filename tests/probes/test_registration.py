@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -37,6 +38,14 @@ def test_a_probe_is_registered_under_its_own_name(name: str) -> None:
     kind = probe_class(name)
     assert kind.name == name
     assert kind().settings() == {field.name: field.default for field in fields(kind)}
+
+
+def test_no_probe_needs_transformers_before_it_reads_such_a_model() -> None:
+    """It takes seconds to import, also where nobody's model is one of its."""
+    names = ", ".join(f"probe_class({name!r})" for name in PROBES)
+    code = f"import sys; from mesascope.probes import probe_class; {names}; print('transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_an_unknown_probe_is_refused_with_the_nearest_name() -> None:

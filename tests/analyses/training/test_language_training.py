@@ -10,7 +10,7 @@ import pytest
 import torch
 from mesascope.analyses import LanguageRecipe
 from mesascope.analyses.training import training
-from mesascope.analyses.training.objectives import initial, losses_and_gradient, unflatten
+from mesascope.analyses.training.objectives import initial, objective, unflatten
 from mesascope.analyses.training.recipes import RECIPES
 from mesascope.analyses.training.training import step, train
 from mesascope.analyses.training.training_run import TrainingRun
@@ -97,7 +97,9 @@ def test_training_is_adam_on_the_cross_entropy_of_the_next_token() -> None:
     for i, seed in enumerate(tiny.seeds):
         module = AttentionOnlyTransformer(tiny.config, initial(tiny, seed)).requires_grad_()
         adam = torch.optim.Adam(module.parameters(), 3e-3, (0.9, 0.98), 1e-8)
-        alone = TrainingRun.start(replace(tiny, seeds=(seed,)))
+        of_one = replace(tiny, seeds=(seed,))
+        alone = TrainingRun.start(of_one)
+        minimised = objective(of_one, alone.weights)
         for number in range(4):
             tokens = RepeatedSegments(n_words=12, length=12, longest=5).draw(4, seed, number)
             logits = module(tokens)
@@ -111,12 +113,12 @@ def test_training_is_adam_on_the_cross_entropy_of_the_next_token() -> None:
             loss.backward()
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             adam.step()
-            step(replace(tiny, seeds=(seed,)), alone)
+            step(of_one, alone, minimised)
         for name, weight in unflatten(tiny.config, alone.weights).items():
             torch.testing.assert_close(weight[0], module.get_parameter(name).detach(), rtol=1e-3, atol=1e-5)
         if i == 0:
             for _ in range(4):
-                step(tiny, run)
+                step(tiny, run, objective(tiny, run.weights))
         torch.testing.assert_close(run.weights[i], alone.weights[0], rtol=0, atol=0)  # beside others or alone
 
 
@@ -175,12 +177,12 @@ def test_a_recipe_that_cannot_be_trained_is_refused(
 
 def test_the_gradient_is_that_of_each_seeds_own_loss() -> None:
     weights = TrainingRun.start(TINY).weights
-    losses, gradient = losses_and_gradient(TINY, weights, 0)
-    alone, of_one = losses_and_gradient(replace(TINY, seeds=(7,)), weights[1:], 0)
+    losses, gradient = objective(TINY, weights)(0)
+    alone, of_one = objective(replace(TINY, seeds=(7,)), weights[1:])(0)
     assert torch.equal(alone[0], losses[1])
     assert torch.equal(of_one[0], gradient[1])
     assert not weights.requires_grad
-    smaller, _ = losses_and_gradient(TINY, weights - 0.01 * gradient, 0)
+    smaller, _ = objective(TINY, weights - 0.01 * gradient)(0)
     assert (smaller < losses).all()
 
 

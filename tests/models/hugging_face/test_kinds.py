@@ -12,8 +12,6 @@ import pytest
 import torch
 from mesascope.data.errors import CheckpointRefused, TaskError
 from mesascope.models import NotApplicable, from_module, load
-from mesascope.models.hugging_face.attention_output import attention_output
-from mesascope.models.hugging_face.untrained import untrained
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -87,7 +85,7 @@ def test_causality_is_that_of_the_configuration(kind: str, tiny: Tiny, tmp_path:
     values = subject.run(tokens(), {"attention": keep}).values["attention"]
     assert difference(subject.logits(tokens()), expected.logits) < 1e-4
     assert max(difference(one.pattern(), own) for one, own in zip(values, expected.attentions, strict=True)) < 1e-5
-    assert not untrained(subject, 0).shape.causal
+    assert not subject.untrained(0).shape.causal
 
 
 def rotations(tiny: Tiny, kind: str, **changed: Any) -> list[Any]:
@@ -203,7 +201,7 @@ def test_layers_that_share_a_module_are_told_apart(tiny: Tiny) -> None:
     assert difference(edited[1], values["resid_post"][1]) > 1e-3
     assert module.config.to_dict() == before
     assert len(module.albert.encoder.albert_layer_groups) == 1
-    again = untrained(subject, 0)
+    again = subject.untrained(0)
     assert torch.equal(again.weights().W_Q[0], again.weights().W_Q[2])
 
 
@@ -215,7 +213,7 @@ def test_heads_without_projections_are_watched_and_have_no_weights(tiny: Tiny) -
     assert "not products of one matrix each" in weights.reason
     values = subject.run(tokens(), dict.fromkeys(("q", "pattern", "z", "attn_out"), keep)).values
     assert values["q"] == []
-    W_O, _, own, norm = attention_output(subject, 1)
+    W_O, _, own, norm = subject.attention_output(1)
     assert own is norm is None
     write = torch.einsum("bhpd,hdm->bpm", values["z"][1], W_O)
     assert difference(write, values["attn_out"][1]) < 1e-4

@@ -10,8 +10,6 @@ import torch
 import transformers
 from mesascope.data.errors import UsageError
 from mesascope.models import NotApplicable, from_module
-from mesascope.models.hugging_face.attention_output import attention_output
-from mesascope.models.hugging_face.untrained import untrained
 from mesascope.probes import InductionHeads
 
 Tiny = Callable[..., Any]
@@ -108,7 +106,7 @@ def test_heads_are_not_shown(make: Callable[[], Any]) -> None:
     assert [len(trace.values[site]) for site in ("q", "v", "attention", "pattern", "z", "resid_post")] == [0] * 5 + [2]
     with pytest.raises(UsageError, match="site 'z' of this model cannot be edited: "):
         subject.run(TOKENS, edit={"z": keep})
-    for found in (subject.weights(), attention_output(subject, 0), InductionHeads().applies(subject)):
+    for found in (subject.weights(), subject.attention_output(0), InductionHeads().applies(subject)):
         assert isinstance(found, NotApplicable)
     assert REASONS[make] in subject.weights().reason
     assert any(f"what its heads attend to and move is not measured: {REASONS[make]}" in n for n in subject.source.notes)
@@ -132,7 +130,7 @@ def test_writes_are_shown_where_they_add_up(make: Callable[[], Any]) -> None:
 @pytest.mark.parametrize("make", [roformer, hybrid])
 def test_untrained_ones_show_no_more(make: Callable[[], Any]) -> None:
     subject = from_module(widened(make))
-    other = untrained(subject, 0)
+    other = subject.untrained(0)
     assert other.not_shown == subject.not_shown
     assert other.logits(TOKENS).isfinite().all()
 

@@ -12,9 +12,9 @@ from mesascope.data.errors import CheckpointRefused, UsageError
 from mesascope.models import NotApplicable, from_module
 from mesascope.models import attention as attention_functions
 from mesascope.models import subject as subjects
-from mesascope.models.hugging_face import layer_check, opening_check, reading, watched
+from mesascope.models.hugging_face import opening_check, reading, watched
 from mesascope.models.hugging_face import subject as hugging_face
-from mesascope.models.hugging_face.attention_output import attention_output
+from mesascope.models.hugging_face.subject import HuggingFaceModel
 from mesascope.models.opening_check import OpeningCheck, relative_error
 from transformers import Olmo3Config, Olmo3ForCausalLM
 
@@ -132,11 +132,8 @@ def test_a_forgotten_norm_of_q_is_noticed(tiny: Tiny, monkeypatch: pytest.Monkey
 
 
 def test_a_skipped_norm_of_the_write_is_noticed(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        layer_check,
-        "attention_output",
-        lambda subject, layer: attention_output(subject, layer)._replace(own_norm=None),
-    )
+    own = HuggingFaceModel.attention_output
+    monkeypatch.setattr(HuggingFaceModel, "attention_output", lambda *at: own(*at)._replace(own_norm=None))
     assert from_module(tiny("gemma2")).opening_check.failed == ("attention write",)
 
 
@@ -179,7 +176,7 @@ def test_a_norm_between_heads_and_output_matrix(tiny: Tiny) -> None:
     """BitNet: the model opens, and only what multiplies heads by W_O is not applicable."""
     subject = from_module(tiny("bitnet"))
     assert subject.opening_check.failed == ("attention write",)
-    found = attention_output(subject, 0)
+    found = subject.attention_output(0)
     assert isinstance(found, NotApplicable)
     assert "something stands between this model's heads and its output matrix" in found.reason
     assert subject.source.opening_check["parts"]["attention write"]["passed"] is False

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from mesascope.models import AttentionOnlyModel, NotApplicable, from_module
-from mesascope.models.hugging_face.untrained import untrained
 from mesascope.models.language_model import LanguageModel
 
 
@@ -21,7 +20,7 @@ def test_same_shape_other_weights(subject: LanguageModel) -> None:
     state = torch.get_rng_state()
     tokens = torch.arange(6)[None]
     trained = subject.run(tokens).output.clone()
-    one, same, other = (untrained(subject, seed) for seed in (1, 1, 2))
+    one, same, other = (subject.untrained(seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
     assert isinstance(one, type(subject))
     assert one.shape == subject.shape
@@ -35,7 +34,7 @@ def test_same_shape_other_weights(subject: LanguageModel) -> None:
 def test_biases_and_norms_start_where_they_do_in_training(
     random_language_model: Callable[..., AttentionOnlyModel],
 ) -> None:
-    module = untrained(random_language_model(d_mlp=5), 0).module
+    module = random_language_model(d_mlp=5).untrained(0).module
     for name, value in module.named_parameters():
         if name.endswith("_scale"):
             assert (value == 1).all()
@@ -46,9 +45,9 @@ def test_biases_and_norms_start_where_they_do_in_training(
 
 
 def test_a_model_that_nobody_knows_how_to_start(random_language_model: Callable[..., Any]) -> None:
-    class Foreign(LanguageModel): ...
-
-    assert isinstance(untrained.dispatch(Foreign)(random_language_model(), 0), NotApplicable)
+    found = LanguageModel.untrained(random_language_model(), 0)
+    assert isinstance(found, NotApplicable)
+    assert found.reason == "mesascope does not know how to initialise a AttentionOnlyModel"
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert", "modernbert", "gpt_oss"])
@@ -58,7 +57,7 @@ def test_weights_are_spread_as_transformers_spreads_them(kind: str, tiny: Callab
     with torch.random.fork_rng():
         torch.manual_seed(0)
         expected = type(module)(module.config).state_dict()
-    for name, found in untrained(from_module(module), 0).module.state_dict().items():
+    for name, found in from_module(module).untrained(0).module.state_dict().items():
         assert found.isfinite().all()
         if not expected[name].std() > 0:
             assert torch.equal(found, expected[name]), name
@@ -79,7 +78,7 @@ def test_families_that_leave_parts_to_torch_are_made_whole(
             right(self, part)
 
     monkeypatch.setattr(type(module).__mro__[1], "_init_weights", forgetful)
-    for name, value in untrained(subject, 0).module.named_parameters():
+    for name, value in subject.untrained(0).module.named_parameters():
         assert value.isfinite().all(), name
         if "ln_" in name:
             assert torch.equal(value, torch.full_like(value, float(name.endswith("weight")))), name

@@ -13,7 +13,6 @@ import torch
 from mesascope.data.recipe import named_seed
 from mesascope.models import AttentionOnlyModel
 from mesascope.models.constructed.norms import planted_norms
-from mesascope.models.hugging_face.untrained import untrained
 from mesascope.probes.measure import Measure
 from mesascope.probes.statistics.null_p import two_sided_p
 from mesascope.probes.token_norms.measuring import PassSettings, begin_pass
@@ -65,7 +64,7 @@ def test_every_model_is_read_on_the_same_first_tokens(compared: Measure, beginni
     """The model, and each untrained one, are what they are on a text of these tokens alone."""
     assert DOCUMENTS * 64 == SAMPLE_TOKENS
     everyone = [planted_norms(massive=4_000.0)]
-    everyone += [untrained(with_bos(everyone[0]), named_seed(0, "untrained", number)) for number in range(2)]
+    everyone += [with_bos(everyone[0]).untrained(named_seed(0, "untrained", number)) for number in range(2)]
     alone = [measured(model, beginning, untrained=0) for model in everyone]
     for name, (measure, places, labels) in TAKEN.items():
         own, *others = (of_one[measure].at(**places).sel(**labels).estimate for of_one in alone)
@@ -105,7 +104,7 @@ def test_only_what_no_token_is_read_for_has_untrained_nulls_of_its_own(zipf_file
     with_nulls = {name for name, measure in found.items() if "untrained" in measure.nulls}
     of_weights = {"norm_rows", "norm_rows_by_decile", "spearman_rows_frequency", "ov_norm"}
     assert with_nulls == of_weights | {"untrained_comparison"}
-    rows = untrained(with_bos(planted_norms()), named_seed(0, "untrained", 1)).embedding().numpy()
+    rows = with_bos(planted_norms()).untrained(named_seed(0, "untrained", 1)).embedding().numpy()
     second = found["norm_rows"].sel(matrix="W_E", statistic="mean").nulls["untrained"][1]
     assert second == pytest.approx(np.linalg.norm(rows.astype(np.float64), axis=1).mean())
     assert found["stream_norm"].no_nulls == "no untrained model read the whole text"
@@ -138,7 +137,7 @@ def test_a_statistic_without_a_number_is_not_compared(tmp_path: Path) -> None:
 
 
 def statistics_of(seed: int, path: str) -> dict[str, float]:
-    model = untrained(with_bos(planted_norms(d_model=8, n_ctx=16)), seed)
+    model = with_bos(planted_norms(d_model=8, n_ctx=16)).untrained(seed)
     text = read_text(model, TextSettings(tokens=path)).shortened(64)
     return sample_statistics(begin_pass(model, text, 0), PassSettings(("outliers",), 0, 8))
 
@@ -164,7 +163,7 @@ def test_fresh_untrained_models_are_called_different_as_often_as_the_level_allow
     probe = TokenNorms(tokens=zipf_file, context=16, limit=64, parts="inner+outliers")
     n, different = 40, dict.fromkeys(STATISTICS, 0)
     for seed in range(n):
-        model = untrained(with_bos(planted_norms(d_model=8, n_ctx=16)), named_seed(seed, "taken for trained"))
+        model = with_bos(planted_norms(d_model=8, n_ctx=16)).untrained(named_seed(seed, "taken for trained"))
         measures = probe.measure(model, seed, 32).measures
         for name, part in measures["untrained_comparison"].apart().items():
             p = float(two_sided_p(part.values, part.nulls["untrained"]))
