@@ -167,3 +167,14 @@ def test_passes_share_what_lies_below_their_edits_where_layers_pass_on_all_they_
         alone = NextTokenLoss(subject)
         stream(subject, tokens.split(3), [alone], replacing([head], z))
         assert np.array_equal(watcher.arrays()["loss"], alone.arrays()["loss"])
+
+
+def test_a_group_over_several_layers_is_ablated_in_all_of_them(with_silent_heads: Ablations) -> None:
+    group = ((0, 0), (1, 1))
+    (found,) = with_silent_heads.cross_fitted([Halves(group, group)], "zero")
+    (above,) = with_silent_heads.cross_fitted([Halves(group[1:], group[1:])], "zero")
+    watcher, subject = NextTokenLoss(with_silent_heads.passes.subject), with_silent_heads.passes.subject
+    zeros = torch.zeros_like(with_silent_heads.mean_z)
+    stream(subject, [with_silent_heads.tokens], [watcher], replacing(group, zeros))
+    assert np.allclose(found, watcher.arrays()["loss"])
+    assert not np.allclose(found, above)  # without the previous-token head nothing is predicted

@@ -194,6 +194,27 @@ def test_what_such_a_head_writes_is_made_of_the_layer_s_own_v() -> None:
         assert torch.allclose(z, pattern @ v.repeat_interleave(2, dim=1), atol=1e-5)
 
 
+@pytest.mark.parametrize("make", [gpt2, qwen3], ids=lambda make: make.__name__)
+def test_what_is_computed_beside_a_pass_is_not_watched_or_edited_with_it(make: Callable[[], nn.Module]) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        subject = from_module(make().eval())
+    watched: list[tuple[int, Tensor]] = []
+    edited: list[int] = []
+
+    def note(v: Tensor, layer: int) -> Tensor:
+        edited.append(layer)
+        return v
+
+    watch = {"q": lambda q, layer: watched.append((layer, q.clone()))}
+    subject.run(TOKENS, watch, {"v": note}, others=[OtherAttention(null_of(subject).project, {"z": lambda z, _: z})])
+    assert edited == [0, 1]
+    alone: list[Tensor] = []
+    subject.run(TOKENS, {"q": lambda q, _: alone.append(q.clone())})
+    assert [layer for layer, _ in watched] == [0, 1]
+    assert all(torch.equal(q, expected) for (_, q), expected in zip(watched, alone, strict=True))
+
+
 def test_only_attention_can_be_watched_beside_a_pass() -> None:
     subject = tiny("learned")
     with pytest.raises(UsageError, match="site 'resid_pre' cannot be watched beside a pass; expected attention or z"):
