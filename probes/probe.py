@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from torch import nn
+
 from ..data.settings import check_settings
 from ..models.subject import NotApplicable, Source, Subject
 from .findings import Findings
@@ -18,6 +20,36 @@ Progress = Callable[[str, float], None]
 
 def silent(stage: str, fraction: float) -> None:
     """The progress of a run that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What measuring takes, in units that are the same on every machine.
+
+    tokens:      tokens through the layers of a model, in plain forward passes; what is done beside a pass is counted in
+    read_outs:   products of a token's state with the unembedding, there or back
+    draws:       random numbers for untrained weights
+    operations:  tensor operations of whatever size: what a small model's time goes into
+    batch:       sequences of a forward pass, and tokens of each
+    shared:      the share of it that is done once for all checkpoints of a family
+    """
+
+    tokens: float
+    read_outs: float
+    draws: float
+    operations: float
+    batch: tuple[int, int]
+    shared: float = 0.0
+
+
+def weights_of(subject: Subject) -> list[nn.Parameter]:
+    """The parameters of a subject's module, shared ones once; none of a plain function."""
+    module = getattr(subject, "module", None)
+    return list(module.parameters()) if isinstance(module, nn.Module) else []
+
+
+def weights_in_bytes(subject: Subject) -> int:
+    return sum(weight.nbytes for weight in weights_of(subject))
 
 
 @dataclass(frozen=True)
@@ -66,7 +98,13 @@ class Probe(ABC):
         return {}
 
     def memory(self, subject: Subject) -> int | None:
-        """About how many bytes measuring takes, beside Python and torch themselves; None: nobody knows."""
+        """About how many bytes measuring takes at its peak, beside Python, its libraries and the model's own weights;
+        None: nobody knows.
+        """
+        return None
+
+    def cost(self, subject: Subject, batch_size: int) -> Cost | None:
+        """About what measuring takes, in units that a machine's speed turns into seconds; None: nobody knows."""
         return None
 
     def between(self, subjects: tuple[Subject, ...], seed: int, batch_size: int) -> dict[str, Measure]:

@@ -156,6 +156,8 @@ _PROBE = _option(
 )  # fmt: skip
 _JSON = _switch("--json", help="Print data as JSON on stdout, everything else on stderr.")
 _QUIET = _switch("-q", "--quiet", help="Show no progress; print only where the results are.")
+_THREADS = _option("--threads", metavar="N", help="Threads of torch, NumPy and SciPy. Default: OMP_NUM_THREADS if"
+    " it is set; else 1 for small models, and one a core for others.")  # fmt: skip
 _REPORT = click.Argument(["report"], metavar="REPORT")
 RUN_PARAMETERS = [
     click.Argument(["models"], nargs=-1, metavar="MODEL..."),
@@ -177,13 +179,15 @@ RUN_PARAMETERS = [
     _option("--device", metavar="NAME", help=f"cpu, cuda, cuda:1 or mps. Default: {RunOptions.device}."),
     _option("--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64. Default: the checkpoint's own."),
     _option("--batch-size", metavar="N", help="Tasks or sequences in one forward pass. Default: the probe's own."),
+    _THREADS,
     _option("-o", "--output-dir", metavar="DIR", help=f"Folder for the reports. Default: ./{RunOptions.output_dir}."),
     _option("--figures", metavar="KIND", help="none, png, or paper: PDF, SVG and PNG; of a"
         f" family's members the main figure, as PNG. Default: {RunOptions.figures}."),
     _option("--config", metavar="FILE", help="These options in a TOML or JSON file; the command line wins."),
     _switch("--offline", help="Tell every library to stay offline. mesascope itself downloads nothing."),
     _switch("--force", help="Measure again, even if a finished report exists."),
-    _switch("--dry-run", help="Say what would run and how much memory it takes; measure nothing."),
+    _switch("--dry-run", help="Say what would run, and about how much time and memory it takes; measure nothing."),
+    _switch("--time", help="With --dry-run: time one batch on this machine, instead of going by the model's size."),
     _JSON,
     _QUIET,
     _switch("-v", "--verbose", help="Print every measure."),
@@ -228,6 +232,7 @@ _COMMANDS = {
             _option("-o", "--output", metavar="FILE", help="The checkpoint to write. Default: RECIPE.safetensors."),
             _option("--seeds", metavar="N,…", help="Seeds to train. Default: the recipe's."),
             _option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps. Default: cpu."),
+            _THREADS,
             _switch("--force", help="Train again, even if FILE exists."),
             _QUIET,
         ],

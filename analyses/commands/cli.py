@@ -22,8 +22,9 @@ from annotated_types import Ge
 from ...data.errors import MesascopeError, UsageError, nearest
 from ...data.settings import read_settings
 from ...probes import home_of
+from ..runs.threads import largest_matrix, number_of_threads
 from .arguments import FORMATS, LISTS, parse
-from .run_options import ALL_PROBES, RunOptions, run_options
+from .run_options import ALL_PROBES, RunOptions, Threads, refuse_threads, run_options
 from .terminal import complain, print_json, print_table, printable
 
 Values = Mapping[str, Any]
@@ -47,6 +48,7 @@ class TrainOptions:
     output: str | None = None
     seeds: tuple[Annotated[int, Ge(0)], ...] | None = None
     device: str = "cpu"
+    threads: Threads = None
     force: bool = False
     quiet: bool = False
 
@@ -129,6 +131,8 @@ def _refuse_at_once(options: RunOptions) -> None:
     """Raise what can be said of probes and of the only checkpoint without torch, which takes seconds to import. One
     of several that is refused does not stop the others, so they wait.
     """
+    if options.time and not options.dry_run:
+        raise UsageError("run: --time without --dry-run; expected both. A run that measures needs no estimate")
     for probe in options.probe:
         if probe != ALL_PROBES:
             home_of(probe)
@@ -221,19 +225,24 @@ def _figures(values: Values) -> int:
 
 
 def _train(values: Values) -> int:
+    refuse_threads(values, "train: ")
     from ..training.recipes import RECIPES
     from .progress import progress_bar
 
     options = read_settings(TrainOptions, values, "train: ", text=True)
     if options.recipe not in RECIPES:
         raise UsageError(f"recipe {options.recipe!r} is not known; {nearest(options.recipe, RECIPES)}")
+    from ..reports.threads import threads_set
     from ..training.training import train
 
+    recipe = RECIPES[options.recipe]
+    sizes = recipe.config.as_dict()
+    n_threads = number_of_threads(options.threads, largest_matrix(recipe.config.d_model, sizes.get("d_vocab", 0)))
     path = Path(options.output or f"{options.recipe}.safetensors")
     seeds = None if options.seeds is None else list(options.seeds)
     try:
-        with progress_bar(options.quiet) as progress:
-            train(RECIPES[options.recipe], path, seeds, options.device, progress, options.force)
+        with progress_bar(options.quiet) as progress, threads_set(n_threads, n_threads):
+            train(recipe, path, seeds, options.device, progress, options.force)
     except (KeyboardInterrupt, Terminated):
         kept = f"{path}.partial holds the training so far; the same command goes on from there"
         print(printable(kept), file=sys.stderr)

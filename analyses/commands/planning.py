@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 import torch
 
 from ...data.errors import MesascopeError, UsageError, nearest
+from ...models.language_model import LanguageModel
 from ...models.opening.loading import load_all
+from ...models.regressors import SequenceRegressor, TransformerRegressor
 from ...models.subject import NotApplicable, Subject
 from ...probes import probe_class, registered
 from ...probes.probe import Probe
+from ..reports.threads import threads_set
 from ..runs.family import in_order
 from ..runs.running import probe_named
+from ..runs.threads import largest_matrix, number_of_threads
 from .run_options import ALL_PROBES, OPTIONS, RunOptions
 from .terminal import complain
 
@@ -27,6 +32,17 @@ class Job:
 
     probe: Probe
     subjects: tuple[Subject, ...]
+
+    def threads(self, asked: int | None) -> AbstractContextManager[None]:
+        """The threads of this job, for as long as it lasts: those asked for, or by the rule for the model's shapes."""
+        n_threads = number_of_threads(asked, _largest_matrix(self.subjects[0]))
+        return threads_set(n_threads, n_threads)
+
+
+def opening_threads(asked: int | None) -> AbstractContextManager[None]:
+    """The threads while checkpoints open: those asked for, or one, because their shapes are not known yet."""
+    n_threads = number_of_threads(asked, 0)
+    return threads_set(n_threads, n_threads)
 
 
 @dataclass
@@ -59,6 +75,15 @@ class Outcome:
     @property
     def messages(self) -> list[str]:
         return [str(error) for error in self.failures]
+
+
+def _largest_matrix(subject: Subject) -> int | None:
+    """By the subject's shapes; None for a function that shows none."""
+    if isinstance(subject, LanguageModel):
+        return largest_matrix(subject.shape.d_model, subject.shape.d_vocab)
+    if isinstance(subject, TransformerRegressor | SequenceRegressor):
+        return largest_matrix(subject.config.d_model)
+    return None
 
 
 def chosen_probes(options: RunOptions) -> list[Probe]:

@@ -10,20 +10,36 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ...data.errors import MesascopeError, UsageError
 from ...models.subject import NotApplicable, Subject
+from ...probes.probe import Cost, weights_in_bytes
 from ..reports.report import Report
-from ..reports.saving import lacks_figures
+from ..reports.saving import lacks_figures, number_of_files
+from ..reports.threads import blas_threads
+from ..runs.estimating import FIGURE_FILES, about_time, in_words, stated_speed, timed_speed
 from ..runs.family import family_report, finished_family
 from ..runs.running import checked_batch_size, finished, run
-from .planning import Job, Outcome, chosen_probes, note_only_named, opened, planned, probes_only_named, refusals
+from ..runs.threads import not_set
+from .planning import (
+    Job,
+    Outcome,
+    chosen_probes,
+    note_only_named,
+    opened,
+    opening_threads,
+    planned,
+    probes_only_named,
+    refusals,
+)
 from .progress import Reporter, progress_bar, share_of
 from .run_options import RunOptions
 from .showing import print_card, print_report, report_summary, title
 from .terminal import print_json, print_table, printable, sentence
 
-PYTHON_AND_TORCH = 400_000_000
-"""Bytes of a process that has everything imported, measured."""
+PYTHON_AND_TORCH, TRANSFORMERS = 420_000_000, 115_000_000
+"""Bytes of a process that has everything imported, and what transformers adds where it is; measured."""
 Saved = tuple[Report, Path, bool]
 """A report, its folder, and whether it was found finished."""
 
@@ -32,8 +48,9 @@ def run_command(options: RunOptions) -> int:
     """Run the chosen probes on every checkpoint and return the exit code."""
     outcome = Outcome()
     probes = chosen_probes(options)
-    subjects = opened(options, outcome)
-    jobs = planned(options, probes, subjects, outcome)
+    with opening_threads(options.threads):
+        subjects = opened(options, outcome)
+        jobs = planned(options, probes, subjects, outcome)
     if options.dry_run:
         note_only_named(probes_only_named(options), subjects, outcome)
         return _dry_run(jobs, options, outcome)
@@ -43,7 +60,9 @@ def run_command(options: RunOptions) -> int:
         refuse_unwritable(Path(options.output_dir))
     for job in jobs:
         try:
-            for report, folder, again in carried_out(job, options):
+            with job.threads(options.threads):
+                done = carried_out(job, options)
+            for report, folder, again in done:
                 outcome.reports.append({**report_summary(report, folder), "found_again": again})
                 _print_result(report, folder, again, options, alone=len(job.subjects) == 1)
         except MesascopeError as error:
@@ -127,13 +146,22 @@ def _measured(subject: Subject, job: Job, options: RunOptions, progress: Reporte
 
 def _dry_run(jobs: Sequence[Job], options: RunOptions, outcome: Outcome) -> int:
     """Three groups: what would run, what applies but has to be named, and what does not apply."""
-    would_run = [_prospect(job, subject, options) for job in jobs for subject in job.subjects]
+    would_run = []
+    for job in jobs:
+        try:
+            with job.threads(options.threads):
+                would_run += _prospects(job, options)
+        except MesascopeError as error:
+            outcome.failed(error, only_item=len(jobs) == 1)
     named, skipped = outcome.only_named, outcome.not_applicable
     if options.json:
-        groups = {"would_run": would_run, "only_when_named": named, "not_applicable": skipped}
+        groups = {"would_run": would_run, "time": about_time(options.time), "only_when_named": named}
+        groups |= {"not_applicable": skipped}
         print_json({**groups, "failed": outcome.messages})
         return outcome.exit_code
     print_table("Would run", would_run)
+    if would_run:
+        print(printable(about_time(options.time)) + "\n")
     if named:
         print_table(
             "Applies, but runs only when named because it is slow",
@@ -145,24 +173,47 @@ def _dry_run(jobs: Sequence[Job], options: RunOptions, outcome: Outcome) -> int:
     return outcome.exit_code
 
 
-def _prospect(job: Job, subject: Subject, options: RunOptions) -> dict[str, Any]:
+def _prospects(job: Job, options: RunOptions) -> list[dict[str, Any]]:
+    """What each checkpoint of a job would take, with the threads of now; with the first comes the report over all."""
+    first = job.subjects[0]
+    cost = job.probe.cost(first, checked_batch_size(job.probe, options.seed, options.batch_size))
+    measuring = None if cost is None else (timed_speed if options.time else stated_speed)(first, cost).seconds(cost)
+    return [_prospect(job, index, options, cost, measuring) for index in range(len(job.subjects))]
+
+
+def _prospect(job: Job, index: int, options: RunOptions, cost: Cost | None, measuring: float | None) -> dict[str, Any]:
+    """measuring: seconds of a checkpoint alone."""
+    subject, n = job.subjects[index], len(job.subjects)
     there = None if options.force else finished(options.output_dir, subject, job.probe, *_seed_and_batch(job, options))
     needed = job.probe.memory(subject)
+    seconds = None
+    if cost is not None and measuring is not None:
+        drawn = [_figures(options, n), *([options.figures] if n > 1 and index == 0 else [])]
+        drawing = sum(number_of_files(job.probe.name, kind) for kind in drawn) / FIGURE_FILES
+        seconds = drawing + measuring * (1 if index == 0 else 1 - cost.shared)
     return {
         "probe": job.probe.name,
         "checkpoint": subject.source.label,
-        "memory": "unknown" if needed is None else f"about {(PYTHON_AND_TORCH + needed) / 1e9:.1f} GB",
+        "threads": torch.get_num_threads(),
+        "memory": "unknown" if needed is None else f"about {_with_libraries(subject, needed) / 1e9:.2g} GB",
+        "time": "unknown" if seconds is None else in_words(seconds),
         "finished": str(there) if there else "no",
     }
+
+
+def _with_libraries(subject: Subject, needed: int) -> int:
+    loaded = PYTHON_AND_TORCH + TRANSFORMERS * ("transformers.modeling_utils" in sys.modules)
+    return loaded + weights_in_bytes(subject) + needed
 
 
 # -- printing ---------------------------------------------------------------------------------------------------------
 
 
 def remarks(options: RunOptions, subjects: Sequence[Subject], jobs: Sequence[Job], outcome: Outcome) -> list[str]:
-    """Why a probe does not apply, and, of a checkpoint to which none does, what would."""
+    """What could not be set, why a probe does not apply and, of a checkpoint to which none does, what would."""
     skipped = outcome.not_applicable
-    lines = [f"{s['probe']} does not apply to {s['label']}: {sentence(s['reason'])}" for s in skipped]
+    lines = not_set(options.threads, blas_threads())
+    lines += [f"{s['probe']} does not apply to {s['label']}: {sentence(s['reason'])}" for s in skipped]
     measured = {subject.source.label for job in jobs for subject in job.subjects}
     applying = {s["label"]: s["applies"] for s in skipped}
     for subject in subjects:

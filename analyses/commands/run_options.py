@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from ...data.errors import UsageError
 from ...data.setting_text import pairs
 from ...data.settings import read_settings
+from ..runs.threads import MOST_THREADS
 
 ALL_PROBES = "all"
+Threads = Annotated[int, Ge(1), Le(MOST_THREADS)] | None
 _SYNONYMS = {"model": "models", "revision": "revisions", "probes": "probe"}
 
 
@@ -37,14 +39,21 @@ class RunOptions:
     device: str = "cpu"
     dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
     batch_size: Annotated[int, Ge(1)] | None = None
+    threads: Threads = None
     output_dir: str = "reports"
     figures: Literal["none", "png", "paper"] = "paper"
     offline: bool = False
     force: bool = False
     dry_run: bool = False
+    time: bool = False
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+
+
+@dataclass(frozen=True)
+class _ThreadsOption:
+    threads: Threads = None
 
 
 OPTIONS = frozenset(option.name for option in fields(RunOptions)) - {"settings"}
@@ -60,7 +69,16 @@ def run_options(given: Mapping[str, Any]) -> RunOptions:
     merged = {**file, **line, "settings": {**file.get("settings", {}), **line["settings"]}}
     if not merged.get("models"):
         raise UsageError("run: no MODEL; expected a shipped name (`mesascope list checkpoints`), a file or a hub id")
+    refuse_threads(merged, "run: ")
     return read_settings(RunOptions, merged, "run: ", text=True)
+
+
+def refuse_threads(values: Mapping[str, Any], where: str) -> None:
+    """UsageError for a number of threads that nobody can take."""
+    try:
+        read_settings(_ThreadsOption, {name: values[name] for name in ("threads",) if name in values}, where, text=True)
+    except UsageError as error:
+        raise UsageError(f"{error}; leave --threads out, and mesascope chooses by the model's shapes") from error
 
 
 def _sorted(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ...probes.probe import Probe
 from .code import code_sha256, family_code_sha256, source_state
 from .command import command, dtype_name, python
 from .records import json_value, measure_record
+from .threads import blas_threads
 
 PACKAGES = (
     "mesascope", "torch", "numpy", "scipy", "einops", "safetensors", "pandas", "matplotlib", "seaborn", "jinja2",
@@ -73,6 +74,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
+        "blas_threads": blas_threads(),
     }
 
 

@@ -77,6 +77,11 @@ def lacks_figures(folder: Path, wanted: str) -> bool:
     return kinds.index(wanted) < kinds.index(figures_in(folder))
 
 
+def number_of_files(probe: str, drawn: str) -> int:
+    """Files that drawing a probe's figures so leaves, at most."""
+    return len(FORMATS[drawn]) * (1 if drawn == "main" else len(figures.figures_of(probe)))
+
+
 def write_files(report: Record, folder: Path, drawn: str) -> None:
     """Every file of a report. Figures are drawn from what is saved, so that they can be drawn again."""
     _write(folder / "report.json", dumps(report.record()) + "\n")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +21,11 @@ from ..reports.command import told_beside
 from ..reports.record import Fields, source_label
 from ..reports.report import Report
 from ..reports.saving import figures_in
+from ..reports.threads import threads_set
 from .differences import Tolerance, compare_folders
 from .family import run_family
 from .running import probe_named, run
+from .threads import MOST_THREADS
 
 Verdict = Literal["bit-identical", "within tolerance", "differs", "weights differ"]
 TOLERANCES = {
@@ -73,11 +75,11 @@ def verify(
     folder = Path(report)
     recorded = Report.load(folder)
     tolerance = _tolerance(recorded)
-    try:
-        subjects = _given(recorded, subject) if subject is not None else _found(recorded, weights)
-    except WeightsDifferError as difference:
-        return Verification("weights differ", (str(difference),), str(tolerance))
     with tempfile.TemporaryDirectory(prefix="mesascope-") as name, _threads(recorded):
+        try:
+            subjects = _given(recorded, subject) if subject is not None else _found(recorded, weights)
+        except WeightsDifferError as difference:
+            return Verification("weights differ", (str(difference),), str(tolerance))
         again = _run_again(recorded, subjects, progress)
         if not isinstance(again, Report):
             return Verification("differs", (f"the probe no longer applies: {again.reason}",), str(tolerance))
@@ -104,16 +106,11 @@ def _run_again(report: Report, subjects: list[Subject], progress: Progress) -> A
     return answer[1] if isinstance(answer, tuple) else answer
 
 
-@contextmanager
-def _threads(report: Report) -> Iterator[None]:
+def _threads(report: Report) -> AbstractContextManager[None]:
     """As many threads as were recorded: the order of additions depends on them."""
-    before = torch.get_num_threads()
-    recorded = report.provenance["environment"]["threads"]
-    torch.set_num_threads(recorded if isinstance(recorded, int) and 1 <= recorded <= 1024 else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    environment = report.provenance["environment"]
+    recorded = [environment.get(name) for name in ("threads", "blas_threads")]
+    return threads_set(*(n if type(n) is int and 1 <= n <= MOST_THREADS else None for n in recorded))
 
 
 # -- the checkpoints ---------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from ...models.subject import NotApplicable, Regressor, Source, Subject
 from ...models.token_layout import Order, TokenLayout
 from ..findings import Findings
 from ..measure import Claim, Measure
-from ..probe import Probe, Progress, silent
+from ..probe import Cost, Probe, Progress, silent
 from .behaviour_measures import behaviour_findings
 from .behaviours import evaluation_comparison, model_behaviours, near_misses, null_comparisons
 from .between_seeds import between_seeds
@@ -39,6 +39,7 @@ from .constructed import ConstructedShape
 from .distribution_shift import shifts
 from .gradient_check import no_sensitivities
 from .memo import LastResult
+from .memory import cost, memory_in_bytes
 from .names import GD, GDPP, MODEL, SEARCHED
 from .nulls import Untrained, untrained_models
 from .path_measures import path_measures
@@ -127,13 +128,22 @@ class GDAlignment(Probe):
     def memory(self, subject: Subject) -> int | None:
         if not isinstance(subject, Regressor):
             return None
+        return memory_in_bytes(self._tasks_in_bytes(subject), self._steps(subject) or PREDICTOR_STEPS)
+
+    def cost(self, subject: Subject, batch_size: int) -> Cost | None:
+        if not isinstance(subject, Regressor):
+            return None
+        tasks, steps = self._tasks_in_bytes(subject), self._steps(subject) or PREDICTOR_STEPS
+        return cost(subject, tasks, steps, self._n_context(subject), batch_size)
+
+    def _tasks_in_bytes(self, subject: Regressor) -> int:
+        """Of the tasks that are evaluated, in float64; of a file, its size."""
         if self.tasks is not None:
-            tasks = Path(self.tasks).stat().st_size if Path(self.tasks).is_file() else 0
-        else:
-            n_context = {"n_context": subject.d_in, **recorded_law(subject.source.record), **self._law}["n_context"]
-            tasks = 8 * (self.limit or EVALUATION_TASKS) * (n_context + 1) * (subject.d_in + subject.d_out)
-        # measured: so many copies of the tasks are alive at the peak
-        return tasks * (6 + 3 * (self._steps(subject) or PREDICTOR_STEPS))
+            return Path(self.tasks).stat().st_size if Path(self.tasks).is_file() else 0
+        return 8 * (self.limit or EVALUATION_TASKS) * (self._n_context(subject) + 1) * (subject.d_in + subject.d_out)
+
+    def _n_context(self, subject: Regressor) -> int:
+        return {"n_context": subject.d_in, **recorded_law(subject.source.record), **self._law}["n_context"]
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         if not isinstance(subject, Regressor):

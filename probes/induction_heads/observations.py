@@ -100,12 +100,18 @@ def observe(
 
 
 def permuted_attention(experiment: Experiment) -> list[PermutedAttention]:
-    """The draws of permuted weights: more where there are few heads to pool over."""
+    """The draws of permuted weights; none without weights to permute."""
     if isinstance(experiment.access.weights, NotApplicable):
         return []
-    (fewest, most), (n_layers, n_heads) = NULL_DRAWS, experiment.heads
-    draws = max(fewest, min(most, 64 // (n_layers * n_heads)))
-    return [PermutedAttention(experiment.access.weights, experiment.seed, draw) for draw in range(draws)]
+    n_layers, n_heads = experiment.heads
+    draws = range(number_of_draws(n_layers * n_heads))
+    return [PermutedAttention(experiment.access.weights, experiment.seed, draw) for draw in draws]
+
+
+def number_of_draws(heads: int) -> int:
+    """More where there are few heads to pool over."""
+    fewest, most = NULL_DRAWS
+    return max(fewest, min(most, 64 // heads))
 
 
 def _observe_shuffled(experiment: Experiment) -> Arrays:

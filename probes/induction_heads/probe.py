@@ -28,7 +28,7 @@ from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable, Source, Subject
 from ..findings import Findings, Head, head_name
 from ..measure import Claim, Measure, missing
-from ..probe import Probe, Progress, silent
+from ..probe import Cost, Probe, Progress, silent
 from .ablation import Ablations
 from .ablation_measures import ablation_measures, not_ablated
 from .access import Access
@@ -39,7 +39,7 @@ from .evidence import Thresholds
 from .experiment import Experiment, Passes, cost_measure
 from .inputs import LONGEST, input_recipes, period_inputs, period_laws
 from .losses import loss_measures
-from .memory import memory_in_bytes
+from .memory import cost, memory_in_bytes
 from .names import Verdict
 from .observations import ModelObservations, observe
 from .offset_measures import offset_measures
@@ -153,6 +153,13 @@ class InductionHeads(Probe):
         if self._periods is None and subject.shape.n_ctx is not None:
             length = min(length, subject.shape.n_ctx)
         return memory_in_bytes(subject, self.batch_size, length)
+
+    def cost(self, subject: Subject, batch_size: int) -> Cost | None:
+        if not isinstance(subject, LanguageModel):
+            return None
+        laws = period_laws(subject.shape, subject.bos, self._periods, self.repeats)
+        n = number_of_sequences(self.n_sequences, subject.shape.n_layers * subject.shape.n_heads, len(laws), self.level)
+        return cost(subject, batch_size, tuple(law.length for law in laws), n, self.ablate)
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         if not isinstance(subject, LanguageModel):

@@ -22,13 +22,20 @@ from .inner_problem import InnerStep, cosine, first_order, inner_step, radial
 from .length_watcher import no_prediction, stream_states
 from .read_out import ReadOut
 from .sample import SampledTokens, TokenDraw, target_numbers
+from .text import Text
 
-SHARE, FEWEST, MOST = 3, 512, 4_096
-"""Of the tokens after position 0 one in three is looked at, at least 512 and at most 4,096, and at most so many at
-position 0. With a third, intervals are 1.7 times as wide as with all tokens, where tokens are independent.
+SHARE, FEWEST = 3, 512
+"""One token in three is looked at, at least 512: of those at position 0, and of those after it. Intervals are then at
+most 1.7 times as wide as with all tokens, where tokens are independent.
 """
 OTHER_WRITES = 4
 """How many other tokens' writes each write is compared with."""
+
+
+def looked_at(text: Text) -> tuple[int, int]:
+    """Tokens at position 0 and after it that the inner problem is solved for, where there are so many."""
+    first, later = (max(-(-n // SHARE), FEWEST) for n in target_numbers(text))
+    return first, later
 
 
 class _StateBefore(NamedTuple):
@@ -53,9 +60,8 @@ class InnerWatcher(Watcher):
         read_out = ReadOut.of(subject) if reason is None else NotApplicable(reason)
         self.missing = read_out.reason if isinstance(read_out, NotApplicable) else None
         self._read_out = None if isinstance(read_out, NotApplicable) else read_out
-        later = target_numbers(model_pass.text)[1]
-        most = min(max(-(-later // SHARE), FEWEST), MOST)
-        self.draw = TokenDraw(model_pass.text, (FEWEST, most), named_seed(model_pass.seed, "inner sample"), True)
+        most = looked_at(model_pass.text)
+        self.draw = TokenDraw(model_pass.text, most, named_seed(model_pass.seed, "inner sample"), followed=True)
         self._last, self._last_only = subject.shape.n_layers, last_only
         self._rng = np.random.default_rng(named_seed(model_pass.seed, "inner controls"))
         self._before: _StateBefore | None = None

@@ -25,16 +25,14 @@ from annotated_types import Ge
 from ...data.documents import documents_sha256
 from ...data.errors import UsageError, nearest
 from ...data.recipe import named_seed
-from ...models.hugging_face.untrained import untrained
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable, Source, Subject
 from ..findings import Findings
 from ..measure import Claim, Measure
-from ..probe import Probe, Progress, silent
+from ..probe import Cost, Probe, Progress, silent
 from .claim import norm_claim
-from .inner_problem import CHUNK
 from .measuring import PassSettings, begin_pass, measure_pass
-from .sample import VALUES
+from .memory import cost, memory_in_bytes
 from .text import TextSettings, read_text, unreadable
 from .untrained_comparison import SAMPLE_TOKENS, NullModel, beside_untrained, null_model, sample_statistics
 
@@ -53,7 +51,7 @@ class TokenNorms(Probe):
     limit:      the first so many tokens; of the grammar, 16,384 by default
     context:    tokens of a window, BOS included; by default the model's context, at most 512
     parts:      what is measured beside norms and their correlations, joined by "+": "inner" (inner optimization, on a
-                third of the tokens, 512 to 4,096 of them), "attention" (norm-based attention, mixing ratios),
+                third of the tokens, at least 512), "attention" (norm-based attention, mixing ratios),
                 "outliers"; or "all", or "none"
     maps:       of so many windows the head-summed attention norms of all pairs of tokens are kept
     untrained:  models of the same shape with fresh weights, which read the first 256 tokens, as the model itself does
@@ -107,14 +105,15 @@ class TokenNorms(Probe):
     def memory(self, subject: Subject) -> int | None:
         if not isinstance(subject, LanguageModel):
             return None
-        shape = subject.shape
-        window = self.context or min(shape.n_ctx or 512, 512)
-        stream_width = self.batch_size * window * shape.d_model
-        logits = self.batch_size * window * shape.d_vocab * subject.dtype.itemsize
-        # a state in float64, thrice; the inner problem's states and pushes; chunks of logits; the sample of tokens
-        measuring = 8 * (3 * stream_width + 3 * CHUNK + 4 * VALUES) + 4 * 4 * stream_width + logits
-        weights = (shape.n_layers * 12 * shape.d_model**2 + 2 * shape.d_vocab * shape.d_model) * subject.dtype.itemsize
-        return measuring + (weights if self.untrained else 0)  # one untrained model at a time
+        text = read_text(subject, self._text_settings)
+        return memory_in_bytes(subject, text, "inner" in self._parts, self.batch_size, self.untrained > 0)
+
+    def cost(self, subject: Subject, batch_size: int) -> Cost | None:
+        if not isinstance(subject, LanguageModel):
+            return None
+        text = read_text(subject, self._text_settings)
+        sample = text.shortened(SAMPLE_TOKENS)
+        return cost(subject, text, sample, "inner" in self._parts, batch_size, self.untrained)
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         if not isinstance(subject, LanguageModel):
@@ -145,7 +144,7 @@ class TokenNorms(Probe):
     def _untrained_models(self, subject: LanguageModel, seed: int) -> Iterator[LanguageModel]:
         """One at a time; none where nobody knows how to initialise one."""
         for number in range(self.untrained):
-            model = untrained(subject, named_seed(seed, "untrained", number))
+            model = subject.untrained(named_seed(seed, "untrained", number))
             if isinstance(model, NotApplicable):
                 return
             yield model

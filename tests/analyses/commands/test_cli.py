@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,13 @@ import numpy as np
 import pytest
 import torch
 from mesascope import probes
-from mesascope.analyses.commands import cli
+from mesascope.analyses.commands import cli, planning, run_command
+from mesascope.analyses.reports.threads import blas_threads, threads_set
+from mesascope.analyses.runs import verifying
+from mesascope.analyses.runs.estimating import Speed
+from mesascope.analyses.runs.threads import VARIABLES
+from mesascope.analyses.training import training
+from mesascope.models.opening.loading import load_all
 
 # a test run started in the background hands its children an ignored Ctrl-C: they take Python's own handler again
 ENTRY = """
@@ -295,3 +302,87 @@ def test_the_threads_and_the_signal_handler_are_left_as_they_were(checkpoint: Ca
     before = (torch.get_num_threads(), signal.getsignal(signal.SIGTERM))
     assert cli.main(["run", checkpoint(), *RUN]) == 0
     assert (torch.get_num_threads(), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_threads_hold_for_the_run_are_recorded_and_verified(
+    checkpoint: Callable[..., str], toy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """torch and BLAS, while the checkpoint opens and while it is measured; then both are as they were."""
+    seen: list[tuple[int, int | None]] = []
+
+    def noting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **keywords: Any) -> Any:
+            seen.append((torch.get_num_threads(), blas_threads()))
+            return function(*arguments, **keywords)
+
+        return noted
+
+    name, before = checkpoint(), (torch.get_num_threads(), blas_threads())
+    for module in (planning, verifying):
+        monkeypatch.setattr(module, "load_all", noting(load_all))
+    monkeypatch.setattr(toy, "measure", noting(toy.measure))
+    assert cli.main(["run", name, *RUN, "--threads", "3"]) == 0
+    assert seen == [(3, 3)] * 2
+    (folder,) = reports()
+    environment = json.loads((folder / "report.json").read_text())["provenance"]["environment"]
+    assert (environment["threads"], environment["blas_threads"]) == (3, 3)
+    assert cli.main(["verify", str(folder)]) == 0
+    assert "bit-identical" in capsys.readouterr().out
+    assert seen == [(3, 3)] * 4
+    assert (torch.get_num_threads(), blas_threads()) == before
+
+
+def test_a_run_on_other_threads_finds_the_finished_report(
+    checkpoint: Callable[..., str], toy: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Threads are of the environment, like versions and the machine, and no part of the key."""
+    name = checkpoint()
+    assert cli.main(["run", name, *RUN, "--threads", "1"]) == 0
+    assert cli.main(["run", name, *RUN, "--threads", "2"]) == 0
+    assert "found finished" in capsys.readouterr().out
+    assert toy.runs == ["model"]
+
+
+def test_dry_run_estimates_time_and_memory(
+    checkpoint: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the model's size, or by a batch that is timed; of a probe that says nothing of its cost it is unknown."""
+    known = {"toy": "toy_module:Toy", "gd-alignment": "mesascope.probes.gd_alignment.probe:GDAlignment"}
+    monkeypatch.setattr(probes, "PROBES", known)
+    timed: list[Any] = []
+    monkeypatch.setattr(run_command, "timed_speed", lambda *given: timed.append(given) or Speed(0, 0, 0, 0.01))
+    dry = ["run", checkpoint(), "--dry-run", "--threads", "2", "--figures", "none", "--limit", "100"]
+    assert cli.main([*dry, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {row["probe"]: row for row in found["would_run"]}
+    assert "40 billion operations a second on each thread" in found["time"]
+    assert (rows["toy"]["time"], rows["toy"]["memory"]) == ("unknown", "unknown")
+    assert [rows[name]["threads"] for name in rows] == [2, 2]
+    assert re.fullmatch(r"about \d+ s", rows["gd-alignment"]["time"])
+    assert re.fullmatch(r"about 0\.\d+ GB", rows["gd-alignment"]["memory"])
+    assert timed == []
+    assert cli.main([*dry, "--time", "-p", "gd-alignment"]) == 0
+    out = capsys.readouterr().out
+    assert "about 25 min" in out, "150,000 operations of 0.01 s"
+    assert "one batch was timed on this machine" in out
+    assert len(timed) == 1
+
+
+def test_time_without_a_dry_run_is_refused(checkpoint: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", checkpoint(), *RUN, "--time"]) == 2
+    assert "--time without --dry-run; expected both" in capsys.readouterr().err
+    assert reports() == []
+
+
+def test_a_training_takes_threads_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without them one, as all shipped recipes are small."""
+    seen: list[tuple[int, int | None]] = []
+    monkeypatch.setattr(training, "train", lambda *given: seen.append((torch.get_num_threads(), blas_threads())))
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    with threads_set(2, 2):
+        assert cli.main(["train", "lsa-1layer"]) == 0
+        assert cli.main(["train", "induction-2layer", "--threads", "3"]) == 0
+        assert cli.main(["train", "lsa-1layer", "--threads", "0"]) == 2
+    assert seen == [(1, 1), (3, 3)]
+    assert "train: threads = 0; expected a whole number from 1 to 1024" in capsys.readouterr().err

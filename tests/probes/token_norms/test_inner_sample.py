@@ -63,6 +63,15 @@ def test_a_third_is_looked_at_and_nothing_else_changes(text: str, monkeypatch: p
         np.testing.assert_array_equal(sampled[name].values, whole[name].values, err_msg=name)
 
 
+@pytest.mark.parametrize("length", [200, 3_000, 60_000])
+def test_at_least_a_quarter_is_looked_at_however_long_the_text(length: int) -> None:
+    """A sample of n in N independent tokens has intervals sqrt(N / n) times as wide, at both places."""
+    text = Text(windows([np.arange(length) % 50], 10, 50, None), np.zeros(50))
+    for all_of_them, most in zip(target_numbers(text), inner_watcher.looked_at(text), strict=True):
+        assert 4 * most >= all_of_them
+        assert most >= 512
+
+
 def test_tokens_are_drawn_over_all_documents_and_positions() -> None:
     """Never the last of a window, which none follows; every other one as likely as any; the same whatever the batch."""
     corpus = windows([np.arange(1, n + 1) for n in (30, 9, 14, 1)], 10, 50, None)
