@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from .findings import Findings
     from .induction_heads.scores import prefix_matching_score
     from .measure import Claim, Measure
-    from .probe import Probe
+    from .probe import Cost, Probe
 
 PROBES = {
     "gd-alignment": "mesascope.probes.gd_alignment.probe:GDAlignment",
@@ -25,12 +27,13 @@ PROBES = {
 RESERVED = frozenset({
     "models", "model", "probe", "probes", "revision", "revisions", "layout", "model_config", "model_args", "probe_args",
     "settings", "seed", "device", "dtype", "batch_size", "output_dir", "figures", "config", "offline", "force",
-    "dry_run", "json", "quiet", "verbose", "help",
+    "dry_run", "time", "threads", "json", "quiet", "verbose", "help",
 })  # fmt: skip
 """Names of `mesascope run`'s own options. A setting of a probe is an option beside them, so it has another name."""
 
 _HOMES = {
     "Claim": "measure",
+    "Cost": "probe",
     "Findings": "findings",
     "Measure": "measure",
     "Probe": "probe",
@@ -39,6 +42,7 @@ _HOMES = {
 __all__ = [
     "PROBES",
     "Claim",
+    "Cost",
     "Findings",
     "Measure",
     "Probe",
@@ -50,9 +54,15 @@ __all__ = [
 
 def registered() -> dict[str, str]:
     """Probes of this package and of others that declare the entry-point group `mesascope.probes`."""
+    return {**_declared(tuple(sys.path)), **PROBES}
+
+
+@cache
+def _declared(path: tuple[str, ...]) -> Mapping[str, str]:
+    """What the packages on a path declare. To read the entry points of them all takes 20 ms."""
     from importlib.metadata import entry_points  # which `--help` does without
 
-    return {point.name: point.value for point in entry_points(group="mesascope.probes")} | PROBES
+    return {point.name: point.value for point in entry_points(group="mesascope.probes")}
 
 
 def probe_class(name: str) -> type[Probe]:

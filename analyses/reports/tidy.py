@@ -44,8 +44,9 @@ def frame(report: Record) -> pd.DataFrame:
 def _kind(column: str, cells: list[Any]) -> str | None:
     if column in NUMBERS:
         return "float64"
-    whole = column in {*OWN_COLUMN[1:], "seed", "n"} and all(isinstance(cell, int) or pd.isna(cell) for cell in cells)
-    return "Int64" if whole else None
+    if column not in {*OWN_COLUMN[1:], "seed", "n"}:
+        return None
+    return "Int64" if all(isinstance(cell, int) or pd.isna(cell) for cell in cells if type(cell) is not int) else None
 
 
 def _common(report: Record) -> Row:
@@ -73,23 +74,16 @@ def _rows(name: str, measure: Measure, beside: Row | None = None) -> Iterator[Ro
         for label, part in parts.items():
             yield from _rows(f"{name}_{label}", part, {**beside, str(measure.stacked): label})
         return
+    places = [place(measure, cell, beside) for cell in np.ndindex(measure.values.shape)]
+    low, high = measure.interval
+    numbers = {"estimate": measure.values, "ci_low": low, "ci_high": high}
+    last = {"higher_is_better": measure.higher_is_better, "status": measure.status, "message": measure.message}
     for null in measure.nulls or (None,):
         compared = compared_with_null(measure, measure.nulls[null]) if null is not None else {}
-        for cell in np.ndindex(measure.values.shape):
-            yield {
-                "metric": name,
-                **place(measure, cell, beside),
-                "estimate": float(measure.values[cell]),
-                "ci_low": float(measure.interval[0][cell]),
-                "ci_high": float(measure.interval[1][cell]),
-                "replicate": measure.replicate,
-                "n": measure.n,
-                "null": null,
-                **{column: float(values[cell]) for column, values in compared.items()},
-                "higher_is_better": measure.higher_is_better,
-                "status": measure.status,
-                "message": measure.message,
-            }
+        columns = {name: array.ravel().tolist() for name, array in {**numbers, **compared}.items()}
+        same = {"metric": name, "replicate": measure.replicate, "n": measure.n, "null": null, **last}
+        for where, values in zip(places, zip(*columns.values(), strict=True), strict=True):
+            yield {**same, **where, **dict(zip(columns, values, strict=True))}
 
 
 def place(measure: Measure, cell: tuple[int, ...], beside: Mapping[str, Any] | None = None) -> Row:
@@ -132,18 +126,25 @@ def _adjusted(p: np.ndarray) -> np.ndarray:
 
 def csv_text(table: pd.DataFrame) -> str:
     """A table as CSV: floats in full, empty where there is no number, text that no spreadsheet takes for a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([csv_cell(column) for column in table.columns])
-    writer.writerows(zip(*(_cells(cells) for _, cells in table.items()), strict=True))
-    return text.getvalue()
+    columns = [_cells(cells) for _, cells in table.items()]
+    lines = [map(_text, table.columns), *zip(*columns, strict=True)]
+    return "".join(f"{','.join(line)}\n" for line in lines)
 
 
-def _cells(column: pd.Series) -> list[Any]:
-    """A column's cells. Most columns hold few texts, many times: each is looked at once."""
-    cells = ["" if empty else cell for cell, empty in zip(column.tolist(), column.isna(), strict=True)]
-    safe = {cell: csv_cell(cell) for cell in cells if isinstance(cell, str)}
-    return [safe[cell] if isinstance(cell, str) else cell for cell in cells]
+def _cells(column: pd.Series) -> list[str]:
+    """A column's cells as text. Numbers need no look; the few texts of a column are each looked at once."""
+    cells = column.tolist()
+    if column.dtype == np.float64:
+        return ["" if cell != cell else repr(cell) for cell in cells]
+    written = {cell: _text(cell) for cell in set(cells) if isinstance(cell, str) or pd.isna(cell)}
+    return [written[cell] if cell in written else str(cell) for cell in cells]
+
+
+def _text(cell: Any) -> str:
+    """A text as a cell, quoted where CSV needs it; nothing where there is none."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(["" if pd.isna(cell) else csv_cell(cell), ""])
+    return line.getvalue().removesuffix(",\n")
 
 
 def short(value: float | None) -> str:

@@ -16,12 +16,13 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.scale import FuncScale
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator
 from matplotlib.transforms import ScaledTranslation
 
 from ..measure import numbers
 from ..statistics.ranges import range_of, words_for
 from .minor_ticks import MinorTicks
+from .strokes import Strokes
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -110,35 +111,47 @@ def rows(
     nulls:  all nulls of the figure, where its measures differ in theirs: see `null_looks`
     """
     records: list[dict[str, Any]] = []
+    strokes = Strokes()
     for y, (look, measure) in enumerate(entries):
         if measure is None:
             continue
         common = {"panel": panel, "series": look.label, "at": look.label, "replicate": measure.replicate}
-        records += [common | record for record in _row(ax, float(y), look, measure, nulls)]
-    ax.set_yticks(range(len(entries)), [look.label for look, _ in entries])
+        found = _row(strokes, float(y), look, measure, nulls) if has_number(measure) else _no_row(ax, float(y), measure)
+        records += [common | record for record in found]
+    strokes.draw(ax)
+    # unlike `set_yticks`, these make no tick before one is drawn
+    ax.yaxis.set_major_locator(FixedLocator(range(len(entries))))
+    ax.yaxis.set_major_formatter(FixedFormatter([look.label for look, _ in entries]))
     deepest = max([len(nulls), *(len(measure.nulls) for _, measure in entries if measure is not None)])
     ax.set_ylim(len(entries) - 0.5 + _NULL_STEP * max(deepest - 2, 0), -0.5)  # room for the last row's
     ax.tick_params(axis="y", length=0)
+    # names that panels beside each other share stand at the first alone: the others' axis has nothing to draw
+    ax.yaxis.set_visible(ax.yaxis.get_tick_params()["labelleft"])
     return frame(records)
 
 
-def _row(ax: Axes, y: float, look: Look, measure: Measure, order: Sequence[str]) -> list[dict[str, Any]]:
-    if not has_number(measure):
-        word = "undefined" if measure.status == "ok" else measure.status
-        background = {"color": "white", "pad": 0.5}
-        ax.text(0.05, y, word, transform=ax.get_yaxis_transform(), va="center", style="italic", bbox=background)
-        return [{"kind": "words", "message": measure.message}]
+def _no_row(ax: Axes, y: float, measure: Measure) -> list[dict[str, Any]]:
+    word = "undefined" if measure.status == "ok" else measure.status
+    background = {"color": "white", "pad": 0.5}
+    ax.text(0.05, y, word, transform=ax.get_yaxis_transform(), va="center", style="italic", bbox=background)
+    return [{"kind": "words", "message": measure.message}]
+
+
+def _row(strokes: Strokes, y: float, look: Look, measure: Measure, order: Sequence[str]) -> list[dict[str, Any]]:
     nulls = null_looks(measure, order)
     held = {name: found for name in nulls if len(found := numbers(measure.nulls[name]))}
-    records = [_null(ax, y + _NULL_STEP * i, nulls[name], samples) for i, (name, samples) in enumerate(held.items())]
+    records = [
+        _null(strokes, y + _NULL_STEP * i, nulls[name], samples) for i, (name, samples) in enumerate(held.items())
+    ]
     if measure.points is not None:
         offsets = np.linspace(0.15, 0.3, len(measure.points))
-        ax.plot(measure.points, y + offsets, ls="", marker="o", ms=2, mfc="none", mec=look.color, mew=0.5)
+        hollow = {"ls": "", "marker": "o", "ms": 2, "mfc": "none", "mec": look.color, "mew": 0.5}
+        strokes.add(measure.points.tolist(), (y + offsets).tolist(), **hollow, zorder=2)
         records += [{"kind": "replicate", "value": float(value), "n": 1} for value in measure.points]
     low, high = (float(bound) for bound in measure.interval)
     if np.isfinite(low) and np.isfinite(high):
-        ax.plot([low, high], [y, y], color=look.color, lw=1.2, solid_capstyle="butt")
-    ax.plot([measure.estimate], [y], ls="", marker=look.marker, color=look.color, ms=4)
+        strokes.add([low, high], [y, y], color=look.color, lw=1.2, solid_capstyle="butt", zorder=2.001)
+    strokes.add([measure.estimate], [y], ls="", marker=look.marker, color=look.color, ms=4, zorder=2.002)
     return [*records, {"kind": "estimate", "value": measure.estimate, "low": low, "high": high, "n": measure.n}]
 
 
@@ -153,11 +166,11 @@ def null_names(measures: Iterable[Measure]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for measure in measures for name in measure.nulls))
 
 
-def _null(ax: Axes, y: float, look: Look, samples: np.ndarray) -> dict[str, Any]:
+def _null(strokes: Strokes, y: float, look: Look, samples: np.ndarray) -> dict[str, Any]:
     low, high, _ = range_of(samples)
     mean = float(samples.mean())
-    ax.plot([low, high], [y, y], color=look.color, lw=1.5, solid_capstyle="butt", zorder=1.5)
-    ax.plot([mean], [y], ls="", marker=look.marker, ms=3.2, color=look.color, mew=0, zorder=1.6)
+    strokes.add([float(low), float(high)], [y, y], color=look.color, lw=1.5, solid_capstyle="butt", zorder=1.5)
+    strokes.add([mean], [y], ls="", marker=look.marker, ms=3.2, color=look.color, mew=0, zorder=1.6)
     return {
         "kind": f"null: {look.label}", "value": mean, "low": float(low), "high": float(high),
         "replicate": "null", "n": len(samples),

@@ -71,6 +71,7 @@ _SETTINGS: dict[Any, Any] = {
     "xtick.minor.size": 1.5,
     "ytick.minor.size": 1.5,
     "axes.titlepad": 4,
+    "axes.titley": 1.0,  # nothing stands above any panel: without, each draw and layout looks for it
     "axes.labelpad": 2.5,
     "lines.linewidth": 1.1,
     "figure.constrained_layout.h_pad": 0.03,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass, fields
+from importlib import metadata
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -64,3 +66,19 @@ def test_settings_are_checked_wherever_a_probe_is_made() -> None:
     assert Stranger(strength=2).strength == 2.0
     with pytest.raises(UsageError, match="stranger: strength = 'strong'; expected a number"):
         Stranger(strength="strong")  # type: ignore[arg-type]
+
+
+def test_installed_packages_are_searched_once_for_each_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    info = tmp_path / "another-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: another\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[mesascope.probes]\nanother-probe = another.probe:Another\n")
+    searches: list[str] = []
+    search = metadata.entry_points
+    monkeypatch.setattr(metadata, "entry_points", lambda **k: searches.append(k["group"]) or search(**k))
+    assert "another-probe" not in probes.registered()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert [probes.registered().get("another-probe") for _ in range(3)] == ["another.probe:Another"] * 3
+    assert len(searches) <= 2  # the first path may have been searched before
+    monkeypatch.setitem(probes.PROBES, "a-third", "third.probe:Third")
+    assert probes.registered()["a-third"] == "third.probe:Third"

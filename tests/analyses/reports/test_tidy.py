@@ -109,6 +109,20 @@ def test_text_is_no_formula_and_numbers_stay_numbers(text: str) -> None:
     assert row[1:] == ["-1.5", ""]
 
 
+def test_csv_is_what_the_csv_module_writes_of_every_kind_of_cell() -> None:
+    table = pd.DataFrame({
+        "mixed": pd.Series([True, 1, 1.0, "1", 'a "b", c', "two\nlines", None, float("nan"), ""], dtype=object),
+        "whole": pd.Series([3, None, 3, 1, 0, -2, 7, 7, 10**12], dtype="Int64"),
+        "number": [0.1, -0.0, 1e-300, 1e22, np.nan, np.inf, -np.inf, 1 / 3, 2.0],
+    })  # fmt: skip
+    expected = io.StringIO()
+    writer = csv.writer(expected, lineterminator="\n")
+    writer.writerow(table.columns)
+    for row in table.itertuples(index=False):
+        writer.writerow(["" if pd.isna(cell) else cell for cell in row])
+    assert csv_text(table) == expected.getvalue()
+
+
 def test_csv_holds_every_digit(mean_answer: Any, make_subject: Any) -> None:
     table = run(make_subject(), mean_answer()).to_frame()
     again = list(csv.DictReader(io.StringIO(csv_text(table))))
