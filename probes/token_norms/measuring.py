@@ -19,7 +19,7 @@ from .inner_watcher import InnerWatcher
 from .length_measures import length_measures
 from .length_watcher import BLOCK_SITES, OUTER_SITES, STREAM, LengthWatcher
 from .outlier_measures import outlier_measures
-from .outlier_watcher import OutlierWatcher, pilots
+from .outlier_watcher import OutlierWatcher, pilot_windows, pilots
 from .text import Text
 from .vocabulary_measures import vocabulary_measures
 
@@ -72,8 +72,7 @@ def read_through(model_pass: ModelPass, settings: PassSettings, progress: Progre
     if "attention" in settings.parts:
         watchers.append(attention := AttentionWatcher(model_pass, settings.maps, last_only))
     if "outliers" in settings.parts:
-        first = next(iter(text.corpus.batches(size))).tokens
-        found = None if last_only else pilots(subject, first)
+        found = None if last_only else pilots(subject, pilot_windows(text))
         watchers.append(outliers := OutlierWatcher(model_pass, found))
     stage = f"measuring {subject.source.name}"
     stream(

@@ -1,7 +1,7 @@
 """Watches what stands out among states, values, keys and attention.
 
-Rogue dimensions, and the means and spreads that states are standardised with, are found in one pilot batch before the
-pass: without them the anisotropy could not be summed up as text streams by.
+Rogue dimensions, and the means and spreads that states are standardised with, are found in the text's first windows
+before the pass: without them the anisotropy could not be summed up as text streams by.
 """
 
 from __future__ import annotations
@@ -33,17 +33,27 @@ from .outliers import (
     rogue,
     sink_importance,
 )
+from .text import Text
 
 GROUPS = 10
 """Of documents: sums as wide as the stream are kept of each."""
 
 
+PILOT_TOKENS = 512
+"""In the pilot, rounded up to whole windows, whatever the batch size; fewer where there are no more of the longest."""
+
+
 class Pilot(NamedTuple):
-    """What one batch says of a layer's stream, position 0 left out."""
+    """What the first windows say of a layer's stream, position 0 left out."""
 
     mean: Float[Tensor, " d_model"]
     spread: Float[Tensor, " d_model"]
     rogue: Int[np.ndarray, " rank"]
+
+
+def pilot_windows(text: Text) -> Int[Tensor, "window pos"]:
+    """The first windows of a text, which are its longest."""
+    return next(text.corpus.batches(-(-PILOT_TOKENS // text.longest_window))).tokens
 
 
 def pilots(subject: LanguageModel, tokens: Int[Tensor, "batch pos"]) -> dict[int, Pilot]:

@@ -153,3 +153,13 @@ def test_a_planted_write_is_found_in_the_sample(text: str) -> None:
     found = Measures(TokenNorms(tokens=text, untrained=0).measure(planted_norms(), 0, 8).measures)
     assert found["step_cosine"].status == "ok"
     assert found["step_cosine"].nulls["writes of other tokens"].shape[0] == inner_watcher.OTHER_WRITES
+
+
+def test_no_number_depends_on_the_batch(text: str) -> None:
+    """Neither samples nor what states are standardised with: both are counted in tokens."""
+    one, other = (
+        TokenNorms(tokens=text, untrained=0).measure(planted_norms(), 0, size).measures for size in (3, 8)
+    )  # fmt: skip
+    assert set(one) == set(other)
+    for name, measure in one.items():
+        np.testing.assert_allclose(measure.values, other[name].values, rtol=1e-5, atol=1e-7, err_msg=name)
