@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -58,7 +58,7 @@ class Passes:
     def send_edited(self, purpose: str, tokens: Int[Tensor, "sequence pos"], passes: Sequence[Edited]) -> None:
         """Several edited passes over the same sequences, which share what lies below their edits."""
         self.spent[purpose] += len(tokens) * len(passes)
-        shares = goes_on(self.subject, tokens[:1])
+        shares = goes_on(self.subject, tokens[:1], [one.lowest for one in passes])
         for batch in tokens.split(self.batch_size):
             begun = None
             for one in sorted(passes, key=lambda one: one.lowest):
@@ -66,13 +66,16 @@ class Passes:
                 stream(self.subject, [batch], [one.watcher], one.edit, begun=begun)
 
 
-def goes_on(subject: LanguageModel, tokens: Int[Tensor, "sequence pos"]) -> bool:
-    """Whether a pass that goes on from its last layer ends as a whole one does: not where layers are tied to each other
-    by more than what one hands to the next.
+def goes_on(subject: LanguageModel, tokens: Int[Tensor, "sequence pos"], layers: Iterable[int]) -> bool:
+    """Whether passes that go on from these layers end as a whole one does: not where layers are tied to each other by
+    more than what one hands to the next.
     """
-    whole = subject.run(tokens).output
-    begun = subject.halfway(tokens, subject.shape.n_layers - 1)
-    return torch.allclose(subject.run(tokens, begun=begun).output, whole)
+    whole, begun = subject.run(tokens).output, None
+    for layer in sorted({*layers} - {0}):
+        begun = subject.halfway(tokens, layer, begun)
+        if not torch.allclose(subject.run(tokens, begun=begun).output, whole):
+            return False
+    return True
 
 
 @dataclass(frozen=True)

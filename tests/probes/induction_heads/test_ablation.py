@@ -147,7 +147,7 @@ def gpt2(residual_of_the_first: bool) -> LanguageModel:
 @pytest.mark.parametrize("tied", [False, True])
 def test_passes_share_what_lies_below_their_edits_where_layers_pass_on_all_they_know(tied: bool) -> None:
     subject, tokens = gpt2(tied), LAW.draw(5, seed=0).tokens
-    assert goes_on(subject, tokens[:1]) is not tied
+    assert goes_on(subject, tokens[:1], range(3)) is not tied
     ran: Counter[int] = Counter()
     for layer, block in enumerate(subject.module.transformer.h):  # type: ignore[attr-defined]
         block.mlp.register_forward_hook(lambda *_, layer=layer: ran.update([layer]))
@@ -159,7 +159,7 @@ def test_passes_share_what_lies_below_their_edits_where_layers_pass_on_all_they_
     ran.clear()
     spent.send_edited(SINGLE_HEADS, tokens, passes)
     assert spent.spent[SINGLE_HEADS] == 5 * len(heads)
-    compared = {0: 2, 1: 2, 2: 2}  # whether a pass goes on
+    compared = {0: 2, 1: 3, 2: 3}  # whether passes go on
     below = {0: 2, 1: 2} if not tied else {}  # for two batches
     above = {layer: 2 * (sum(head[0] <= layer for head in heads) if not tied else len(heads)) for layer in range(3)}
     assert ran == {layer: compared[layer] + below.get(layer, 0) + above[layer] for layer in range(3)}
@@ -178,3 +178,21 @@ def test_a_group_over_several_layers_is_ablated_in_all_of_them(with_silent_heads
     stream(subject, [with_silent_heads.tokens], [watcher], replacing(group, zeros))
     assert np.allclose(found, watcher.arrays()["loss"])
     assert not np.allclose(found, above)  # without the previous-token head nothing is predicted
+
+
+def test_layers_that_are_tied_below_the_last_are_noticed() -> None:
+    """The third of four layers reads the first: a pass that goes on from the last layer ends well all the same."""
+    import transformers
+
+    sizes = {"vocab_size": 12, "n_embd": 8, "n_layer": 4, "n_head": 2, "n_positions": 16, "initializer_range": 0.5}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = transformers.GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)
+        subject = from_module(transformers.GPT2LMHeadModel(config).eval())
+    first, _, third, _ = subject.module.transformer.h
+    own, kept = third.forward, []
+    first.register_forward_hook(lambda block, args, output: kept.append(output))
+    third.forward = lambda *args, **kwargs: own(*args, **kwargs) + kept[-1]
+    tokens = LAW.draw(1, seed=0).tokens
+    assert goes_on(subject, tokens, [3])
+    assert not goes_on(subject, tokens, [2, 3])

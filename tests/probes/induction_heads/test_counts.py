@@ -62,7 +62,7 @@ def test_single_heads_are_ablated_from_their_layer_up(module: nn.Module) -> None
     for layer in layers:
         above = replacements * HEADS * (layer + 1) * longest
         below = replacements * longest * (layer < LAYERS - 1)
-        compared = 2 * LENGTHS[0] * replacements  # whether passes go on, on one sequence
+        compared = (2 if layer == 0 else 3) * LENGTHS[0] * replacements  # whether passes go on, on one sequence
         assert found[f"mlp {layer}"] - without[f"mlp {layer}"] == above + below + compared
     ablations = replacements * HEADS * LAYERS
     assert found["unembedding"] - without["unembedding"] == ablations * N * (PERIODS[0] - 1)  # the second repeat
