@@ -62,8 +62,17 @@ def _side_by_side(heads: ProjectHeads, layer: int) -> Callable[[Tensor], Tensor]
 
 @contextmanager
 def skipping(blocks: Sequence[Block], answer: Any) -> Iterator[None]:
-    """Let some blocks answer with what the last of them had answered, without running."""
+    """Let some blocks answer with what the last of them had answered, without running.
+
+    With a copy of it: the block that reads it may write into it.
+    """
     with ExitStack() as stack:
         for block in blocks:
-            stack.enter_context(replaced(block.module, lambda *args, **kwargs: answer))
+            stack.enter_context(replaced(block.module, lambda *args, **kwargs: _copied(answer)))
         yield
+
+
+def _copied(answer: Any) -> Any:
+    if isinstance(answer, tuple | list):
+        return type(answer)(map(_copied, answer))
+    return answer.clone() if isinstance(answer, Tensor) else answer

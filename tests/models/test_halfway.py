@@ -58,6 +58,19 @@ def test_edits_and_watches_are_those_of_the_layers_that_run(family: str, make: C
     assert seen == [last]
 
 
+def test_a_layer_that_writes_into_what_it_reads_spoils_no_other_pass(make: Callable[[str], LanguageModel]) -> None:
+    subject = make("gpt2")
+    module: Any = subject.module  # type: ignore[attr-defined]
+
+    def double(block: nn.Module, args: tuple[Tensor, ...]) -> None:
+        args[0].mul_(2)
+
+    module.transformer.h[1].register_forward_pre_hook(double)
+    whole, begun = subject.run(TOKENS).output, subject.halfway(TOKENS, 1)
+    for _ in range(2):
+        assert torch.equal(subject.run(TOKENS, begun=begun).output, whole)
+
+
 def test_layers_below_do_not_run(make: Callable[[str], LanguageModel]) -> None:
     subject, ran = make("llama"), Counter[int]()
     module: Any = subject.module  # type: ignore[attr-defined]
