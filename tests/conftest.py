@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import cache, partial, wraps
 from inspect import isclass
-from itertools import combinations
 from types import NoneType
 from typing import Any
 
@@ -19,15 +18,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import Collection
-from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.path import Path
-from matplotlib.text import Text
-from matplotlib.transforms import Affine2D
 
 SAME_SIZES = jaxtyping.jaxtyped("context")
 """Within it an axis has one size."""
@@ -229,49 +219,3 @@ def _layer_norm(row: np.ndarray, layer: dict[str, np.ndarray]) -> np.ndarray:
         return row
     centred = row - row.mean()
     return centred / np.sqrt((centred**2).mean() + 1e-5) * layer["scale"] + layer["offset"]
-
-
-# -- figures are legible -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def faults() -> Callable[[Figure], list[str]]:
-    """Texts of a figure that leave the canvas or run into another."""
-    return texts_that_clash
-
-
-def drawn_texts(figure: Figure) -> list[tuple[str, Path]]:
-    """Every text that reaches the canvas, with its outline in pixels, rotation included."""
-    from mesascope.probes.drawing import page  # after the hook above
-
-    canvas = FigureCanvasAgg(figure)
-    texts: list[Text] = []
-    with page.settings(), pytest.MonkeyPatch.context() as patch:
-        for other in (Collection, AxesImage, Line2D, Patch):
-            patch.setattr(other, "draw", lambda self, renderer: None)
-        patch.setattr(Text, "draw", lambda self, renderer: texts.append(self) if self.get_visible() else None)
-        figure.draw(canvas.get_renderer())
-    return [(text.get_text(), outline(text)) for text in texts if text.get_text().strip()]
-
-
-def outline(text: Text) -> Path:
-    turn = text.get_rotation()
-    if turn % 90 == 0:
-        box = text.get_window_extent()
-        return Path(box.corners()[[0, 1, 3, 2, 0]])
-    assert text.get_rotation_mode() == "anchor"
-    anchor = text.get_transform().transform(text.get_position())
-    text.set_rotation(0)
-    corners = text.get_window_extent().corners()[[0, 1, 3, 2, 0]]
-    text.set_rotation(turn)
-    return Path(Affine2D().rotate_deg_around(*anchor, turn).transform(corners))
-
-
-def texts_that_clash(figure: Figure) -> list[str]:
-    """Texts that leave the canvas or run into another."""
-    texts = drawn_texts(figure)
-    inside = figure.bbox.padded(0.5)
-    cut = [f"{text!r} leaves the canvas" for text, path in texts if not inside.contains(*path.get_extents().min)
-           or not inside.contains(*path.get_extents().max)]  # fmt: skip
-    clashes = [f"{a!r} on {b!r}" for (a, p), (b, q) in combinations(texts, 2) if p.intersects_path(q, filled=True)]
-    return cut + clashes

@@ -207,7 +207,10 @@ _COMMANDS = {
             _JSON,
         ],
     ),
-    "show": ("Show a report in the terminal: the claim, its numbers, their null models.", [_REPORT, _JSON]),
+    "show": (
+        "Show a report in the terminal: the claim, its numbers, their null models; of a folder of several, a list.",
+        [_REPORT, _JSON],
+    ),
     "verify": (
         "Make a report again, also somebody else's, and compare field by field.",
         [_REPORT, _option("--weights", metavar="PATH", help="The checkpoint, if it has moved."), _QUIET, _JSON],
@@ -222,6 +225,9 @@ _COMMANDS = {
             _REPORT,
             _option("--style", metavar="NAME", help="neurips (default), iclr, icml or acl: sets the column widths."),
             _option("--formats", metavar="A,B,…", help=f"Of {', '.join(FORMATS)}. Default: all."),
+            _option("--only", metavar="NAME,…", help="Draw these figures and no others. Default: all."),
+            _option("--panel", metavar="PANEL", help="Of the figure named by --only, one panel: its number or title."),
+            _option("--width", metavar="INCHES", help="Width of every figure. Default: that of the style."),
             _option("-o", "--output-dir", metavar="DIR", help="Folder for the figures. Default: ./LABEL-STYLE."),
         ],
     ),

@@ -5,7 +5,7 @@ Which heads are marked, and how, a probe says: a `Look` for each. Tables have th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from ..findings import Head, head_name
-from . import marks, panels
+from . import legends, marks
 from .marks import GREY, Look
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ def mark_keys(marked: Marked, lines: bool = False) -> list[Artist]:
 
 
 def _symbol(look: Look, size: float) -> dict[str, Any]:
-    return {"ls": "", "marker": look.marker, "ms": size, "color": look.color, "mec": "white", "mew": 0.1 * size}
+    """With a black edge in a white ring: one of the two stands out from whatever colour a cell has."""
+    ring = withStroke(linewidth=0.34 * size, foreground="white")
+    edge = {"mec": "black", "mew": 0.1 * size}
+    return {"ls": "", "marker": look.marker, "ms": size, "color": look.color, "path_effects": [ring], **edge}
 
 
 # -- maps --------------------------------------------------------------------------------------------------------------
@@ -68,15 +72,17 @@ def head_map(
     marked: Marked,
     limit: float | None = None,
     middle: float | None = None,
+    least: float = 0.0,
 ) -> pd.DataFrame:
     """A measure of layers and heads as a heat map, with symbols on the marked heads.
 
     limit:   how far the colours go; None: to the largest value
     middle:  diverging colours around it, which end so far on either side; None: sequential ones from 0
+    least:   how far the colours go at least, so that noise does not look like a finding
     """
     if not marks.has_number(measure):
         return marks.write_words(ax, measure.message, panel)
-    image(measure.values, ax, limit, middle)
+    image(measure.values, ax, limit, middle, least)
     ax.set(xlabel=measure.axes[1].replace("_", "-"), ylabel=measure.axes[0])
     low, high = measure.interval
     table = marks.frame(
@@ -86,7 +92,8 @@ def head_map(
         }
         for (layer, head), value in np.ndenumerate(measure.values)
     )  # fmt: skip
-    return marks.together([table, _marks_on(ax, panel, measure.values.shape, marked)])
+    symbols = _marks_on(ax, panel, measure.values.shape, marked)
+    return marks.together([table, symbols, marks.nulls_elsewhere(measure, panel)])
 
 
 def _marks_on(ax: Axes, panel: str, shape: tuple[int, ...], marked: Marked) -> pd.DataFrame:
@@ -113,7 +120,7 @@ def offset_map(measure: Measure, ax: Axes, panel: str, marked: Marked) -> pd.Dat
     ax.set_xlabel("tokens back")
     for y, look in enumerate(marked.values()):
         ax.plot([1.03], [y], transform=ax.get_yaxis_transform(), clip_on=False, **_symbol(look, 4))
-    return marks.frame(
+    table = marks.frame(
         {
             "panel": panel, "series": head_name(head), "kind": "estimate", "at": offset, "value": value, "low": low,
             "high": high, "replicate": row.replicate, "n": row.n,
@@ -121,29 +128,21 @@ def offset_map(measure: Measure, ax: Axes, panel: str, marked: Marked) -> pd.Dat
         for head, row in rows.items()
         for offset, value, low, high in zip(offsets, row.values, *row.interval, strict=True)
     )  # fmt: skip
+    return marks.together([table, marks.nulls_elsewhere(measure, panel)])
 
 
-def image(values: np.ndarray, ax: Axes, limit: float | None = None, middle: float | None = None) -> None:
+def image(
+    values: np.ndarray, ax: Axes, limit: float | None = None, middle: float | None = None, least: float = 0.0
+) -> None:
     """A matrix as a heat map; see `head_map`."""
     start = middle or 0.0
-    reach = limit or float(np.nanmax(np.abs(values - start))) or 1.0
+    reach = limit or max(float(np.nanmax(np.abs(values - start))), least) or 1.0
     colors = matplotlib.colormaps["viridis" if middle is None else "RdBu_r"].with_extremes(bad="#D9D9D9")
     low = start if middle is None else start - reach
     ax.imshow(values, cmap=colors, vmin=low, vmax=start + reach, aspect="auto", interpolation="nearest")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     ax.spines[:].set_visible(True)
-
-
-def color_bar(axes: Sequence[Axes], label: str) -> None:
-    """The colours of maps that share them, below them; nothing where no map was drawn."""
-    drawn = [image for ax in axes for image in ax.images]
-    if drawn:
-        figure = axes[0].get_figure(root=True)
-        assert figure is not None
-        figure.colorbar(
-            drawn[0], ax=list(axes), location="bottom", aspect=25 * min(len(axes), 2), label=label, ticks=MaxNLocator(4)
-        )
 
 
 # -- along training ----------------------------------------------------------------------------------------------------
@@ -169,8 +168,7 @@ def called_curves(
     tables.append(_range(rest.reshape(len(rest), -1), measure, ax, panel, others))
     curves = ((look, measure.at(**cell)) for look, cell in chosen.items())
     tables += [marks.curve(curve, look, ax, panel=panel) for look, curve in curves if marks.has_number(curve)]
-    panels.step_axis(ax, measure.labels("step"))
-    return marks.together(tables)
+    return marks.together([*tables, marks.nulls_elsewhere(measure, panel)])
 
 
 def _range(rest: np.ndarray, measure: Measure, ax: Axes, panel: str, others: str) -> pd.DataFrame:
@@ -193,4 +191,4 @@ def _range(rest: np.ndarray, measure: Measure, ax: Axes, panel: str, others: str
 
 
 def others_key(others: str = "others") -> Artist:
-    return marks.band_key(f"{others}: minimum, median, maximum", GREY)
+    return legends.band_key(f"{others}: minimum, median, maximum", GREY)

@@ -5,46 +5,40 @@ What is drawn is a tidy table, the same for every figure: one row a mark, with t
 
 from __future__ import annotations
 
-import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.scale import FuncScale
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
+from ..measure import last_step as last_step  # figures read measures and draw marks
 from ..measure import numbers
-from ..statistics.ranges import range_of, words_for
-from .minor_ticks import MinorTicks
+from ..statistics.ranges import range_of
 from .strokes import Strokes
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.legend import Legend
 
     from ..measure import Measure
 
 COLUMNS = ("panel", "series", "kind", "at", "value", "low", "high", "replicate", "n", "message")
 """panel and series as labelled in the figure; kind: estimate, replicate, null or words; at: row or x coordinate."""
 
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+BLACK, ORANGE, SKY, GREEN, OLIVE, BLUE, VERMILION, PURPLE = (
+    "#000000", "#B97A00", "#3D94CC", "#009E73", "#7A7400", "#0072B2", "#D55E00", "#C56FA0",
 )  # fmt: skip
+"""The hues of Okabe and Ito, which colour-blind readers tell apart, the light ones darkened until their contrast with
+white paper is at least 3:1. Markers and lines say the same as colours."""
 GREY = "#8C8C8C"
 _NULL_STEP = 0.22  # of a row, from one null to the next
 NULL_LOOKS = (
-    ("#A6A6A6", "s", "-"),
-    ("#595959", "X", (0, (4, 2))),
-    ("#808080", "v", (0, (1, 1))),
-    ("#BFBFBF", "D", "-."),
+    ("#8C8C8C", "s", "-"),
+    ("#4D4D4D", "X", (0, (4, 2))),
+    ("#757575", "v", (0, (1, 1))),
+    ("#606060", "D", "-."),
 )
 
 
@@ -72,32 +66,9 @@ def has_number(measure: Measure | None) -> bool:
     return measure is not None and bool(np.isfinite(measure.values).any())
 
 
-def evidence(measures: Iterable[Measure]) -> str:
-    """`95 % interval, 10,000 tasks`: what the bars and bands of these measures stand for, for a legend."""
-    shown = [m for m in measures if has_number(m) and np.isfinite(m.interval[0]).any()]
-    if not shown:
-        return ""
-    replicates = {measure.replicate for measure in shown}
-    if len(replicates) > 1:
-        return "95 % interval"
-    low, high = min(measure.n for measure in shown), max(measure.n for measure in shown)
-    first, *rest = replicates.pop().split(" ", 1)
-    numbers = f"{low:,}" if low == high else f"{low:,}–{high:,}"
-    kind = "t-interval" if any(measure.points is not None for measure in shown) else "interval"
-    return f"95 % {kind}, {numbers} {' '.join([first + 's', *rest])}"
-
-
 def unit_label(measure: Measure) -> str:
     """The unit as a label of an axis; numbers without any are scores."""
     return "score" if measure.unit == "1" else measure.unit
-
-
-# -- reading measures --------------------------------------------------------------------------------------------------
-
-
-def last_step(measures: Mapping[str, Measure]) -> dict[str, Measure]:
-    """The measures of the last of several steps; measures without steps as they are."""
-    return {name: m.at(step=-1) if m.axes[:1] == ("step",) else m for name, m in measures.items()}
 
 
 # -- rows: one measure without axes a row ------------------------------------------------------------------------------
@@ -152,6 +123,8 @@ def _row(strokes: Strokes, y: float, look: Look, measure: Measure, order: Sequen
     if np.isfinite(low) and np.isfinite(high):
         strokes.add([low, high], [y, y], color=look.color, lw=1.2, solid_capstyle="butt", zorder=2.001)
     strokes.add([measure.estimate], [y], ls="", marker=look.marker, color=look.color, ms=4, zorder=2.002)
+    if not held:
+        records.append(_no_nulls(measure))
     return [*records, {"kind": "estimate", "value": measure.estimate, "low": low, "high": high, "n": measure.n}]
 
 
@@ -185,7 +158,7 @@ def curve(measure: Measure, look: Look, ax: Axes, panel: str = "", every: int | 
     at = np.asarray(measure.labels(measure.axes[0]), dtype=np.float64)
     low, high = measure.interval
     for points in () if measure.points is None else measure.points:
-        ax.plot(at, points, color=look.color, ls=look.line, lw=0.5, alpha=0.8, zorder=1.8)
+        ax.plot(at, points, color=look.color, ls=look.line, lw=0.5, zorder=1.8)
     if np.isfinite(low).any():
         ax.fill_between(at, low, high, color=look.color, alpha=0.2, lw=0)
     ax.plot(at, measure.values, color=look.color, ls=look.line, marker=look.marker, ms=3, markevery=every)
@@ -201,18 +174,30 @@ def curve(measure: Measure, look: Look, ax: Axes, panel: str = "", every: int | 
     return frame(records)
 
 
-def null_bands(measure: Measure, ax: Axes, panel: str, series: str, nulls: Sequence[str] = ()) -> pd.DataFrame:
-    """The mean and the range of each null along the measure's only axis, a grey line in a grey band."""
+def null_bands(
+    measure: Measure,
+    ax: Axes,
+    panel: str,
+    series: str,
+    nulls: Sequence[str] = (),
+    color: str = GREY,
+    drawn: bool = True,
+) -> pd.DataFrame:
+    """The mean and the range of each null along the measure's only axis: a grey line in a grey band; in the colour of
+    its series, a line in a hatched one. A measure that has none says why.
+
+    drawn:  False: only the table, since another series of the panel has the same nulls
+    """
     (axis,) = measure.axes
-    records = []
+    records = [] if measure.nulls else [{"panel": panel, "series": series} | _no_nulls(measure)]
     for name, null in null_looks(measure, nulls).items():
         samples = measure.nulls[name]
         held = np.atleast_1d(np.isfinite(samples).any(axis=0))
         low, high, _ = range_of(samples[:, held])
         mean = np.nanmean(samples[:, held], axis=0)
         at = [label for label, some in zip(measure.labels(axis), held, strict=True) if some]
-        ax.fill_between(at, low, high, color=null.color, alpha=0.35, lw=0)
-        ax.plot(at, mean, color=null.color, ls=null.line, lw=0.9)
+        if drawn:
+            _null_band(ax, at, low, mean, high, null, color)
         common = {"panel": panel, "series": series, "kind": f"null: {name}", "replicate": "null", "n": len(samples)}
         records += [
             common | {"at": a, "value": m, "low": lo, "high": hi}
@@ -221,7 +206,53 @@ def null_bands(measure: Measure, ax: Axes, panel: str, series: str, nulls: Seque
     return frame(records)
 
 
-# -- words, scales, legends --------------------------------------------------------------------------------------------
+def _null_band(ax: Axes, at: Sequence[Any], low: Any, mean: Any, high: Any, null: Look, color: str) -> None:
+    if color == GREY:
+        ax.fill_between(at, low, high, color=null.color, alpha=0.35, lw=0, zorder=0.9)
+        ax.plot(at, mean, color=null.color, ls=null.line, lw=0.9, zorder=1.9)
+    else:
+        ax.fill_between(at, low, high, fc="none", ec=color, alpha=0.5, lw=0, hatch="////", zorder=0.9)
+        ax.plot(at, mean, color=color, ls=null.line, lw=0.6, zorder=1.9)
+
+
+def nulls_elsewhere(measure: Measure, panel: str) -> pd.DataFrame:
+    """For a panel that has no room for nulls, where they are."""
+    return no_nulls_here(panel, "measures.csv holds them" if measure.nulls else measure.no_nulls)
+
+
+def no_nulls_here(panel: str, why: str) -> pd.DataFrame:
+    """For a panel without nulls, the reason."""
+    return frame([{"panel": panel, "kind": "words", "message": f"no null is drawn: {why}"}])
+
+
+def _no_nulls(measure: Measure) -> dict[str, Any]:
+    return {"kind": "words", "message": f"no null: {measure.no_nulls or 'none has a number here'}"}
+
+
+# -- names of points, words and lines ----------------------------------------------------------------------------------
+
+
+MOST_NAMES, _APART = 4, 0.15  # of points in a panel; of its height between two names
+
+
+def name_points(ax: Axes, points: Iterable[tuple[float, float, str]], panel: str) -> pd.DataFrame:
+    """The names of some points beside them: of the first ones those that are not in each other's way. Names that the
+    font cannot show are left out.
+    """
+    low, high = ax.get_ylim()
+    middle = sum(ax.get_xlim()) / 2
+    shown: list[tuple[float, float, str]] = []
+    for x, y, name in points:
+        free = all(abs(y - other) > _APART * (high - low) for _, other, _ in shown)
+        legible = name.strip() != "" and name.isprintable() and max(map(ord, name)) < 256
+        if free and legible and len(shown) < MOST_NAMES:
+            shown.append((x, y, name))
+            side, shift = ("left", 3) if x < middle else ("right", -3)
+            ax.annotate(
+                name.strip(), (x, y), (shift, 0), textcoords="offset points", ha=side, va="center", fontsize=7,
+                parse_math=False, bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5},
+            )  # fmt: skip
+    return frame({"panel": panel, "kind": "name", "at": x, "value": y, "message": name} for x, y, name in shown)
 
 
 def write_words(ax: Axes, text: str, panel: str = "", series: str = "") -> pd.DataFrame:
@@ -238,152 +269,23 @@ def write_words(ax: Axes, text: str, panel: str = "", series: str = "") -> pd.Da
     return frame([{"panel": panel, "series": series, "kind": "words", "message": text}])
 
 
-_REFERENCE: dict[str, Any] = {"color": GREY, "lw": 0.6, "ls": (0, (1, 2))}
+REFERENCE: dict[str, Any] = {"color": GREY, "lw": 0.6, "ls": (0, (1, 2))}
+
+
+SPAN: dict[str, Any] = {"fc": "#F3E3C8", "ec": "#B97A00", "lw": 0.5}
 
 
 def reference(ax: Axes, x: float) -> None:
     """A thin upright line where a mark would be if there were no difference, or at the value of training."""
-    ax.axvline(x, zorder=1, **_REFERENCE)
+    ax.axvline(x, zorder=1, **REFERENCE)
 
 
-def reference_key(label: str) -> Artist:
-    return Line2D([], [], label=label, **_REFERENCE)
-
-
-def spans_decades(values: Iterable[float]) -> bool:
-    """Whether positive numbers need a logarithmic axis to be told apart; one that is a rounding error is just 0."""
-    found = np.array([value for value in values if np.isfinite(value)])
-    return bool(len(found) and found.min() > 0 and 20 < found.max() / found.min() < 1e6)
-
-
-def log_scale(ax: Axes, which: Literal["x", "y"]) -> None:
-    """A logarithmic axis with plain numbers at its ticks, as few as its range needs."""
-    axis = ax.xaxis if which == "x" else ax.yaxis
-    ax.set(**{f"{which}scale": "log"})
-    low, high = sorted(axis.get_view_interval())
-    ratio = high / low
-    digits = (1, 1.5, 2, 3, 4, 5, 7) if ratio < 5 else (1, 2, 5) if ratio < 50 else (1,)
-    axis.set_major_locator(LogLocator(subs=digits, numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_label(value)))
-    MinorTicks(ax, which)
+def span(ax: Axes, start: float, end: float, panel: str, series: str) -> pd.DataFrame:
+    """An upright band behind everything, from one x to another."""
+    ax.axvspan(start, end, zorder=0.1, **SPAN)
+    return frame([{"panel": panel, "series": series, "kind": "interval", "low": start, "high": end}])
 
 
 def decimal(value: float) -> str:
     """A number of order one in words: two digits after the point, and no zero with a sign."""
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
-
-
-def tick_label(value: float) -> str:
-    """A number as a tick label."""
-    if 1e-3 <= abs(value) < 1e4:
-        return f"{value:g}"
-    exponent = round(math.log10(abs(value)))
-    return f"$10^{{{exponent}}}$"
-
-
-def cosine_scale(ax: Axes, which: Literal["x", "y"]) -> None:
-    """An axis for cosines on which each further nine (.9, .99, .999) has the same room, since they part near 1."""
-    tiny = 1e-5  # a cosine of exactly 1 lies at .99999, where the axis ends
-    axis = ax.xaxis if which == "x" else ax.yaxis
-    low, high = (ax.dataLim.intervalx if which == "x" else ax.dataLim.intervaly) if ax.has_data() else (0.0, 1.0)
-    low, high = max(min(low, 0.0), -1.0), min(max(high, 0.9), 1.0)
-
-    def spread(cosine: Any) -> Any:
-        return -np.log10(np.maximum(1 + tiny - np.asarray(cosine), tiny / 10))
-
-    def gather(place: Any) -> Any:
-        return 1 + tiny - 10.0 ** -np.asarray(place)
-
-    ax.set(**{f"{which}scale": FuncScale(axis, (spread, gather))})
-    room = 0.06 * (spread(high) - spread(low))
-    ends = gather(spread(low) - room), gather(spread(high) + room)
-    ax.set(**{f"{which}lim": ends})
-    shown = [0.0, 0.9, 0.99, 0.999]
-    shown += [-1.0] if low < -0.7 else []
-    shown += [0.5] if high < 0.99 else []
-    shown += [1.0] if high > 0.9999 else []
-    axis.set_major_locator(FixedLocator([cosine for cosine in shown if ends[0] <= cosine <= ends[1]]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("0.", ".")))
-
-
-def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
-    """One legend below all axes, in as many columns as the width has room for."""
-    if not handles:
-        return
-    keywords: dict[str, Any] = {"handles": list(handles), "loc": "outside lower center"}
-    legend = figure.legend(ncols=len(handles), **keywords)
-    columns = _columns_within(0.98 * figure.bbox.width, legend, figure.dpi / 72)
-    if columns < len(handles):
-        legend.remove()
-        figure.legend(ncols=columns, **keywords)
-
-
-def _columns_within(room: float, legend: Legend, point: float) -> int:
-    """Into how many columns the one row of a legend has to be folded: its columns are as wide as their widest label."""
-    texts = legend.get_texts()
-    labels = np.array([text.get_window_extent().width for text in texts])
-    em = point * float(texts[0].get_fontsize())
-    beside_a_label = em * (legend.handlelength + legend.handletextpad + legend.columnspacing)
-    one_row = legend.get_window_extent().width - labels.sum()
-    for columns in range(len(labels), 1, -1):
-        widest = sum(column.max() for column in np.array_split(labels, columns))
-        if widest + one_row - (len(labels) - columns) * beside_a_label <= room:
-            return columns
-    return 1
-
-
-def legend_under(ax: Axes, handles: Sequence[Artist], title: str) -> None:
-    """A legend of one column under the tick labels and the label of an axes' x axis."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    place = ax.transAxes + ScaledTranslation(0, -0.34, figure.dpi_scale_trans)
-    ax.legend(
-        handles=list(handles), title=title, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=place,
-        frameon=False,
-    )  # fmt: skip
-
-
-def keys(measures: Iterable[Measure]) -> list[Artist]:
-    """What the interval, the replicates and each null look like, for a legend."""
-    found = [measure for measure in measures if has_number(measure)]
-    order = null_names(found)
-    handles: list[Artist] = []
-    if words := evidence(found):
-        handles.append(Line2D([], [], color=BLACK, marker="o", ms=4, lw=1.2, label=f"estimate, {words}"))
-    if replicates := {measure.replicate for measure in found if measure.points is not None}:
-        label = f"one {replicates.pop()}"
-        handles.append(Line2D([], [], ls="", color=BLACK, marker="o", ms=2, mfc="none", mew=0.5, label=label))
-    nulls = {name: look for measure in found for name, look in null_looks(measure, order).items()}
-    labels = null_labels(found)
-    return handles + [
-        Line2D([], [], color=look.color, marker=look.marker, ms=3.2, mew=0, lw=1.5, label=labels[name])
-        for name, look in nulls.items()
-    ]
-
-
-def line_key(look: Look, marker: bool = True) -> Artist:
-    return Line2D([], [], color=look.color, ls=look.line, marker=look.marker if marker else "", ms=3, label=look.label)
-
-
-def band_key(label: str, color: str = BLACK) -> Artist:
-    return Patch(color=color, alpha=0.3, lw=0, label=label)
-
-
-def null_labels(measures: Iterable[Measure]) -> dict[str, str]:
-    """Each null's name, and what its bars and bands stand for: "untrained, minimum to maximum of 3"."""
-    sizes: dict[str, dict[int, None]] = {}
-    for measure in measures:
-        for name, samples in measure.nulls.items():
-            sizes.setdefault(name, {})[len(samples)] = None
-    return {name: f"{name}, {' or '.join(dict.fromkeys(map(words_for, of)))}" for name, of in sizes.items()}
-
-
-def null_keys(measures: Sequence[Measure]) -> list[Artist]:
-    """Nulls as curves in their bands, for a legend."""
-    order, labels = null_names(measures), null_labels(measures)
-    nulls = {name: look for measure in measures for name, look in null_looks(measure, order).items()}
-    return [Line2D([], [], color=look.color, ls=look.line, lw=1.2, label=labels[name]) for name, look in nulls.items()]
-
-
-def thin_key(label: str) -> Artist:
-    return Line2D([], [], color=BLACK, lw=0.5, alpha=0.8, label=label)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from ..measure import Measure
-from . import marks
+from . import legends, marks, scales, steps
 from .marks import Look
 
 if TYPE_CHECKING:
@@ -26,100 +26,152 @@ Draw = Callable[..., pd.DataFrame]
 """Draws one panel: (ax=, panel=) -> table."""
 Curves = Mapping[Look, Measure]
 """Measures along one axis, by what they look like."""
+Scale = Callable[["Axes", Literal["x", "y"]], None]
+NARROW = 4.0
+"""Inches up to which panels are lower, so that two columns of them still fit on a page."""
 _LABEL = 16  # letters beside a panel
 _MARKERS = 12  # of a curve
 
 
+@dataclass(frozen=True)
+class Panel:
+    """One panel of a figure.
+
+    draw:      what draws it; it may set a longer title than the panel's name
+    label:     of its y axis
+    looks:     its curves, for the legend; none: its measures are rows
+    measures:  whose intervals, replicates and nulls the legend explains
+    training:  what it shows over training, where that is not `measures`
+    """
+
+    draw: Draw
+    label: str = ""
+    looks: tuple[Look, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    training: tuple[Measure, ...] = ()
+
+    @property
+    def over_steps(self) -> list[Measure]:
+        return [measure for measure in self.training or self.measures if measure.axes[:1] == ("step",)]
+
+
 def panels_figure(
-    panels: Mapping[str, tuple[Draw, str]], page: Page, keys: Sequence[Artist], per_row: int = 3
+    panels: Mapping[str, Panel],
+    page: Page,
+    keys: Sequence[Artist] = (),
+    columns: int = 3,
+    titles: Mapping[str, str] | None = None,
 ) -> pd.DataFrame | None:
-    """Panels row by row with one legend; by title, what draws each and the label of its y axis."""
+    """Panels row by row with one legend, of what is drawn in them and of other keys.
+
+    titles:  longer ones, with numbers in them, by the names of panels
+    """
     if not panels:
         return None
-    n_columns = min(len(panels), per_row)
-    n_rows = -(-len(panels) // n_columns)
-    width = page.style.column if len(panels) == 1 else None
-    axes = page.grid(n_rows, n_columns, 0.7 + 1.35 * n_rows, width)
+    shown = page.chosen(panels)
+    axes = page.grid(len(shown), columns, 1.45 if page.style.page > NARROW else 1.25)
     tables = []
-    for (title, (draw, label)), ax in zip(panels.items(), axes, strict=False):
-        tables.append(draw(ax=ax, panel=title))
-        ax.set(title=title, ylabel=label)
-    for ax in axes[len(panels) :]:
-        ax.set_axis_off()
-    page.legend(keys)
+    for (title, panel), ax in zip(shown.items(), axes, strict=True):
+        ax.set(title=(titles or {}).get(title, title), ylabel=textwrap.fill(panel.label, _LABEL))
+        tables.append(panel.draw(ax=ax, panel=title))
+    _set_steps(list(shown.values()), axes, [measure for panel in panels.values() for measure in panel.over_steps])
+    page.legend([*_keys(shown.values()), *keys])
     return marks.together(tables)
 
 
+def _set_steps(panels: Sequence[Panel], axes: Sequence[Axes], measures: Sequence[Measure]) -> None:
+    """The same axis of steps for all panels of a figure, also where only some of them are drawn."""
+    if measures:
+        kind = steps.kind_of(measures)
+        for panel, ax in zip(panels, axes, strict=True):
+            steps.set_axis(ax, panel.over_steps[0].labels("step"), kind)
+
+
 def curves_figure(
-    drawn: Mapping[str, Curves], page: Page, per_row: int = 3, logarithmic: Collection[str] = ()
+    drawn: Mapping[str, Curves],
+    page: Page,
+    columns: int = 3,
+    logarithmic: Collection[str] = (),
+    signed: Collection[str] = (),
+    titles: Mapping[str, str] | None = None,
 ) -> pd.DataFrame | None:
-    """Panels of curves with intervals and nulls, by title; see `curves_panels`."""
-    panels, handles = curves_panels(drawn, logarithmic)
-    return panels_figure(panels, page, handles, per_row)
+    """Panels of curves with intervals and nulls, by title; see `curves_panels` and `panels_figure`."""
+    return panels_figure(curves_panels(drawn, logarithmic, signed), page, columns=columns, titles=titles)
 
 
 def curves_panels(
-    drawn: Mapping[str, Curves], logarithmic: Collection[str] = ()
-) -> tuple[dict[str, tuple[Draw, str]], list[Artist]]:
-    """Panels of curves, those that have any number, and what the legend says.
+    drawn: Mapping[str, Curves], logarithmic: Collection[str] = (), signed: Collection[str] = ()
+) -> dict[str, Panel]:
+    """Panels of curves, those that have any number.
 
     logarithmic:  titles of panels whose numbers span decades
+    signed:       titles of panels whose numbers do on both sides of 0
     """
+    of_axes = {**dict.fromkeys(logarithmic, scales.log_scale), **dict.fromkeys(signed, scales.signed_log_scale)}
     numbers = {
         title: {look: measure for look, measure in found.items() if marks.has_number(measure)}
         for title, found in drawn.items()
     }
-    shown = [item for found in numbers.values() for item in found.items()]
-    nulls = marks.null_names(measure for _, measure in shown)
-    panels: dict[str, tuple[Draw, str]] = {
-        title: (
-            partial(curves, found, nulls=nulls, logarithmic=title in logarithmic),
-            textwrap.fill(marks.unit_label(next(iter(found.values()))), _LABEL),
+    nulls = marks.null_names(measure for found in numbers.values() for measure in found.values())
+    return {
+        title: Panel(
+            partial(curves, found, nulls=nulls, scale=of_axes.get(title)),
+            marks.unit_label(next(iter(found.values()))),
+            tuple(found),
+            tuple(found.values()),
         )
         for title, found in numbers.items()
         if found
     }
-    return panels, keys(dict(shown), [measure for _, measure in shown])
 
 
-def curves(found: Curves, ax: Axes, panel: str, nulls: Sequence[str] = (), logarithmic: bool = False) -> pd.DataFrame:
-    """Measures along one axis, over the nulls of the first.
+def curves(found: Curves, ax: Axes, panel: str, nulls: Sequence[str] = (), scale: Scale | None = None) -> pd.DataFrame:
+    """Measures along one axis, each over its own nulls.
 
     nulls:  all nulls of the figure, where its measures differ in theirs
+    scale:  of the y axis, where it is not linear: (ax, "y")
     """
-    look, first = next(iter(found.items()))
-    tables = [marks.null_bands(first, ax, panel, look.label, nulls)]
+    first = next(iter(found.values()))
+    tables = [null_curves(found, ax, panel, nulls)]
     every = max(1, len(first.values) // _MARKERS)
     tables += [marks.curve(measure, series, ax, panel=panel, every=every) for series, measure in found.items()]
     (axis,) = first.axes
-    if axis == "step":
-        step_axis(ax, first.labels(axis))
-    else:
+    if axis != "step":
         ax.set_xlabel(axis)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if logarithmic:
-        marks.log_scale(ax, "y")
+    if scale is not None:
+        scale(ax, "y")
     return marks.together(tables)
 
 
-def step_axis(ax: Axes, steps: Sequence[float]) -> None:
-    """Even steps on a linear axis; steps that grow by factors on a logarithmic one that still holds step 0."""
-    ax.set_xlabel("training step")
-    gaps = np.diff(steps)
-    if len(gaps) < 2 or gaps.max() <= 4 * gaps.min():
-        return
-    first, last = min(step for step in steps if step > 0), max(steps)
-    ax.set_xscale("symlog", linthresh=first)
-    decades = [10.0**k for k in range(math.ceil(math.log10(first)), math.floor(math.log10(last)) + 1)]
-    ax.set_xticks([0, *decades], ["0", *(marks.tick_label(d) for d in decades)])
-    ax.set_xlim(-0.4 * first if min(steps) == 0 else 0.7 * first, 1.5 * last)
+def null_curves(found: Curves, ax: Axes, panel: str, nulls: Sequence[str] = ()) -> pd.DataFrame:
+    """The nulls of each series: in grey where all series of the panel share them, in the series' colour otherwise."""
+    shared = share_nulls(found.values())
+    tables = []
+    for number, (look, measure) in enumerate(found.items()):
+        color = marks.GREY if shared else look.color
+        tables.append(marks.null_bands(measure, ax, panel, look.label, nulls, color, drawn=not (shared and number)))
+    return marks.together(tables)
 
 
-def keys(looks: Iterable[Look], measures: Sequence[Measure]) -> list[Artist]:
-    """What curves, their bands, single replicates and nulls look like, for a legend."""
-    handles = [marks.line_key(look) for look in looks]
-    if bands := marks.evidence(measures):
-        handles.append(marks.band_key(bands))
+def share_nulls(measures: Iterable[Measure]) -> bool:
+    """Whether these measures have the same samples of the same nulls, or only one of them has any."""
+    first, *others = [measure.nulls for measure in measures if measure.nulls] or [{}]
+    return all(
+        other.keys() == first.keys() and all(np.array_equal(other[name], first[name], equal_nan=True) for name in first)
+        for other in others
+    )
+
+
+def _keys(panels: Collection[Panel]) -> list[Artist]:
+    """What curves, their bands, single replicates and nulls of these panels look like, for a legend."""
+    of_curves = [panel for panel in panels if panel.looks]
+    measures = [measure for panel in of_curves for measure in panel.measures]
+    handles = [legends.line_key(look) for look in dict.fromkeys(look for panel in panels for look in panel.looks)]
+    if bands := legends.evidence(measures):
+        handles.append(legends.band_key(bands))
     if replicates := {measure.replicate for measure in measures if measure.points is not None}:
-        handles.append(marks.thin_key(f"one {replicates.pop()}"))
-    return handles + marks.null_keys(measures)
+        handles.append(legends.thin_key(f"one {replicates.pop()}"))
+    shared = all(share_nulls(panel.measures) for panel in of_curves)
+    of_rows = [measure for panel in panels if not panel.looks for measure in panel.measures]
+    return handles + legends.null_keys(measures, shared) + legends.keys(of_rows)

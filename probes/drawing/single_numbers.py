@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..findings import Findings
-from . import marks
+from . import legends, marks
 from .page import Build, Page
 
 if TYPE_CHECKING:
@@ -37,16 +37,12 @@ def measures_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     units = _by_unit(findings)
     if not units:
         return None
-    heights = [len(found) + 1.5 for found in units.values()]
-    axes = page.grid(len(units), 1, 0.3 + 0.2 * sum(heights), page.style.column, height_ratios=heights)
-    tables = [plot_measures(unit, found, ax) for (unit, found), ax in zip(units.items(), axes, strict=True)]
-    page.legend(marks.keys(measure for found in units.values() for measure in found.values()))
+    shown = page.chosen(units)
+    heights = [0.2 * len(found) + 0.4 for found in shown.values()]
+    axes = page.grid(len(shown), 1, heights, width=page.style.column)
+    tables = [plot_measures(unit, found, ax) for (unit, found), ax in zip(shown.items(), axes, strict=True)]
+    page.legend(legends.keys(measure for found in shown.values() for measure in found.values()))
     return marks.together(tables)
-
-
-def headline(findings: Findings, ax: Axes) -> pd.DataFrame:
-    """The measures of the first unit."""
-    return marks.together(plot_measures(unit, found, ax) for unit, found in list(_by_unit(findings).items())[:1])
 
 
 FIGURES: Mapping[str, Build] = {"measures": measures_figure}

@@ -232,12 +232,40 @@ def saved(
 
 @each_probe
 def test_every_figure_is_legible_and_has_a_caption(
-    name: str, saved: Callable[[str], Saved], faults: Callable[[Figure], list[str]]
+    name: str, saved: Callable[[str], Saved], faults: Callable[..., list[str]]
 ) -> None:
     assert saved(name).figures
     for figure, canvas in saved(name).figures.items():
         assert inspect.getdoc(figures_of(name)[figure])
-        assert faults(canvas) == [], figure
+        table = pd.read_csv(saved(name).folder / "figures" / f"{figure}.csv")
+        caption = (saved(name).folder / "figures" / f"{figure}.txt").read_text()
+        assert faults(canvas, table, caption) == [], figure
+
+
+def cells(table: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """Every row, with nothing where there is nothing: of a column without any, a larger table makes other types."""
+    return [tuple(None if pd.isna(cell) else cell for cell in row) for row in table.itertuples(index=False)]
+
+
+@each_probe
+def test_every_panel_is_drawn_alone_as_in_its_figure(name: str, planted: Callable[[str], analyses.Report]) -> None:
+    """On a page of its own and on somebody's axes: the same rows of the table, no other panel, a legend of its own."""
+    findings = planted(name).findings
+    for figure, build in figures_of(name).items():
+        whole = page.compose(build, findings)
+        if whole is None:
+            continue
+        of_panel = dict(tuple(whole[1].groupby("panel", sort=False)))
+        assert len(of_panel) == len([ax for ax in whole[0].axes if not hasattr(ax, "_colorbar")]), figure
+        for number, (title, rows) in enumerate(of_panel.items(), 1):
+            alone = page.compose(build, findings, panel=str(number))
+            assert alone is not None
+            assert cells(alone[1]) == cells(rows)
+            ax = Figure((5, 3), layout="constrained").add_subplot()
+            table = page.draw_on(build, findings, ax, title)
+            assert table is not None
+            assert set(table["panel"]) == {title}
+            assert ax.has_data() or ax.texts
 
 
 @each_probe

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from head_reach.claim import reach_claim
-from head_reach.figures import FIGURES, headline
+from head_reach.figures import FIGURES
 from head_reach.probe import HeadReach
 from mesascope import analyses, models
 from mesascope.analyses import Report
@@ -151,9 +151,8 @@ def test_every_figure_that_has_something_to_draw_is_drawn(report: Report, over_s
     assert drawn == {"heads": False, "layers": True, "trajectory": False}
 
 
-def test_the_headline_goes_on_anybodys_axes(report: Report, over_seeds: Report) -> None:
+def test_one_panel_goes_on_anybodys_axes(report: Report) -> None:
     from matplotlib.figure import Figure
 
-    drawn = headline(report.findings, Figure().subplots())
-    assert drawn.kind.value_counts().to_dict() == {"estimate": 4, "mark": 3}
-    assert list(headline(over_seeds.findings, Figure().subplots()).kind) == ["words"]
+    drawn = report.plot("heads", ax=Figure((5, 3)).subplots(), panel=1)
+    assert drawn.kind.value_counts().to_dict() == {"estimate": 4, "mark": 3, "words": 1}

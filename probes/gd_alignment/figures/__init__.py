@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .behaviour import alignment_figure, candidates_figure, headline, losses_figure
+from .behaviour import alignment_figure, candidates_figure, losses_figure
 from .shifts import ood_figure, rollout_figure
 from .trajectory import trajectory_figure
 from .weights import path_figure, weights_figure
 
-__all__ = ["FIGURES", "headline"]
+__all__ = ["FIGURES"]
 
 FIGURES = {
     "alignment": alignment_figure,

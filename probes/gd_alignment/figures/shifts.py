@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from ...drawing import marks
+from ...drawing import legends, marks, panels, scales
 from ..names import CANDIDATE
 from .looks import LOSS, looks
 
@@ -20,32 +21,43 @@ if TYPE_CHECKING:
     from ...findings import Findings
     from ...measure import Measure
 
+
+class Shift(NamedTuple):
+    """A test away from training: what varies, and the setting of the recipe that is its value in training."""
+
+    title: str
+    x_label: str
+    setting: str = ""
+
+
 SHIFTS = {
-    "input_scale": ("input scale", "input range", "input_range"),
-    "weight_scale": ("weight scale", "weight scale", "weight_scale"),
-    "noisy_labels": ("noisy labels", "random context labels", ""),
-    "other_distributions": ("other distributions", "norm of the inputs", ""),
-    "other_distributions_weight_scale": ("other distributions", "weight scale", "weight_scale"),
+    "input_scale": Shift("input scale", "input range", "input_range"),
+    "weight_scale": Shift("weight scale", "weight scale", "weight_scale"),
+    "noisy_labels": Shift("noisy labels", "random context labels"),
+    "other_distributions": Shift("other distributions", "norm of the inputs"),
+    "other_distributions_weight_scale": Shift("others, weight scale", "weight scale", "weight_scale"),
 }
-"""Tests away from training: title, x axis, and the setting of the recipe that is its value in training."""
+ROLLOUT = Shift("rollout", "dampened step")
 _MARKERS = 8  # of a curve
 
 
-def plot_curves(test: str, measures: Mapping[str, Measure], ax: Axes) -> pd.DataFrame:
-    """The loss of the model and of the constructed ones along one test, on a logarithmic axis."""
-    found = curves(test, measures)
+def plot_curves(found: Mapping[Look, Measure], shift: Shift, at: float | None, ax: Axes, panel: str) -> pd.DataFrame:
+    """The loss of the model and of the constructed ones along one test, on a logarithmic axis; at: in training."""
+    ax.set_xlabel(shift.x_label)
     numbers = {look: measure for look, measure in found.items() if marks.has_number(measure)}
     if not numbers:
-        return marks.write_words(ax, next(iter(found.values())).message, test)
-    tables = []
+        return marks.write_words(ax, next(iter(found.values())).message, panel)
+    tables = [panels.null_curves(numbers, ax, panel)]
     for i, (look, measure) in enumerate(numbers.items()):
         every = max(1, len(measure.values) // _MARKERS)
         # markers take turns, so that a curve below another shows
         turn = (i * every // len(numbers), every)
-        tables.append(marks.curve(measure, look, ax, panel=test.replace("_", " "), every=turn))
+        tables.append(marks.curve(measure, look, ax, panel=panel, every=turn))
     if any((measure.values > 0).any() for measure in numbers.values()):
-        marks.log_scale(ax, "y")
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=test == "noisy_labels"))
+        scales.log_scale(ax, "y")
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=not shift.setting))
+    if at is not None:
+        marks.reference(ax, x=at)
     return marks.together(tables)
 
 
@@ -55,52 +67,31 @@ def curves(test: str, measures: Mapping[str, Measure]) -> dict[Look, Measure]:
     return {look: measure.sel(**{CANDIDATE: name}) for name, look in looks(measure).items()} if measure else {}
 
 
-def ood_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
-    """Loss of the trained model and of the constructed ones away from the tasks of training. The dotted line is the
-    value of training. Lines are means, bands 95 % intervals.
-    """
-    measures = marks.last_step(findings.measures)
-    found = {test: held for test in SHIFTS if (held := curves(test, measures))}
+def _panels(tests: Mapping[str, Shift], findings: Findings) -> dict[str, panels.Panel]:
+    """A panel a test; none where no test has a number."""
+    measures, recipe = marks.last_step(findings.measures), findings.recipes.get("evaluation")
+    found = {test: held for test in tests if (held := curves(test, measures))}
     if not any(marks.has_number(measure) for held in found.values() for measure in held.values()):
-        return None
-    n_rows = -(-len(found) // 3)
-    axes = page.grid(n_rows, min(len(found), 3), 0.5 + 1.45 * n_rows)
-    recipe = findings.recipes.get("evaluation")
-    trained_on = recipe.settings if recipe else {}
-    tables = []
-    for test, ax in zip(found, axes, strict=False):
-        tables.append(plot_curves(test, measures, ax))
-        title, x_label, setting = SHIFTS[test]
-        ax.set(title=title, xlabel=x_label)
-        if setting in trained_on:
-            marks.reference(ax, x=trained_on[setting])
-    for ax in axes[len(found) :]:
-        ax.set_axis_off()
-    page.figure.supylabel(LOSS, fontsize=8)
-    _curve_legend(page, list(found.values()), "training value")
-    return marks.together(tables)
+        return {}
+    shown = {}
+    for test, held in found.items():
+        numbers = {look: measure for look, measure in held.items() if marks.has_number(measure)}
+        in_training = recipe.settings.get(tests[test].setting) if recipe else None
+        draw = partial(plot_curves, held, tests[test], in_training)
+        shown[tests[test].title] = panels.Panel(draw, LOSS, tuple(numbers), tuple(numbers.values()))
+    return shown
+
+
+def ood_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
+    """Loss of the trained model and of the constructed ones away from the tasks of training. Others: inputs of other
+    distributions, by their norm and by the scale of the weights. The dotted line is the value of training. Lines are
+    means, bands 95 % intervals.
+    """
+    return panels.panels_figure(_panels(SHIFTS, findings), page, [legends.reference_key("training value")])
 
 
 def rollout_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Loss when the trained layer, and the gradient step that it is compared with, are applied again and again,
     dampened. Bands are 95 % intervals.
     """
-    measures = marks.last_step(findings.measures)
-    found = curves("rollout", measures)
-    if not any(marks.has_number(measure) for measure in found.values()):
-        return None
-    (ax,) = page.grid(1, 1, 2.2, page.style.column)
-    table = plot_curves("rollout", measures, ax)
-    ax.set(xlabel="dampened step", ylabel=LOSS)
-    _curve_legend(page, [found])
-    return table
-
-
-def _curve_legend(page: Page, panels: Sequence[Mapping[Look, Measure]], line: str = "") -> None:
-    drawn = [(look, measure) for panel in panels for look, measure in panel.items() if marks.has_number(measure)]
-    bands = marks.evidence(measure for _, measure in drawn)
-    page.legend([
-        *map(marks.line_key, dict(drawn)),
-        *([marks.band_key(bands)] if bands else []),
-        *([marks.reference_key(line)] if line else []),
-    ])  # fmt: skip
+    return panels.panels_figure(_panels({"rollout": ROLLOUT}, findings), page)

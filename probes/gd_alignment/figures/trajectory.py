@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from ...drawing import marks, panels
+from ...drawing import marks, panels, scales
 from ...drawing.marks import Look
 from ..names import MODEL
 from ..weight_comparison import CONTROLS
@@ -31,23 +31,20 @@ PANELS = {
     "weight_distance": ("weight distance", "relative to constructed"),
 }
 """Metrics over training: title, and label of the y axis."""
-_LETTERS = 25  # of a line in the legend, which stands in the place of a panel
 
 
-def plot_trajectory(panel: str, measures: Mapping[str, Measure], ax: Axes) -> pd.DataFrame:
+def plot_trajectory(metric: str, measures: Mapping[str, Measure], ax: Axes, panel: str) -> pd.DataFrame:
     """One metric of the model and of each constructed one at every step of training."""
-    found = {series: measure for series, measure in _series(panel, measures).items() if marks.has_number(measure)}
+    found = {series: measure for series, measure in _series(metric, measures).items() if marks.has_number(measure)}
     if not found:
-        return marks.write_words(ax, _reason(panel, measures), panel)
+        return marks.write_words(ax, _reason(metric, measures), panel)
     low, high = _range(found)
     shown = {look: _below(measure, high) if look == INTERPOLATED else measure for look, measure in found.items()}
-    table = panels.curves(shown, ax, panel.replace("_", " "))
-    if panel == "cosine":
-        marks.cosine_scale(ax, "y")
+    table = panels.curves(shown, ax, panel)
+    if metric == "cosine":
+        scales.cosine_scale(ax, "y")
     else:
-        ax.set_ylim(low if panel == "loss" else 0, high)
-    title, unit = PANELS[panel]
-    ax.set(title=title, ylabel=unit)
+        ax.set_ylim(low if metric == "loss" else 0, high)
     return table
 
 
@@ -95,12 +92,9 @@ def trajectory_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     measures = findings.measures
     if not any("step" in measure.axes for measure in measures.values()):
         return None
-    axes = page.grid(2, 3, 3.5)
-    tables = [plot_trajectory(panel, measures, ax) for panel, ax in zip(PANELS, axes, strict=False)]
-    drawn = [item for panel in PANELS for item in _series(panel, measures).items() if marks.has_number(item[1])]
-    axes[-1].set_axis_off()
-    handles = panels.keys(dict(drawn), [measure for _, measure in drawn])
-    for handle in handles:
-        handle.set_label(textwrap.fill(str(handle.get_label()), _LETTERS))
-    axes[-1].legend(handles=handles, loc="center left", bbox_to_anchor=(-0.15, 0.5))
-    return marks.together(tables)
+    shown = {}
+    for metric, (title, unit) in PANELS.items():
+        numbers = {look: held for look, held in _series(metric, measures).items() if marks.has_number(held)}
+        draw = partial(plot_trajectory, metric, measures)
+        shown[title] = panels.Panel(draw, unit, tuple(numbers), tuple(numbers.values()))
+    return panels.panels_figure(shown, page)

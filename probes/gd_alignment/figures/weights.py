@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 
-from ...drawing import marks
+from ...drawing import legends, marks, panels, scales
 from ...drawing.marks import Look
-from ..names import CANDIDATE, GD, GDPP
+from ..names import CANDIDATE, GD, GDPP, PATH_TASKS
 from ..weight_comparison import ALIGNED
 from .looks import CONSTRUCTED, CONTROLS, LOSS, OTHER_SEED, at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from ...drawing.page import Page
     from ...findings import Findings
@@ -29,6 +26,8 @@ PRODUCTS = {"KQ": ("query entry", "key entry"), "PV": ("value entry", "output en
 """The two products of an attention head, and what their rows and columns are."""
 
 DIVERGING = "RdBu_r"
+LEAST_MAP = 0.9
+"""Inches that a heat map takes with its labels."""
 MOST_ROWS = 8
 """More heat maps below each other than fit on a page are not drawn."""
 
@@ -60,41 +59,43 @@ def weights_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     if products is None:
         return None
     places = _places(products)
-    rows, versions = min(len(places), MOST_ROWS), len(products) // len(PRODUCTS)
-    panels = page.grid(rows, len(products), 0.6 + 1.05 * rows)
-    axes = np.array(panels, dtype=object).reshape(rows, len(PRODUCTS), versions)
-    tables = []
-    for k, product in enumerate(PRODUCTS):
-        stacks = {version: stack for (p, version), stack in products.items() if p == product}
-        tables.append(_block(page.figure, product, stacks, places[:rows], axes[:, k]))
+    rows = min(len(places), MOST_ROWS)
+    shown = page.chosen({
+        " ".join([f"{product}, {version}", place[2]]).strip(): (product, version, place)
+        for place in places[:rows]
+        for product, version in products
+    })  # fmt: skip
+    one_row = page.style.page >= LEAST_MAP * len(products)
+    columns = len(products) if one_row else len(products) // len(PRODUCTS)
+    side = min(page.style.page / min(columns, len(shown)), 1.3)
+    axes = page.grid(len(shown), columns, side + 1.2, least=LEAST_MAP, square=len(shown) <= columns)
+    tables = [_draw(products, *what, ax, panel) for (panel, what), ax in zip(shown.items(), axes, strict=True)]
+    for product in PRODUCTS:
+        page.color_bar([ax for (of, *_), ax in zip(shown.values(), axes, strict=True) if of == product], "weight")
     notes = [f"the first {rows} of {len(places)} heads"] if len(places) > rows else []
     if findings.arrays["KQ_aligned"].ndim == 5:
         notes.append(f"the first of {len(findings.arrays['KQ_aligned'])} seeds")
-    if notes:
-        page.figure.suptitle(", ".join(notes), fontsize=8)
+    page.heading(", ".join(notes))
     return marks.together(tables)
 
 
-def _block(
-    figure: Figure, product: str, stacks: Mapping[str, np.ndarray], places: Sequence[tuple[int, int, str]], axes: Any
+def _draw(
+    products: Mapping[tuple[str, str], np.ndarray],
+    product: str,
+    version: str,
+    place: tuple[int, int, str],
+    ax: Axes,
+    panel: str,
 ) -> pd.DataFrame:
-    """One product: trained and constructed side by side, a row a place, all in the same colours."""
-    limit = max(np.nanmax(np.abs(stack), initial=0.0) for stack in stacks.values()) or 1.0
+    """One product of one head, trained or constructed, in the same colours as all others of that product."""
+    stacks = [stack for (of, _), stack in products.items() if of == product]
+    limit = max(np.nanmax(np.abs(stack), initial=0.0) for stack in stacks) or 1.0
+    layer, head, called = place
+    table = plot_product(products[product, version][layer, head], limit, ax, panel)
     row_label, column_label = PRODUCTS[product]
-    tables = []
-    for j, (version, stack) in enumerate(stacks.items()):
-        axes[0, j].set_title(f"{product}, {version}")
-        for i, (layer, head, place) in enumerate(places):
-            panel = " ".join([f"{product}, {version}", place]).strip()
-            tables.append(plot_product(stack[layer, head], limit, axes[i, j], panel))
-            if j > 0:
-                axes[i, j].set_yticks([])
-            else:
-                axes[i, j].set_ylabel(f"{place}\n{row_label}".strip())
-        axes[-1, j].set_xlabel(column_label)
-    colors = ScalarMappable(Normalize(-limit, limit), DIVERGING)
-    figure.colorbar(colors, ax=list(axes.flat), location="bottom", shrink=0.6, aspect=30, label="weight")
-    return marks.together(tables)
+    ax.set(title=f"{product}, {version}\n{called}".strip(), xlabel=column_label, ylabel=row_label)
+    ax.label_outer(remove_inner_ticks=True)
+    return marks.together([table, marks.no_nulls_here(panel, "these are single weights")])
 
 
 def _products(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray] | None:
@@ -125,11 +126,11 @@ def _places(products: Mapping[tuple[str, str], np.ndarray]) -> list[tuple[int, i
 # -- the path between trained and constructed weights ------------------------------------------------------------------
 
 
-def plot_path(candidate: str, measures: Mapping[str, Measure], ax: Axes) -> pd.DataFrame:
+def plot_path(candidate: str, measures: Mapping[str, Measure], ax: Axes, name: str) -> pd.DataFrame:
     """Loss along the straight line from the trained weights (t = 0) to the constructed ones (t = 1), and along each
     control.
     """
-    name = f"loss_path_{candidate}"
+    ax.set(title=name, ylabel=LOSS)
     aligned = at(measures, "loss_path", candidate=candidate, path=ALIGNED)
     if aligned is None or not marks.has_number(aligned):
         return marks.write_words(ax, "not measured" if aligned is None else aligned.message, name)
@@ -137,15 +138,18 @@ def plot_path(candidate: str, measures: Mapping[str, Measure], ax: Axes) -> pd.D
     tables, handles = [], []
     for drawn in paths:
         assert drawn.losses is not None  # it has a number
+        tables.append(panels.null_curves({drawn.look: drawn.losses}, ax, name))
         tables.append(marks.curve(drawn.losses, drawn.look, ax, panel=name, every=len(drawn.losses.values) - 1))
-        labelled = replace(drawn.look, label=f"{drawn.look.label}: {_number(drawn.barrier)}")
-        handles.append(marks.line_key(labelled))
-    if marks.spans_decades(np.concatenate([drawn.losses.values for drawn in paths if drawn.losses is not None])):
-        marks.log_scale(ax, "y")
-    if words := marks.evidence([aligned]):
-        handles.append(marks.band_key(words))
+        on_fewer = not np.isclose(drawn.losses.values[0], aligned.values[0], rtol=1e-6)
+        tasks = f", on {PATH_TASKS:,} tasks" if drawn.look == OTHER_SEED and on_fewer else ""
+        labelled = replace(drawn.look, label=f"{drawn.look.label}{tasks}: {_number(drawn.barrier)}")
+        handles.append(legends.line_key(labelled))
+    if scales.spans_decades(np.concatenate([drawn.losses.values for drawn in paths if drawn.losses is not None])):
+        scales.log_scale(ax, "y")
+    if words := legends.evidence([aligned]):
+        handles.append(legends.band_key(words))
     _path_ticks(ax, CONSTRUCTED[candidate].label)
-    marks.legend_under(ax, handles, "barrier [95 % interval] of each path")
+    legends.legend_under(ax, handles, "barrier [95 % interval] of each path")
     return marks.together(tables)
 
 
@@ -195,8 +199,7 @@ def path_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     held = measures["loss_path"].labels(CANDIDATE)
     defined = [name for name in held if marks.has_number(at(measures, "loss_path", candidate=name, path=ALIGNED))]
     shown = defined or held[:1]
-    width = page.style.page if len(shown) > 1 else page.style.column
-    axes = page.grid(1, len(shown), 3.1, width, sharey=True)
-    tables = [plot_path(name, measures, ax) for name, ax in zip(shown, axes, strict=True)]
-    axes[0].set_ylabel(LOSS)
+    chosen = page.chosen({f"to {CONSTRUCTED[name].label}": name for name in shown})
+    axes = page.grid(len(chosen), 2, 3.1, least=2.4)
+    tables = [plot_path(name, measures, ax, panel) for (panel, name), ax in zip(chosen.items(), axes, strict=True)]
     return marks.together(tables)

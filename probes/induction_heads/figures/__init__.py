@@ -6,7 +6,7 @@ from .ablation import ablation_figure
 from .composition import composition_figure
 from .evidence import evidence_figure, offsets_figure
 from .losses import loss_figure
-from .maps import attention_figure, headline, heads_figure, text_figure
+from .maps import attention_figure, heads_figure, text_figure
 from .trajectory import losses_figure, trajectory_figure
 
 FIGURES = {
@@ -22,4 +22,4 @@ FIGURES = {
     "trajectory_losses": losses_figure,
 }
 
-__all__ = ["FIGURES", "headline"]
+__all__ = ["FIGURES"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ...drawing import head_marks, marks
+from ...drawing import head_marks, legends, marks
 from ...drawing.head_marks import MOST_ROWS
 from ...drawing.marks import Look
 from ...findings import Head
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
     from ...findings import Findings
 
 Rows = list[tuple[Look, Measure]]
+RISE, LEFT = "rise of the loss", "score left"
 MOST_OTHERS = 5
 """Heads without a verdict that are shown, those whose ablation raises the loss most."""
 
 
 def ablation_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
-    """Top: rise of the loss on the second repeat when all heads of a verdict, or one head, are ablated. Bottom:
-    in-context learning score that is left. Groups were chosen on other sequences than those they are tested on. Bars:
-    95 % intervals. Grey: as many random heads of the same layers.
+    """Loss: how much the loss on the second repeat rises when all heads of a verdict, or one head, are ablated. Score:
+    the in-context learning score that is left. Groups were chosen on other sequences than those they are tested on.
+    Bars: 95 % intervals. Grey: as many random heads of the same layers. Dotted line: no effect.
     """
     measures, marked = marks.last_step(findings.measures), marked_heads(findings)
     shown = _shown_alone(selected(measures, "ablation", replacement="zero"), marked)
-    rises = {replacement: _rises(measures, marked, shown, replacement) for replacement in ABLATION}
-    left = {replacement: _left(measures, replacement) for replacement in ABLATION}
-    heights = [len(rises["zero"]), len(left["zero"])]
-    if not all(heights):
+    rises = {
+        f"{RISE}, {title}": _rises(measures, marked, shown, replacement) for replacement, title in ABLATION.items()
+    }
+    left = {f"{LEFT}, {title}": _left(measures, replacement) for replacement, title in ABLATION.items()}
+    if not all([*rises.values(), *left.values()]):
         return None
-    keywords = {"sharex": "row", "sharey": "row", "height_ratios": [rows + 0.5 for rows in heights]}
-    axes = page.grid(2, len(ABLATION), 1.6 + 0.19 * sum(heights), **keywords)
+    panels = page.chosen(rises | left)
+    heights = [0.5 + 0.19 * len(rows) for rows in panels.values()]
+    axes = page.grid(len(panels), len(ABLATION), heights, sharex="row", sharey="row")
     tables = []
-    for (replacement, title), above, below in zip(ABLATION.items(), axes[:2], axes[2:], strict=True):
-        tables.append(marks.rows(rises[replacement], above, panel=f"rise, {title}"))
-        tables.append(marks.rows(left[replacement], below, panel=f"left, {title}"))
-        above.set(title=title, xlabel="rise of the loss (nat)")
-        below.set_xlabel("in-context learning score (nat)")
-        for ax in (above, below):
-            marks.reference(ax, x=0)
-    drawn = [measure for rows in (*rises.values(), *left.values()) for _, measure in rows]
-    alone = {head: look for head, look in marked.items() if head in shown}
-    page.legend([*head_marks.mark_keys(alone), *marks.keys(drawn)])
+    for (title, rows), ax in zip(panels.items(), axes, strict=True):
+        tables.append(marks.rows(rows, ax, panel=title))
+        ax.set(title=title, xlabel="nat")
+        marks.reference(ax, x=0)
+    drawn = [measure for rows in panels.values() for _, measure in rows]
+    alone = {head: look for head, look in marked.items() if head in shown} if panels.keys() & rises.keys() else {}
+    page.legend([*head_marks.mark_keys(alone), *legends.keys(drawn)])
     return marks.together(tables)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ...drawing import head_marks, marks
+from ...drawing import head_marks, legends, marks
 from ...drawing.head_marks import MOST_ROWS
 from ..names import KEYS, MATCHING
 from .looks import COMPOSITION, composing_pairs, marked_heads, selected, write_how_many
@@ -27,13 +27,14 @@ def composition_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
         return None
     found = sorted(((look, measure.at(**cell)) for look, cell in pairs.items()), key=lambda row: -row[1].estimate)
     shown = found[:MOST_ROWS]
-    (ax,) = page.grid(1, 1, 0.9 + 0.15 * len(shown), page.style.column)
-    table = marks.rows(shown, ax, panel=COMPOSITION[KEYS])
+    ((panel, _),) = page.chosen({COMPOSITION[KEYS]: shown}).items()
+    (ax,) = page.grid(1, 1, 0.5 + 0.15 * len(shown))
+    table = marks.rows(shown, ax, panel)
     ax.set_xlabel(f"{COMPOSITION[KEYS]} (ratio of norms)")
     ax.set_xlim(left=0)
     write_how_many(page, len(shown), len(pairs), "pairs")
     if not measure.nulls:
         ax.set_title(textwrap.fill(measure.no_nulls, int(14 * page.style.column)), style="italic")
     keys = head_marks.mark_keys(marked_heads(findings, *MATCHING))
-    page.legend([*keys, *marks.keys(pair for _, pair in shown)])
+    page.legend([*keys, *legends.keys(pair for _, pair in shown)])
     return table

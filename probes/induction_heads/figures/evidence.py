@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ...drawing import head_marks, marks
+from ...drawing import head_marks, legends, marks
 from ...drawing.head_marks import MOST_ROWS
 from .looks import SCORES, marked_heads, write_how_many
 from .maps import SCORES as OF_VERDICTS
@@ -28,22 +28,22 @@ def _first(marked: Marked) -> Marked:
 
 def evidence_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Scores behind the verdict of each head that has one. Bars: 95 % intervals. Grey: the same scores for even
-    attention, for sequences without repeats, and for heads with permuted weights.
+    attention, for sequences without repeats, and for heads with permuted weights. Dotted line: a score of 0.
     """
     measures, marked = marks.last_step(findings.measures), marked_heads(findings)
     found = {name: measures[name] for name in OF_VERDICTS if marks.has_number(measures.get(name))}
     if not found or not marked:
         return None
-    shown = _first(marked)
-    axes = page.grid(1, len(found), 1.3 + 0.19 * len(shown), sharey=True)
+    shown, panels = _first(marked), page.chosen({SCORES[name]: measure for name, measure in found.items()})
+    axes = page.grid(len(panels), 4, 0.5 + 0.19 * len(shown), least=1.3, sharey="row")
     tables, nulls = [], marks.null_names(found.values())
-    for (name, measure), ax in zip(found.items(), axes, strict=True):
+    for (title, measure), ax in zip(panels.items(), axes, strict=True):
         rows = [(head_marks.named(head, marked), measure.at(layer=head[0], head=head[1])) for head in shown]
-        tables.append(marks.rows(rows, ax, SCORES[name], nulls))
+        tables.append(marks.rows(rows, ax, title, nulls))
         marks.reference(ax, x=0)
-        ax.set(title=SCORES[name], xlabel=marks.unit_label(measure))
+        ax.set(title=title, xlabel=marks.unit_label(measure))
     write_how_many(page, len(shown), len(marked), "heads with a verdict")
-    page.legend([*head_marks.mark_keys(marked), *marks.keys(found.values())])
+    page.legend([*head_marks.mark_keys(shown), *legends.keys(panels.values())])
     return marks.together(tables)
 
 
@@ -55,15 +55,15 @@ def offsets_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     if measure is None or not marks.has_number(measure) or not marked:
         return None
     shown, periods = _first(marked), measure.labels("period")
-    axes = page.grid(1, len(periods), 1.3 + 0.14 * len(shown), sharey=True)
+    panels = page.chosen({f"$S$ = {period}": _own_offsets(measure.sel(period=period)) for period in periods})
+    axes = page.grid(len(panels), 3, 0.9 + 0.14 * len(shown), sharey="row")
     tables = []
-    for period, ax in zip(periods, axes, strict=True):
-        title = f"$S$ = {period}"
-        tables.append(head_marks.offset_map(_own_offsets(measure.sel(period=period)), ax, title, shown))
+    for (title, of_period), ax in zip(panels.items(), axes, strict=True):
+        tables.append(head_marks.offset_map(of_period, ax, title, shown))
         ax.set_title(title)
-    head_marks.color_bar(axes, measure.unit)
+    page.color_bar(axes, measure.unit)
     write_how_many(page, len(shown), len(marked), "heads with a verdict")
-    page.legend(head_marks.mark_keys(marked))
+    page.legend(head_marks.mark_keys(shown))
     return marks.together(tables)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...drawing import head_marks, marks
-from ...drawing.marks import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Look
+from ...drawing.marks import BLACK, BLUE, GREEN, OLIVE, ORANGE, PURPLE, SKY, VERMILION, Look
 from ...findings import head_from, head_name
 from ..names import GROUPS, MATCHING, READ_BY, UNNAMED, Verdict
 
@@ -24,7 +24,7 @@ LOOKS = {
         Verdict.ANTI_INDUCTION: (BLUE, "v", "--"),
         Verdict.DUPLICATE_TOKEN: (ORANGE, "s", "--"),
         Verdict.PREVIOUS_TOKEN: (GREEN, "<", "-."),
-        Verdict.CURRENT_TOKEN: (YELLOW, "D", ":"),
+        Verdict.CURRENT_TOKEN: (OLIVE, "D", ":"),
         Verdict.FIRST_TOKEN: (SKY, "^", "-."),
         Verdict.FIXED_OFFSET: (PURPLE, "X", ":"),
     }.items()
@@ -91,4 +91,4 @@ def composing_pairs(findings: Findings) -> dict[Look, dict[str, int]]:
 def write_how_many(page: Page, shown: int, known: int, what: str) -> None:
     """Above the figure, where not all are shown."""
     if shown < known:
-        page.figure.suptitle(f"the first {shown} of {known} {what}", fontsize=8)
+        page.heading(f"the first {shown} of {known} {what}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ...drawing import marks
+from ...drawing import legends, marks
 from ...drawing.marks import VERMILION, Look
 
 if TYPE_CHECKING:
@@ -24,15 +24,14 @@ def loss_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     measure = marks.last_step(findings.measures).get("loss_by_position")
     if measure is None or not marks.has_number(measure):
         return None
-    (ax,) = page.grid(1, 1, 2.2, page.style.column)
-    tables = [marks.null_bands(measure, ax, "loss", _REPEATED.label)]
-    tables.append(marks.curve(measure, _REPEATED, ax, "loss"))
+    (panel,) = page.chosen({"loss": measure})
+    (ax,) = page.grid(1, 1, 1.9)
+    tables = [marks.null_bands(measure, ax, panel, _REPEATED.label), marks.curve(measure, _REPEATED, ax, panel)]
     for start in _first_tokens(findings, len(measure.values)):
         marks.reference(ax, start)
     ax.set(xlabel="position of the token", ylabel=f"loss ({measure.unit})")
-    page.legend(
-        [marks.line_key(_REPEATED), marks.band_key(marks.evidence([measure]), VERMILION), *marks.null_keys([measure])]
-    )
+    band = legends.band_key(legends.evidence([measure]), VERMILION)
+    page.legend([legends.line_key(_REPEATED), band, *legends.null_keys([measure])])
     return marks.together(tables)
 
 

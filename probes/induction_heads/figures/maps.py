@@ -12,8 +12,6 @@ from ...drawing import head_marks, marks
 from .looks import marked_heads
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from ...drawing.page import Page
     from ...findings import Findings
 
@@ -22,20 +20,20 @@ if TYPE_CHECKING:
 class Map:
     """How one measure is drawn.
 
-    limit:   how far the colours go; None: to the largest value
     middle:  what the colours diverge from; None: they do not
+    least:   how far the colours go at least
     """
 
     title: str
-    limit: float | None = 1.0
     middle: float | None = None
+    least: float = 0.1
 
 
 SCORES = {
-    "prefix_matching_score": Map("prefix matching"),
     "excess": Map("excess over controls", middle=0.0),
+    "prefix_matching_score": Map("prefix matching"),
     "ov_copying_score": Map("OV copying", middle=0.0),
-    "direct_logit_attribution": Map("direct effect on the repeated token", limit=None, middle=0.0),
+    "direct_logit_attribution": Map("direct effect on the repeated token", middle=0.0, least=0.0),
 }
 ATTENTION = {
     "previous_token_score": Map("to the previous token"),
@@ -75,39 +73,22 @@ def text_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     return _maps(TEXT, findings, page)
 
 
-def headline(findings: Findings, ax: Axes) -> pd.DataFrame:
-    """The excess of every head's prefix matching over its controls, with the symbols of the verdicts."""
-    measure, drawn, marked = marks.last_step(findings.measures)["excess"], SCORES["excess"], marked_heads(findings)
-    table = head_marks.head_map(measure, ax, drawn.title, marked, drawn.limit, drawn.middle)
-    head_marks.color_bar([ax], f"{drawn.title} ({marks.unit_label(measure)})")
-    if keys := head_marks.mark_keys(marked):
-        ax.legend(handles=keys, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    return table
-
-
 def _maps(panels: Mapping[str, Map], findings: Findings, page: Page) -> pd.DataFrame | None:
-    """Maps two by two, those that the measures hold; one bar of colours where all share them."""
+    """Maps two by two, those that the measures hold."""
     measures, marked = marks.last_step(findings.measures), marked_heads(findings)
     found = {name: measures[name] for name in panels if name in measures}
     layers = [len(measure.values) for measure in found.values() if marks.has_number(measure)]
     if not layers:
         return None
-    shared = len({(panels[name].limit, panels[name].middle, measure.unit) for name, measure in found.items()}) == 1
-    n_rows, tall = -(-len(found) // 2), head_marks.map_height(max(layers))
+    tall = head_marks.map_height(max(layers))
     if len(layers) < len(found):
         tall = max(tall, 1.0)  # room for words
-    axes = page.grid(n_rows, 2, 0.4 + n_rows * (tall + (0.5 if shared else 0.9)) + 0.5 * shared)
+    shown = page.chosen({panels[name].title: (panels[name], measure) for name, measure in found.items()})
+    axes = page.grid(len(shown), 2, tall + 0.9)
     tables = []
-    for (name, measure), ax in zip(found.items(), axes, strict=False):
-        drawn = panels[name]
-        tables.append(head_marks.head_map(measure, ax, drawn.title, marked, drawn.limit, drawn.middle))
-        ax.set_title(drawn.title)
-        if not shared:
-            head_marks.color_bar([ax], marks.unit_label(measure))
-    for ax in axes[len(found) :]:
-        ax.set_axis_off()
-    if shared:
-        head_marks.color_bar(axes, marks.unit_label(next(iter(found.values()))))
-    if keys := head_marks.mark_keys(marked):
-        page.legend(keys)
+    for (title, (drawn, measure)), ax in zip(shown.items(), axes, strict=True):
+        tables.append(head_marks.head_map(measure, ax, title, marked, middle=drawn.middle, least=drawn.least))
+        ax.set_title(title)
+        page.color_bar([ax], marks.unit_label(measure))
+    page.legend(head_marks.mark_keys(marked))
     return marks.together(tables)

@@ -20,4 +20,3 @@ FIGURES = {
     "trajectory": trajectory.norms_figure,
     "trajectory_attention": trajectory.attention_figure,
 }
-headline = norms.headline

@@ -29,17 +29,18 @@ class HeadMap(NamedTuple):
     labels: Mapping[str, Any]
     limit: float | None = None
     middle: float | None = None
+    least: float = 0.0
 
 
 ATTENTION = (
-    HeadMap("attention_to_first", "attention to position 0", {}, 1.0),
-    HeadMap("weighted_attention_to_first", "the same, weighted by ‖f(x)‖", {}, 1.0),
+    HeadMap("attention_to_first", "attention to position 0", {}, least=0.1),
+    HeadMap("weighted_attention_to_first", "the same, weighted by ‖f(x)‖", {}, least=0.1),
     HeadMap("write_norm", "‖f(x)‖, after position 0", {"position": "later"}),
     HeadMap("write_norm_variation", "how much ‖f(x)‖ varies", {}),
 )
 SINKS = (
-    HeadMap("sink_importance", "attention to position 0, queries 0–63", {}, 1.0),
-    HeadMap("bos_attention", "attention to position 0, later half", {}, 1.0),
+    HeadMap("sink_importance", "attention to position 0, queries 0–63", {}, least=0.1),
+    HeadMap("bos_attention", "attention to position 0, later half", {}, least=0.1),
     HeadMap("value_drain", "value norm at position 0", {}, 1.0, 1.0),
     HeadMap("key_drain", "key norm at position 0", {}, 1.0, 1.0),
 )
@@ -59,29 +60,27 @@ def sinks_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     table = _head_maps(SINKS, findings, page)
     metric = marks.last_step(findings.measures).get("sink_metric")
     if table is not None and metric is not None and marks.has_number(metric):
-        page.figure.suptitle(f"attention sinks: {metric.estimate:.1f} % of heads and windows", fontsize=8)
+        page.heading(f"attention sinks: {metric.estimate:.1f} % of heads and windows")
     return table
 
 
 def _head_maps(wanted: tuple[HeadMap, ...], findings: Findings, page: Page) -> pd.DataFrame | None:
     measures = marks.last_step(findings.measures)
-    found = [
-        (head_map, measure)
+    found = {
+        head_map.title: (head_map, measure)
         for head_map in wanted
         for measure in selected(measures, {LATER: (head_map.name, head_map.labels)}).values()
-    ]
+    }
     if not found:
         return None
-    layers = max(len(measure.values) for _, measure in found)
-    n_rows = -(-len(found) // 2)
-    axes = page.grid(n_rows, 2, 0.4 + n_rows * (head_marks.map_height(layers) + 0.9))
+    shown = page.chosen(found)
+    tall = head_marks.map_height(max(len(measure.values) for _, measure in found.values())) + 0.9
     tables = []
-    for (head_map, measure), ax in zip(found, axes, strict=False):
-        tables.append(head_marks.head_map(measure, ax, head_map.title, {}, head_map.limit, head_map.middle))
-        ax.set_title(head_map.title)
-        head_marks.color_bar([ax], marks.unit_label(measure))
-    for ax in axes[len(found) :]:
-        ax.set_axis_off()
+    for (title, (head_map, measure)), ax in zip(shown.items(), page.grid(len(shown), 2, tall), strict=True):
+        colors = head_map.limit, head_map.middle, head_map.least
+        tables.append(head_marks.head_map(measure, ax, title, {}, *colors))
+        ax.set_title(title)
+        page.color_bar([ax], marks.unit_label(measure))
     return marks.together(tables)
 
 
@@ -106,14 +105,12 @@ def maps_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
         return None
     window = maps[0, :, :MOST_TOKENS, :MOST_TOKENS]
     layers = np.unique(np.linspace(0, len(window) - 1, min(MOST_MAPS, len(window))).round().astype(int))
-    axes = page.grid(-(-len(layers) // 2), min(2, len(layers)), 0.2 + 2.6 * -(-len(layers) // 2))
+    shown = page.chosen({f"layer {layer}": window[layer] for layer in layers})
     tables = []
-    for layer, ax in zip(layers, axes, strict=False):
-        tables.append(_draw_map(window[layer], ax, f"layer {layer}"))
-        ax.set_title(f"layer {layer}")
-        head_marks.color_bar([ax], "norm")
-    for ax in axes[len(layers) :]:
-        ax.set_axis_off()
+    for (title, norms), ax in zip(shown.items(), page.grid(len(shown), 2, 2.6), strict=True):
+        tables.append(_draw_map(norms, ax, title))
+        ax.set_title(title)
+        page.color_bar([ax], "norm")
     return marks.together(tables)
 
 
@@ -121,8 +118,9 @@ def _draw_map(norms: np.ndarray, ax: Axes, panel: str) -> pd.DataFrame:
     past = np.where(np.tril(np.ones(norms.shape, dtype=bool)) | (norms != 0), norms, np.nan)
     head_marks.image(past, ax)
     ax.set(xlabel="position it comes from", ylabel="position it goes to")
-    return marks.frame(
+    table = marks.frame(
         {"panel": panel, "series": f"to {i}", "kind": "estimate", "at": j, "value": value}
         for (i, j), value in np.ndenumerate(past)
         if np.isfinite(value)
     )
+    return marks.together([table, marks.no_nulls_here(panel, "these are the norms of a single window")])

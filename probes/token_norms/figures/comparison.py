@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ...drawing import marks
+from ...drawing import legends, marks
 from ...drawing.marks import BLUE, Look
-from ...statistics.null_p import two_sided_p
+from ...statistics.null_p import p_words, two_sided_p
 from ..names import COMPARISON, STATISTICS, UNTRAINED
-from ..words import p_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,15 +30,15 @@ def comparison_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     for name, part in measure.apart().items():
         if marks.has_number(part):
             by_unit.setdefault(part.unit, []).append((Look(_label(name, part), BLUE), part))
-    heights = [len(rows) + 1.5 for rows in by_unit.values()]
-    axes = page.grid(len(by_unit), 1, 0.3 + 0.2 * sum(heights), height_ratios=heights)
+    shown = page.chosen(by_unit)
+    heights = [0.2 * len(rows) + 0.4 for rows in shown.values()]
     tables = []
-    for (unit, rows), ax in zip(by_unit.items(), axes, strict=True):
+    for (unit, rows), ax in zip(shown.items(), page.grid(len(shown), 1, heights, width=page.style.page), strict=True):
         tables.append(marks.rows(rows, ax, unit))
         ax.set_xlabel(unit)
         _from_zero(tables[-1], ax)
-    nulls = marks.keys(part for rows in by_unit.values() for _, part in rows)
-    page.legend([marks.line_key(Look("this model", BLUE, line="")), *nulls])
+    nulls = legends.keys(part for rows in shown.values() for _, part in rows)
+    page.legend([legends.line_key(Look("this model", BLUE, line="")), *nulls])
     return marks.together(tables)
 
 
@@ -53,5 +52,5 @@ def _from_zero(table: pd.DataFrame, ax: Axes) -> None:
 
 def _label(name: str, part: Measure) -> str:
     samples = part.nulls.get(UNTRAINED)
-    p = "" if samples is None else f", {p_value(float(two_sided_p(part.values, samples)))}"
+    p = "" if samples is None else f", {p_words(float(two_sided_p(part.values, samples)), len(samples))}"
     return f"{STATISTICS[name].words}{p}"

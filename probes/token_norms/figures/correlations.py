@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ...drawing import marks, panels
+from ...drawing import legends, marks, panels
 from .looks import COVARIATES, ESTIMATED, MATRICES, by_covariate, selected
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ QUANTITIES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def last_layer_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Rank correlation of the norm after the last block with properties of the token and of its prediction, position 0
-    left out. Right: given position and log frequency. Bars: 95 % intervals.
+    left out. Partial: given position and log frequency. Bars: 95 % intervals. Dotted line: no correlation.
     """
     measures = marks.last_step(findings.measures)
     found = {
@@ -37,13 +37,14 @@ def last_layer_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     looks = list(found[SPEARMAN])
     if not looks:
         return None
-    axes = page.grid(1, 2, 1.1 + 0.2 * len(looks), sharey=True)
+    shown = page.chosen({title: of_title for title, of_title in found.items() if of_title})
+    axes = page.grid(len(shown), 2, 0.5 + 0.2 * len(looks), least=1.6, sharey="row")
     tables = []
-    for (title, of_title), ax in zip(found.items(), axes, strict=True):
+    for (title, of_title), ax in zip(shown.items(), axes, strict=True):
         tables.append(marks.rows([(look, of_title.get(look)) for look in looks], ax, title))
         marks.reference(ax, x=0)
         ax.set(title=title, xlabel="rank correlation with the norm")
-    page.legend(marks.keys(measure for of_title in found.values() for measure in of_title.values()))
+    page.legend(legends.keys(measure for of_title in shown.values() for measure in of_title.values()))
     return marks.together(tables)
 
 
@@ -53,7 +54,7 @@ def by_layer_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """
     measures = marks.last_step(findings.measures)
     found = {title: by_covariate(measures, name, ESTIMATED, **labels) for title, (name, labels) in QUANTITIES.items()}
-    return panels.curves_figure(found, page, per_row=2)
+    return panels.curves_figure(found, page, columns=2)
 
 
 def vocabulary_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
@@ -62,10 +63,10 @@ def vocabulary_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     correlation with frequency; grey: untrained models.
     """
     measures = marks.last_step(findings.measures)
-    found = {}
+    found, titles = {}, {}
     for key, look in MATRICES.items():
-        deciles = selected(measures, {look: ("norm_rows_by_decile", {"matrix": key})})
+        panel = look.label.removeprefix("rows of ")
+        found[panel] = selected(measures, {look: ("norm_rows_by_decile", {"matrix": key})})
         rho = selected(measures, {look: ("spearman_rows_frequency", {"matrix": key})})
-        words = "".join(f": ρ = {marks.decimal(measure.estimate)}" for measure in rho.values())
-        found[look.label.removeprefix("rows of ") + words] = deciles
-    return panels.curves_figure(found, page)
+        titles[panel] = panel + "".join(f": ρ = {marks.decimal(measure.estimate)}" for measure in rho.values())
+    return panels.curves_figure(found, page, titles=titles)

@@ -23,8 +23,9 @@ GAIN: dict[Look, Selection] = {
 def inner_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Reading the residual stream out after every block: its loss; the cosine of the block's write and the negative
     gradient of that loss (a falling loss forces a positive step cosine: it is no evidence of an inner optimizer); the
-    loss that the write saves, beside the first-order prediction; and the part of the negative gradient that would
-    lengthen the state. Bands: 95 % intervals.
+    loss that the write saves, beside the first-order prediction (on an axis that is linear near 0 and logarithmic far
+    from it); and, where the final norm leaves any, the part of the negative gradient that would lengthen the state.
+    Bands: 95 % intervals.
     """
     measures = marks.last_step(findings.measures)
     found = {
@@ -33,4 +34,4 @@ def inner_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
         "gain of a block's write": selected(measures, GAIN),
         "radial push": selected(measures, first_and_later("radial_push")),
     }
-    return panels.curves_figure(found, page, per_row=2)
+    return panels.curves_figure(found, page, columns=2, signed=["gain of a block's write"])

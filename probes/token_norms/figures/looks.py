@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...drawing import marks
-from ...drawing.marks import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Look
+from ...drawing.marks import BLACK, BLUE, GREEN, OLIVE, ORANGE, PURPLE, SKY, VERMILION, Look
 
 if TYPE_CHECKING:
     from ...measure import Measure
@@ -49,7 +49,7 @@ VERSIONS = {
 RANKS = (Look("largest", BLACK, "o", "-"), Look("second", BLACK, "s", "--"), Look("third", BLACK, "^", ":"))
 MATRICES = {
     "W_E": Look("rows of $W_E$", GREEN, "P", "-"),
-    "W_U": Look("rows of $W_U$", YELLOW, "X", "--"),
+    "W_U": Look("rows of $W_U$", OLIVE, "X", "--"),
     "W_E whitened": Look("rows of $W_E$, whitened", PURPLE, "p", "-."),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from ...drawing import marks, panels
 from ...drawing.marks import Look
+from ..named_points import named_points
 from .looks import LATER, TAILS, Selection, first_and_later, selected
 
 if TYPE_CHECKING:
@@ -43,17 +44,18 @@ def norms_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     intervals of the mean; grey: rows of untrained models of the same shape.
     """
     measures = marks.last_step(findings.measures)
+    stream = "residual stream"
     curves = {
-        f"residual stream{_growth(measures)}": _stream(measures),
+        stream: _stream(measures),
         "written by attention": selected(measures, first_and_later("norm", site="attn_out", statistic="mean")),
         "written by MLPs": selected(measures, first_and_later("norm", site="mlp_out", statistic="mean")),
     }
-    drawn, keys = panels.curves_panels(curves, logarithmic=curves)
+    drawn = panels.curves_panels(curves, logarithmic=curves)
     if not drawn:
         return None
     elsewhere = selected(measures, ELSEWHERE)
-    drawn["elsewhere (mean)"] = partial(_draw_rows, elsewhere), ""
-    return panels.panels_figure(drawn, page, [*keys, *marks.null_keys(list(elsewhere.values()))], per_row=2)
+    drawn["elsewhere (mean)"] = panels.Panel(partial(_draw_rows, elsewhere), measures=tuple(elsewhere.values()))
+    return panels.panels_figure(drawn, page, columns=2, titles={stream: f"{stream}{_growth(measures)}"})
 
 
 def _draw_rows(rows: Mapping[Look, Measure], ax: Axes, panel: str) -> pd.DataFrame:
@@ -77,41 +79,39 @@ def _growth(measures: Mapping[str, Measure]) -> str:
     return "".join(f" (× {of.estimate:.4g} a layer{quality})" for of in selected(measures, later).values())
 
 
-def headline(findings: Findings, ax: Axes) -> pd.DataFrame:
-    """Norm of the residual stream, layer by layer, position 0 apart."""
-    found = _stream(marks.last_step(findings.measures))
-    table = panels.curves(found, ax, "residual stream", logarithmic=True)
-    ax.set_ylabel("norm")
-    ax.legend(handles=panels.keys(found, list(found.values())), fontsize="small")
-    return table
-
-
 def tokens_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Norm of single tokens after the last block, position 0 left out, against their position, their frequency, how
     surprising the next token is, and how uncertain the model is of it. ρ: Spearman's correlation [95 % interval].
+    Named: some of the longest and the shortest tokens.
     """
     norms = findings.arrays.get("token_resid")
     if norms is None or norms.ndim != 2:  # of one checkpoint
         return None
     measures = marks.last_step(findings.measures)
-    drawn = {}
+    drawn, titles, names = {}, {}, named_points(findings, norms.shape[1] - 1)
     for name, label in PROPERTIES.items():
         values = findings.arrays.get(f"token_{name}")
         if values is not None:
             of_tokens = values if values.ndim == 1 else values[:, 0]
-            title = f"{name.replace('_', ' ')}{_rho(measures, name)}"
-            drawn[title] = partial(_scatter, of_tokens, norms[:, -1], label), "norm"
-    return panels.panels_figure(drawn, page, [], per_row=2)
+            title = name.replace("_", " ")
+            drawn[title] = panels.Panel(partial(_scatter, of_tokens, norms[:, -1], names, label), "norm")
+            titles[title] = f"{title}{_rho(measures, name)}"
+    return panels.panels_figure(drawn, page, columns=2, titles=titles)
 
 
-def _scatter(x: np.ndarray, y: np.ndarray, label: str, ax: Axes, panel: str) -> pd.DataFrame:
+def _scatter(
+    x: np.ndarray, y: np.ndarray, names: Sequence[tuple[int, str]], label: str, ax: Axes, panel: str
+) -> pd.DataFrame:
     known = np.isfinite(x) & np.isfinite(y)
-    ax.plot(x[known], y[known], ls="", marker="o", ms=1.6, mew=0, alpha=0.35, color=LATER.color)
+    ax.plot(x[known], y[known], ls="", marker="o", ms=1.4, mew=0, alpha=0.75, color=LATER.color)
+    ax.margins(y=0.12)  # so that no name lies on the axis
     ax.set_xlabel(label)
-    return marks.frame(
+    tokens = marks.frame(
         {"panel": panel, "series": "token", "kind": "token", "at": a, "value": v}
         for a, v in zip(x[known], y[known], strict=True)
     )
+    named = [(float(x[row]), float(y[row]), name) for row, name in names if known[row]]
+    return marks.together([tokens, marks.name_points(ax, named, panel)])
 
 
 def _rho(measures: Mapping[str, Measure], covariate: str) -> str:
@@ -120,6 +120,7 @@ def _rho(measures: Mapping[str, Measure], covariate: str) -> str:
         last = by_layer.at(layer=-1)
         if marks.has_number(last):
             low, high = (float(bound) for bound in last.interval)
-            interval = f" [{marks.decimal(low)}, {marks.decimal(high)}]" if np.isfinite(low) else ""
+            # held together where a title is broken
+            interval = f" [{marks.decimal(low)},\N{NO-BREAK SPACE}{marks.decimal(high)}]" if np.isfinite(low) else ""
             return f": ρ = {marks.decimal(last.estimate)}{interval}"
     return ""

@@ -38,9 +38,9 @@ def outliers_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
         "share of its largest dimensions": {look: ("rogue_share", {"rank": rank}) for rank, look in enumerate(RANKS)},
     }
     found = {title: selected(measures, of) for title, of in wanted.items()}
-    table = panels.curves_figure(found, page, per_row=2, logarithmic=[largest])
+    table = panels.curves_figure(found, page, columns=2, logarithmic=[largest])
     if table is not None:
-        page.figure.suptitle(_massive(measures), fontsize=8)
+        page.heading(_massive(measures))
     return table
 
 

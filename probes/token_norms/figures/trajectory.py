@@ -62,12 +62,12 @@ def attention_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
         "anisotropy": by_layer(measures, "anisotropy", dimensions="all dimensions", position="later"),
         "its largest dimension": by_layer(measures, "rogue_share", rank=0),
     }
-    drawn, keys = panels.curves_panels(found, logarithmic=[ratio])
+    drawn = panels.curves_panels(found, logarithmic=[ratio])
     for name, title in HEADS.items():
         if name in measures and "layer" in measures[name].axes:
             draw = partial(head_marks.called_curves, measures[name], chosen={}, others="heads")
-            drawn[title] = draw, marks.unit_label(measures[name])
-    return panels.panels_figure(drawn, page, [*keys, head_marks.others_key("heads")])
+            drawn[title] = panels.Panel(draw, marks.unit_label(measures[name]), training=(measures[name],))
+    return panels.panels_figure(drawn, page, [head_marks.others_key("heads")])
 
 
 def _over_steps(findings: Findings) -> dict[str, Measure]:

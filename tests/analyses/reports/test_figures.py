@@ -20,7 +20,7 @@ import pytest
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from mesascope.analyses.reports import figures
+from mesascope.analyses.reports import figures, parts
 from mesascope.analyses.reports.report import Report
 from mesascope.analyses.runs.running import run, source_record
 from mesascope.data.errors import UsageError
@@ -56,13 +56,16 @@ def contents(paths: list[Path]) -> dict[str, bytes]:
 def test_a_probe_without_figures_gets_its_measures(report: Report, tmp_path: Path) -> None:
     paths = figures.draw(report, tmp_path)
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
-        f"figures/measures.{kind}" for kind in ("pdf", "svg", "png", "csv")
+        f"figures/measures.{kind}" for kind in ("pdf", "svg", "png", "csv", "txt", "tex")
     ]
-    table = pd.read_csv(paths[-1])
+    table = pd.read_csv(paths[3])
     row = table[table["series"] == "induction_score"].set_index("kind")
     assert row.loc["estimate", ["value", "low", "high", "n"]].tolist() == [0.8, 0.8 - 0.1, 0.8 + 0.1, 40]
     assert row.loc["null: shuffled", "n"] == 20
-    assert table[table["kind"] == "words"]["message"].tolist() == ["no pattern to read"]
+    words = table[table["kind"] == "words"].set_index("series")["message"]
+    assert words["previous_token"] == "no pattern to read"
+    assert words["copying_score"] == "no null: none was asked for"  # and the induction score has one
+    assert "induction_score" not in words
     assert "'=cmd|loss" in set(table["series"])  # no spreadsheet takes it for a formula
 
 
@@ -77,7 +80,7 @@ def test_another_process_draws_the_same_bytes_and_needs_no_torch(
 ) -> None:
     code = """if True:
         import sys
-        from mesascope.analyses.reports import figures
+        from mesascope.analyses.reports import figures, parts
         from mesascope.analyses.reports.report import Report
         figures.draw(Report.load(sys.argv[1]), sys.argv[2])
         assert "torch" not in sys.modules
@@ -96,7 +99,7 @@ def test_nobodys_settings_change(report: Report, tmp_path: Path) -> None:
     with matplotlib.rc_context({"font.size": 13.0}):
         before, backend = dict(matplotlib.rcParams), matplotlib.get_backend(auto_select=False)
         figures.draw(report, tmp_path)
-        figures.plot(report, Figure().add_subplot())
+        figures.plot(report, ax=Figure().add_subplot())
         assert dict(matplotlib.rcParams) == before
         assert matplotlib.get_backend(auto_select=False) == backend
 
@@ -117,13 +120,18 @@ def test_widths_are_those_of_the_venue(report: Report, style: str, width: float)
 
 
 def test_only_the_formats_asked_for_are_written(report: Report, tmp_path: Path) -> None:
-    assert set(contents(figures.draw(report, tmp_path, ["png"]))) == {"measures.png", "measures.csv"}
+    assert set(contents(figures.draw(report, tmp_path, ["png"]))) == {
+        "measures.png",
+        "measures.csv",
+        "measures.txt",
+        "measures.tex",
+    }
 
 
 def test_the_headline_goes_on_the_callers_axes(report: Report) -> None:
     figure = Figure()
     left, right = figure.subplots(1, 2)
-    table = figures.plot(report, right)
+    table = figures.plot(report, ax=right)
     assert len(left.lines) == 0
     assert set(table["series"]) == {"induction_score", "copying_score", "previous_token"}
     assert [label.get_text() for label in right.get_yticklabels()] == list(dict.fromkeys(table["series"]))
@@ -157,8 +165,9 @@ def test_a_figure_is_made_and_laid_out_once_and_drawn_once_a_format(
     report: Report, tmp_path: Path, counts: Counter[str]
 ) -> None:
     figures.draw(report, tmp_path)
-    once = {"Figure.__init__": 1, "ConstrainedLayoutEngine.execute": 1, "RendererAgg.__init__": 1}
-    assert counts == {**once, "Figure.draw": 3}
+    once = {"Figure.__init__": 1, "ConstrainedLayoutEngine.execute": 1}
+    # one renderer until the legend's height is known, and one for the figure as high as it then is
+    assert counts == {**once, "RendererAgg.__init__": 2, "Figure.draw": 3}
 
 
 def test_the_page_shows_the_picture_that_was_saved_and_draws_none(
@@ -191,7 +200,7 @@ def test_only_the_main_figure_is_the_first_that_has_something_to_draw(
     three = {"none": lambda findings, page: None, "first": build, "second": build}
     monkeypatch.setattr(single_numbers, "FIGURES", three)
     written = figures.draw(report, tmp_path / "a", ["png"], main_only=True)
-    assert [path.name for path in written] == ["first.png", "first.csv"]
+    assert [path.name for path in written] == ["first.png", "first.csv", "first.txt", "first.tex"]
     assert {path.stem for path in figures.draw(report, tmp_path / "b", ["png"])} == {"first", "second"}
 
 
@@ -210,8 +219,8 @@ def test_installed_packages_are_searched_once_for_the_figures_of_a_probe(
     report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(figures, "entry_points", lambda group, name: asked.append(name) or ())
+    monkeypatch.setattr(parts, "entry_points", lambda group, name: asked.append(f"{group} {name}") or ())
     another = replace(report, probe="another-probe-of-yours")
     figures.draw(another, tmp_path)
     figures.draw(another, tmp_path)
-    assert asked == ["another-probe-of-yours"]
+    assert asked == ["mesascope.figures another-probe-of-yours"]

@@ -64,14 +64,14 @@ def test_a_map_without_numbers_says_why(panel: Any) -> None:
     table = head_marks.head_map(missing("attention", "not applicable", "encoders have no past"), panel, "score", {})
     assert table["message"].tolist() == ["encoders have no past"]
     assert not panel.images
-    head_marks.color_bar([panel], "attention")
-    assert len(panel.figure.axes) == 1
 
 
 def test_offsets_are_labelled_by_their_coordinates(panel: Any, rng: np.random.Generator) -> None:
     offsets = (*range(64), *range(137, 201))
     measure = measured(rng, ("layer", "head", "offset"), (3, 12, 128), offset=offsets)
     table = head_marks.offset_map(measure, panel, "S = 200", MARKED)
+    assert "none was asked for" in table["message"].iloc[-1]  # why nothing is beside them
+    table = table.iloc[:-1]
     np.testing.assert_array_equal(np.asarray(panel.images[0].get_array()).ravel(), table["value"])
     assert table["at"].tolist() == [*offsets] * 3
     row = table[(table["series"] == "L2H11") & (table["at"] == 199)]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
-from mesascope.probes.drawing import marks, page
+from mesascope.probes.drawing import page, scales
 from mesascope.probes.drawing.minor_ticks import MinorTicks
 
 
@@ -24,7 +24,7 @@ def picture(ours: bool, which: Literal["x", "y"], *reaches: float) -> np.ndarray
             assert isinstance(ax, Axes)
             line = [2.0, 10.0**reach], [0.0, 1.0]
             ax.plot(*(line if which == "x" else line[::-1]))
-            marks.log_scale(ax, which)
+            scales.log_scale(ax, which)
             if not ours:
                 use_matplotlibs(ax, which)
         canvas.draw()

@@ -34,7 +34,7 @@ def test_numbers_are_legible_on_their_colours_and_a_missing_one_is_left_out() ->
         [[1.0, 0.98, 0.3, 0.55], [0.98, 1.0, 0.7, 0.85], [0.3, 0.7, 1.0, np.nan], [0.55, 0.85, np.nan, 1.0]]
     )
     ax = Figure().add_subplot()
-    plot_candidates(matrix(values), ax)
+    plot_candidates(matrix(values), None, ax, "candidates", cell=0.4)
     texts = {tuple(int(c) for c in reversed(text.get_position())): text for text in ax.texts}
     assert set(texts) == {(i, j) for i in range(4) for j in range(4) if np.isfinite(values[i, j])}
     for (i, j), text in texts.items():

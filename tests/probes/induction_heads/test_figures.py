@@ -22,7 +22,7 @@ from mesascope.probes.induction_heads.names import EVEN, GROUPS, NO_REPEATS, PER
 from mesascope.probes.measure import Claim, Measure, along, missing
 
 PERIODS = (50, 37, 25)
-Faults = Callable[[Figure], list[str]]
+Faults = Callable[..., list[str]]
 
 
 @dataclass
@@ -161,6 +161,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "along training": {"heads": 8, "called": 8, "steps": STEPS},
 }
 NAMES = list(figures.figures_of("induction-heads"))
+SIZES = {"neurips": page.STYLES["neurips"], "column": page.style_of("acl", 3.25)}
 OVER_STEPS = ["trajectory", "trajectory_losses"]
 
 
@@ -199,23 +200,24 @@ def images(figure: Figure) -> np.ndarray:
     ("kind", "style", "names"),  # on the narrowest page, and single panels in the narrowest column
     [
         ("two layers", "neurips", NAMES),
-        ("two layers", "acl", ["composition", "loss"]),
+        ("two layers", "column", NAMES),
         ("12 x 12 heads", "neurips", ["heads"]),
-        ("12 x 12 heads", "acl", ["composition"]),
+        ("12 x 12 heads", "column", ["composition", "heads", "evidence"]),
         ("32 x 32 heads", "neurips", NAMES),
         ("along training", "neurips", OVER_STEPS),  # the others are those of the last step
+        ("along training", "column", OVER_STEPS),
     ],
 )
 def test_no_text_is_cut_off_too_small_or_on_another(kind: str, style: str, names: list[str], faults: Faults) -> None:
     absent = ["text", *["composition"] * (kind == "32 x 32 heads"), *([] if "steps" in MODELS[kind] else OVER_STEPS)]
     for name in names:
-        found = figures.render(made(kind), name, style)
+        found = page.render(figures.figures_of("induction-heads")[name], made(kind).findings, SIZES[style])
         assert (found is None) == (name in absent)
         if found is None:
             continue
-        figure, _ = found
-        assert faults(figure) == [], name
-        assert figure.get_figwidth() <= page.STYLES[style].page
+        figure, table = found
+        assert faults(figure, table, figures.caption(made(kind), name)) == [], name
+        assert figure.get_figwidth() <= SIZES[style].page
         assert figure.get_figheight() <= 9  # a page of text is about as high
         assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
 
@@ -241,7 +243,7 @@ def test_offsets_of_other_periods_are_not_drawn() -> None:
 def test_rows_show_exactly_their_table(name: str) -> None:
     figure, table = drawn("two layers", name)
     xs = {x for x, _ in points(figure)}
-    for row in table.itertuples():
+    for row in table[table["kind"] != "words"].itertuples():
         assert row.value in xs
         assert {bound for bound in (row.low, row.high) if np.isfinite(bound)} <= xs
 
@@ -249,7 +251,7 @@ def test_rows_show_exactly_their_table(name: str) -> None:
 @pytest.mark.parametrize("name", OVER_STEPS)
 def test_curves_show_exactly_their_table(name: str) -> None:
     figure, table = drawn("along training", name)
-    assert {(row.at, row.value) for row in table.itertuples()} <= points(figure)
+    assert {(row.at, row.value) for row in table.dropna(subset="value").itertuples()} <= points(figure)
     bands = np.concatenate([band.get_paths()[0].vertices for ax in figure.axes for band in ax.collections])
     for bound in ("low", "high"):
         shown = table[["at", bound]].dropna()
@@ -268,11 +270,12 @@ def test_the_panels_of_a_row_name_the_same_heads() -> None:
     """Zero and mean ablation put heads in another order: the labels hold for both."""
     _, table = drawn("along training", "ablation")
     estimates = table[table["kind"] == "estimate"]
-    orders = [list(estimates[estimates["panel"] == f"rise, {one} ablation"]["series"]) for one in ("zero", "mean")]
+    panels = [estimates["panel"] == f"rise of the loss, {one} ablation" for one in ("zero", "mean")]
+    orders = [list(estimates[panel]["series"]) for panel in panels]
     assert orders[0] == orders[1]
     measures = made("along training").measures
     for replacement in ("zero", "mean"):
-        rows = estimates[estimates["panel"] == f"rise, {replacement} ablation"].set_index("series")["value"]
+        rows = estimates[estimates["panel"] == f"rise of the loss, {replacement} ablation"].set_index("series")["value"]
         assert rows["L0H0"] == measures["ablation"].sel(replacement=replacement).values[-1, 0, 0]
         group = measures["group_ablation"].sel(replacement=replacement, group="previous-token")
         assert rows["all previous-token heads"] == group.values[-1]
@@ -390,11 +393,3 @@ def test_the_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
             for copy, figure in enumerate((drawn("two layers", name)[0], again[0]))
         )
         assert first == second
-
-
-def test_the_headline_goes_on_the_callers_axes() -> None:
-    figure = Figure((5, 3))
-    left, right = figure.subplots(1, 2)
-    table = figures.plot(made("two layers"), right)
-    assert not left.images
-    np.testing.assert_array_equal(images(figure)[:8], table[table["kind"] == "estimate"]["value"])

@@ -28,9 +28,9 @@ def test_the_model_stands_beside_untrained_ones(made: Any) -> None:
     assert found is not None
     _, table = found
     estimates = table[table["kind"] == "estimate"].set_index("series")["value"]
-    assert estimates.to_dict() == {"growth, p = 0.05": 2.0, "anisotropy, p = 1": 0.5, "attention sinks": 3.0}
+    assert estimates.to_dict() == {"growth, p ≤ 1/20": 2.0, "anisotropy, p = 1": 0.5, "attention sinks": 3.0}
     nulls = table[table["kind"] == "null: untrained"].set_index("series")
-    assert nulls.loc["growth, p = 0.05", ["low", "high"]].tolist() == [1.1, 1.2]
+    assert nulls.loc["growth, p ≤ 1/20", ["low", "high"]].tolist() == [1.1, 1.2]
     assert set(nulls["n"]) == {19}
     assert "attention sinks" not in nulls.index  # no untrained model has a number
 

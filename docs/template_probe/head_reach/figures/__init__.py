@@ -1,4 +1,4 @@
-"""The figures: `FIGURES` names them, `headline` draws the one that says most. A figure's docstring is its caption."""
+"""The figures: `FIGURES` names them, the one that says most first. A figure's docstring is its caption."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ..reach_measures import EVEN
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from mesascope.probes import Findings, Measure
     from mesascope.probes.drawing.page import Page
 
@@ -29,11 +28,14 @@ def heads_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     if not lengths:
         return None
     marked = _marked(findings)
-    n_layers = max(len(measure.values) for measure in lengths.values())
-    axes = page.grid(1, len(lengths), 1.2 + head_marks.map_height(n_layers))
-    tables = [_map(measure, ax, f"{n} tokens", marked) for (n, measure), ax in zip(lengths.items(), axes, strict=True)]
-    if marked:
-        page.legend(head_marks.mark_keys(marked))
+    height = 0.9 + head_marks.map_height(max(len(measure.values) for measure in lengths.values()))
+    shown = page.chosen({f"{n} tokens": measure for n, measure in lengths.items()})
+    tables = []
+    for (title, measure), ax in zip(shown.items(), page.grid(len(shown), 2, height), strict=True):
+        tables.append(head_marks.head_map(measure, ax, title, marked, middle=float(measure.nulls[EVEN].mean())))
+        ax.set_title(title)
+        page.color_bar([ax], "reach (tokens)")
+    page.legend(head_marks.mark_keys(marked))
     return marks.together(tables)
 
 
@@ -50,17 +52,9 @@ def trajectory_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     drawn, marked = {}, _marked(findings)
     for n, measure in findings.measures["reach"].apart().items():
         if measure.axes == ("step", "layer", "head"):
-            drawn[f"{n} tokens"] = (partial(head_marks.head_curves, measure, marked=marked), "reach (tokens)")
+            draw = partial(head_marks.head_curves, measure, marked=marked)
+            drawn[f"{n} tokens"] = panels.Panel(draw, "reach (tokens)", training=(measure,))
     return panels.panels_figure(drawn, page, [*head_marks.mark_keys(marked, lines=True), head_marks.others_key()])
-
-
-def headline(findings: Findings, ax: Axes) -> pd.DataFrame:
-    """Reach of every head on the longest sequences."""
-    lengths = _by_length(findings, "reach")
-    if not lengths:
-        return marks.write_words(ax, findings.measures["reach"].message)
-    longest = max(lengths)
-    return _map(lengths[longest], ax, f"{longest} tokens", _marked(findings))
 
 
 def _by_length(findings: Findings, name: str) -> dict[int, Measure]:
@@ -72,13 +66,6 @@ def _by_length(findings: Findings, name: str) -> dict[int, Measure]:
 def _marked(findings: Findings) -> head_marks.Marked:
     """The heads with a verdict, and what they look like."""
     return {head_from(name): VERDICTS[word] for name, word in findings.heads.items() if word in VERDICTS}
-
-
-def _map(measure: Measure, ax: Axes, title: str, marked: head_marks.Marked) -> pd.DataFrame:
-    table = head_marks.head_map(measure, ax, title, marked, middle=float(measure.nulls[EVEN].mean()))
-    ax.set_title(title)
-    head_marks.color_bar([ax], "reach (tokens)")
-    return table
 
 
 FIGURES = {"heads": heads_figure, "layers": layers_figure, "trajectory": trajectory_figure}
