@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from torch import nn
@@ -40,6 +40,14 @@ class Cost:
     operations: float
     batch: tuple[int, int]
     shared: float = 0.0
+
+
+@dataclass(frozen=True)
+class OverTraining:
+    """What several steps of one training show together: measures of their own, and a sentence that heads the claim."""
+
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    sentence: str = ""
 
 
 def weights_of(subject: Subject) -> list[nn.Parameter]:
@@ -110,3 +118,7 @@ class Probe(ABC):
     def between(self, subjects: tuple[Subject, ...], seed: int, batch_size: int) -> dict[str, Measure]:
         """Measures that need several seeds of one recipe, all at the same step; none by default."""
         return {}
+
+    def over_training(self, by_step: Mapping[int, Mapping[str, Measure]]) -> OverTraining:
+        """What the measures of several steps show together; nothing by default."""
+        return OverTraining()

@@ -7,7 +7,7 @@ by side. Seeds are never pooled with tasks. Several steps make a leading axis "s
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -17,8 +17,8 @@ import numpy as np
 
 from ...data.errors import UsageError
 from ...models.subject import NotApplicable, Subject
-from ...probes.measure import Measure
-from ...probes.probe import Probe, Progress, silent
+from ...probes.measure import Claim, Measure, flat
+from ...probes.probe import OverTraining, Probe, Progress, silent
 from ..reports.code import both_codes_sha256
 from ..reports.escaping import slug
 from ..reports.provenance import family_key, key, provenance
@@ -88,7 +88,9 @@ def family_report(
     groups = {step: list(group) for step, group in groupby(pairs, key=lambda pair: _step(pair[0]))}
     by_step = {step: _over_seeds(group, probe, seed, batch_size) for step, group in groups.items()}
     last = max(groups)
-    measures = by_step[last] if len(groups) == 1 else _over_steps(by_step)
+    together = OverTraining() if len(groups) == 1 else probe.over_training(by_step)
+    measures = by_step[last] if len(groups) == 1 else {**_over_steps(by_step), **together.measures}
+    claim = probe.claim(by_step[last], tuple(subject.source for subject, _ in groups[last]))
     return replace(
         members[0],
         sources=tuple(source_record(subject.source) for subject in subjects),
@@ -98,8 +100,9 @@ def family_report(
             "code_sha256": both_codes_sha256(type(probe)),
         },
         recipes=_recipes(members),
-        claim=probe.claim(by_step[last], tuple(subject.source for subject, _ in groups[last])),
+        claim=claim if len(groups) == 1 else _of_last_step(claim, last, together.sentence),
         heads=groups[last][0][1].heads if len(groups[last]) == 1 else {},
+        examples=groups[last][0][1].examples if len(groups[last]) == 1 else {},
         measures=measures,
         arrays=_arrays([member for _, member in groups[last]]),
         sample=groups[last][0][1].sample if len(groups[last]) == 1 else None,
@@ -109,17 +112,29 @@ def family_report(
     )
 
 
+def _of_last_step(claim: Claim, last: int, sentence: str) -> Claim:
+    """A claim that says which of several steps it is about, and before it what they show together."""
+    return replace(claim, found=f"{sentence} At step {last}: {claim.found}".strip())
+
+
 def finished_family(
-    out: str | Path, subjects: Sequence[Subject], probe: Probe, seed: int = 0, batch_size: int | None = None
+    out: str | Path,
+    subjects: Sequence[Subject],
+    probe: Probe,
+    seed: int = 0,
+    batch_size: int | None = None,
+    say: Callable[[str], None] = lambda why: None,
 ) -> Path | None:
-    """The folder of a finished report over exactly these checkpoints below `out`, if there is one to reuse."""
+    """The folder of a finished report over exactly these checkpoints below `out`, if there is one to reuse. See
+    `finished`.
+    """
     subjects = in_order(subjects)
     if any(subject.source.weights_sha256 is None for subject in subjects):
         return None
     label = "+".join(dict.fromkeys(subject.source.name for subject in subjects))
     batch_size = checked_batch_size(probe, seed, batch_size)
     keys = [key(subject, probe, seed, batch_size) for subject in subjects]
-    return reusable(Path(out, slug(label), slug(probe.name), family_key(keys)))
+    return reusable(Path(out, slug(label), slug(probe.name), family_key(keys)), say)
 
 
 def _over_seeds(
@@ -156,10 +171,13 @@ def _arrays(members: Sequence[Report]) -> dict[str, np.ndarray]:
     if len(members) == 1:
         return dict(members[0].arrays)
     tasks = [(member.n_tasks,) for member in members]
+    measured = flat(members[0].measures)
+    means = {name for name in members[0].arrays if name in measured and measured[name].replicate != "none"}
     return {
         name: np.stack([member.arrays[name] for member in members])
         for name, like in members[0].arrays.items()
         if like.shape[:1] not in tasks
+        and name not in means
         and like.size <= SMALL
         and all(name in member.arrays and member.arrays[name].shape == like.shape for member in members)
     }

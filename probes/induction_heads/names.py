@@ -46,3 +46,5 @@ NO_REPEATS, SHUFFLED_REPEAT, EVEN = "no repeats", "shuffled repeat", "even atten
 SHUFFLED_IDS = "shuffled ids"
 ROTATED, RANDOM_HEADS = "random rotation", "random heads of the same layers"
 """The nulls of measures."""
+ONSET = "induction_onset"
+"""The measure of when induction heads appear in training: the steps between which they do."""

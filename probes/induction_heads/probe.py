@@ -28,7 +28,7 @@ from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable, Source, Subject
 from ..findings import Findings, Head, head_name
 from ..measure import Claim, Measure, missing
-from ..probe import Cost, Probe, Progress, silent
+from ..probe import Cost, OverTraining, Probe, Progress, silent
 from .ablation import Ablations
 from .ablation_measures import ablation_measures, not_ablated
 from .access import Access
@@ -38,11 +38,12 @@ from .composition import composition_from_previous, composition_measures
 from .evidence import Thresholds
 from .experiment import Experiment, Passes, cost_measure
 from .inputs import LONGEST, input_recipes, period_inputs, period_laws
-from .losses import loss_measures
+from .losses import loss_arrays, loss_measures
 from .memory import cost, memory_in_bytes
-from .names import Verdict
+from .names import ONSET, Verdict
 from .observations import ModelObservations, observe
 from .offset_measures import offset_measures
+from .onset import onset
 from .score_measures import Comparison, definition_measures, head_measures, sample_arrays
 from .text import read_corpus, text_measures
 from .token_ids import TokenIds
@@ -189,7 +190,8 @@ class InductionHeads(Probe):
         measures["near_threshold"] = near_measure(measures, self.thresholds)
         measures["forward_passes"] = cost_measure(experiment)
         progress("done", 1.0)
-        return Findings(measures, sample_arrays(observations), recipes)
+        arrays = sample_arrays(observations) | loss_arrays(observations, comparison, experiment.access.no_logits)
+        return Findings(measures, arrays, recipes)
 
     def _corpus(self, subject: LanguageModel) -> Corpus | None:
         """The user's own text or tokens, if any."""
@@ -201,6 +203,10 @@ class InductionHeads(Probe):
 
     def heads(self, measures: Mapping[str, Measure]) -> dict[str, str]:
         return {head_name(head): str(verdict) for head, verdict in self._verdicts(measures).items()}
+
+    def over_training(self, by_step: Mapping[int, Mapping[str, Measure]]) -> OverTraining:
+        found = onset(by_step, self.thresholds)
+        return OverTraining() if found is None else OverTraining({ONSET: found.measure}, found.sentence)
 
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
         return induction_claim(measures, sources, self.thresholds, self._verdicts(measures))

@@ -14,6 +14,12 @@ def smallest_p(samples: int) -> float:
     return 1 / (samples + 1)
 
 
+def p_words(p: float, samples: int) -> str:
+    """p as it is written; where no sample is as far out, what so few of them can show at most."""
+    at_the_floor = p <= smallest_p(samples) * (1 + _ROUNDING)
+    return f"p ≤ 1/{samples + 1:,}" if at_the_floor else f"p = {p:.2g}"
+
+
 def two_sided_p(
     values: Float[np.ndarray, "*axes"], samples: Float[np.ndarray, "sample *axes"]
 ) -> Float[np.ndarray, "*axes"]:

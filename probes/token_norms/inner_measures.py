@@ -13,6 +13,7 @@ from .quantity import Quantity, mean_measure
 from .sample import PLACES
 
 FORCED = "a falling loss forces a positive step cosine: it is no evidence of an inner optimizer"
+NO_LENGTH = "zero by construction, but for the final norm's epsilon: the loss does not depend on the length of a state"
 UNITS = {
     "inner_loss": "nat",
     "radial_push": "nat / norm",
@@ -26,7 +27,9 @@ def inner_measures(model_pass: ModelPass, watcher: InnerWatcher) -> dict[str, Me
     """The inner problem by layer and position."""
     if reason := watcher.missing:
         return {name: missing(unit, "not applicable", reason) for name, unit in UNITS.items()}
-    found = {name: _by_layer(model_pass, name, watcher) for name in UNITS}
+    found = {name: _by_layer(model_pass, name, watcher) for name in UNITS if name != "radial_push" or watcher.radial}
+    if not watcher.radial:
+        found["radial_push"] = missing(UNITS["radial_push"], "not applicable", NO_LENGTH)
     if found["step_cosine"].status == "ok":
         found["step_cosine"] = replace(found["step_cosine"], nulls=_controls(model_pass), no_nulls="")
     return found

@@ -52,6 +52,7 @@ class InnerWatcher(Watcher):
     draw:       which tokens are looked at
     n_targets:  tokens of the text that another one follows
     missing:    why there is no inner problem; None: there is
+    radial:     whether the length of a state matters to its loss: not under a final norm
     """
 
     def __init__(self, model_pass: ModelPass, last_only: bool = False) -> None:
@@ -60,6 +61,7 @@ class InnerWatcher(Watcher):
         read_out = ReadOut.of(subject) if reason is None else NotApplicable(reason)
         self.missing = read_out.reason if isinstance(read_out, NotApplicable) else None
         self._read_out = None if isinstance(read_out, NotApplicable) else read_out
+        self.radial = self._read_out is not None and not self._read_out.ignores_length()
         most = looked_at(model_pass.text)
         self.draw = TokenDraw(model_pass.text, most, named_seed(model_pass.seed, "inner sample"), followed=True)
         self._last, self._last_only = subject.shape.n_layers, last_only
@@ -93,7 +95,8 @@ class InnerWatcher(Watcher):
                 self._note("step_first_order", first_order(write, before.push), layer - 1)
         if step is not None:
             self._note("inner_loss", step.loss, layer)
-            self._note("radial_push", radial(state, step.push), layer)
+            if self.radial:
+                self._note("radial_push", radial(state, step.push), layer)
             self._before = _StateBefore(state, step)
 
     def _step(self, state: Float[Tensor, "token d_model"]) -> InnerStep:

@@ -58,6 +58,12 @@ class ReadOut:
     def _agrees(self, subject: LanguageModel, normed: Float[Tensor, "token d_model"]) -> bool:
         return relative_error(subject.unembed(normed), self.of_normed(normed)) <= TOLERANCES[self.W_U.dtype]
 
+    @torch.no_grad()
+    def ignores_length(self) -> bool:
+        """Whether twice a state is read out as the state itself, as a final norm does; its epsilon apart."""
+        states = _FAR * torch.ones(1, len(self.W_U)).cumsum(dim=1).to(self.W_U)
+        return relative_error(self.norm(2 * states), self.norm(states)) <= TOLERANCES[self.W_U.dtype]
+
     def __call__(self, states: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_vocab"]:
         return self.of_normed(self.norm(states))
 
