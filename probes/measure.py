@@ -138,6 +138,14 @@ def numbers(samples: np.ndarray) -> np.ndarray:
     return samples[np.isfinite(samples.reshape(len(samples), -1)).any(axis=1)]
 
 
+def null_mean(samples: np.ndarray) -> np.ndarray:
+    """The mean over the samples of a null that have a number, cell by cell; NaN where none has."""
+    known = np.isfinite(samples)
+    n = np.asarray(known.sum(axis=0))
+    total = np.asarray(np.where(known, samples, 0.0).sum(axis=0))
+    return np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
+
+
 def _own(own: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Of `Measure.own`, the fields of the labels chosen, and what is left along other axes."""
     fields: dict[str, Any] = {}
@@ -236,6 +244,11 @@ def _parts(name: str, measure: Measure) -> Iterator[tuple[str, Measure]]:
         yield from _parts(f"{name}_{label}", part)
 
 
+def last_step(measures: Mapping[str, Measure]) -> dict[str, Measure]:
+    """The measures of the last of several steps; measures without steps as they are."""
+    return {name: m.at(step=-1) if m.axes[:1] == ("step",) else m for name, m in measures.items()}
+
+
 def missing(unit: str, status: Status, message: str) -> Measure:
     """A measure that has no number here, and why."""
     nan = np.array(np.nan)
@@ -287,6 +300,8 @@ class Claim:
     limits:     what this does not show, one sentence each
     methods:    a paragraph to copy into a paper
     citations:  the papers behind it, one reference each
+    badge:      the verdict in at most a few words, for headlines and lists; where it is empty, the first sentence of
+                what was found stands there
     """
 
     found: str
@@ -295,3 +310,4 @@ class Claim:
     limits: tuple[str, ...]
     methods: str
     citations: tuple[str, ...]
+    badge: str = ""

@@ -1,78 +1,89 @@
-"""A report as one HTML page: self-contained, without network or script, and with every name escaped.
+"""A report as one HTML page: self-contained, without network, and with every name escaped.
 
-A figure's caption is the docstring of the function that builds it.
+Its only script shows heads, and the page's policy allows it by its digest; without it the table of heads is whole, too.
 """
 
 from __future__ import annotations
 
 import base64
-import inspect
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from ...probes.drawing.marks import last_step
-from ...probes.measure import Measure, flat
-from .figures import figures_of
+from ...probes.measure import Measure, flat, last_step
+from ...probes.statistics.null_p import p_words
+from . import examples, page_heads
+from .definitions import definitions, links, reference
+from .figures import caption
+from .headline import badge, covers
+from .heads import head_table
+from .pages import data_block, script, template
 from .record import Record, by_verdict, source_label
 from .records import dumps
 from .tidy import compared_with_null, short
 
-MOST_IMAGES = 3_500_000  # bytes before base64: the page stays under 5 MB
-MOST_ROWS = 60
+MOST_BYTES = 3_000_000
+"""Of a page. Figures are left out where they do not fit beside the rest."""
+MOST_CELLS = 400
+"""Numbers of a measure up to which the page prints them."""
+MOST_INTERVALS = 150
+"""Numbers up to which a matrix has the interval below each."""
 STATUS = {"ok": "", "not applicable": "Not applicable", "undefined": "Undefined"}
 
 
 def page(report: Record, images: Sequence[Path]) -> str:
     """The whole report. `images` are PNG files, in the order of the page."""
-    shown, left_out = _figures(report.probe, images)
-    measures = last_step(flat(report.measures))
-    scalars = {name: measure for name, measure in measures.items() if not measure.axes}
-    return _template().render(
-        notebook=False,
-        report=report,
-        title=f"{report.label} · {report.probe}",
-        subtitle=_subtitle(report),
-        figures=shown,
-        left_out=left_out,
-        groups=_groups(scalars),
-        heads=by_verdict(report),
-        absent=[_absent(name, measure) for name, measure in scalars.items() if measure.status != "ok"],
-        at_step=_last_step(report),
-        curves=[_cells(name, measure) for name, measure in flat(report.measures).items() if measure.axes],
-        sources=[{**source, "label": source_label(source)} for source in report.sources],
-        configuration=dumps(report.sources[0]["facts"]),
-        record=dumps(report.sources[0]["record"]),
-        settings=report.settings,
-        provenance=_flat({n: v for n, v in report.provenance.items() if n not in ("command", "python")}),
-        recipes={split: dumps(recipe) for split, recipe in report.recipes.items()},
-    )
+    context = _context(report)
+    without = template("report.html.jinja").render(**context, figures=[], left_out=[image.stem for image in images])
+    shown, left_out = _figures(report, images, MOST_BYTES - len(without.encode()))
+    return template("report.html.jinja").render(**context, figures=shown, left_out=left_out)
 
 
 def fragment(report: Record) -> str:
     """The claim and the scalar measures, for a notebook."""
     scalars = {name: measure for name, measure in last_step(flat(report.measures)).items() if not measure.axes}
-    return _template().render(notebook=True, report=report, groups=_groups(scalars))
+    return template("report.html.jinja").render(notebook=True, report=report, groups=_groups(scalars, {}))
 
 
-@cache
-def _template() -> Template:
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("report.html.jinja")
-
-
-def _subtitle(report: Record) -> str:
-    words = [f"probe version {report.probe_version}", f"seed {report.seed}", f"key {report.key}"]
-    if len(report.sources) > 1:
-        words.insert(0, f"{len(report.sources)} checkpoints")
-    return ", ".join(words)
+def _context(report: Record) -> dict[str, Any]:
+    """All that the page says beside its figures."""
+    defined = definitions(report)
+    places = links(report, defined)
+    measures = last_step(flat(report.measures))
+    scalars = {name: measure for name, measure in measures.items() if not measure.axes}
+    table = head_table(report)
+    return {
+        "notebook": False,
+        "report": report,
+        "title": f"{report.label} · {report.probe}",
+        "subtitle": f"probe version {report.probe_version}, seed {report.seed}, key {report.key}",
+        "badge": badge(report),
+        "covers": covers(report),
+        "heads": None if table is None else page_heads.table_context(table),
+        "heads_data": None if table is None else data_block(page_heads.parts(report, table, places)),
+        "by_verdict": by_verdict(report),
+        "examples": examples.for_page(report),
+        "script": script("report_script.js.jinja"),
+        "links": places,
+        "definitions": defined,
+        "references": [(reference(n), citation) for n, citation in enumerate(report.claim.citations)],
+        "groups": _groups(scalars, places),
+        "absent": [_absent(name, measure) for name, measure in scalars.items() if measure.status != "ok"],
+        "at_step": _last_step(report),
+        "curves": [
+            {**_printed(measure), "name": name, "link": places.get(name, "")}
+            for name, measure in flat(report.measures).items()
+            if measure.axes
+        ],
+        "sources": [{**source, "label": source_label(source)} for source in report.sources],
+        "configuration": dumps(report.sources[0]["facts"]),
+        "record": dumps(report.sources[0]["record"]),
+        "settings": report.settings,
+        "provenance": _flat({n: v for n, v in report.provenance.items() if n not in ("command", "python")}),
+        "recipes": {split: dumps(recipe) for split, recipe in report.recipes.items()},
+    }
 
 
 def _last_step(report: Record) -> Any:
@@ -83,32 +94,33 @@ def _last_step(report: Record) -> Any:
 # -- figures ----------------------------------------------------------------------------------------------------------
 
 
-def _figures(probe: str, images: Sequence[Path]) -> tuple[list[dict[str, str]], list[str]]:
+def _figures(report: Record, images: Sequence[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
     """Figures as data, as many as there is room for, and the names of the others."""
-    room = MOST_IMAGES
     shown, left_out = [], []
-    builders = figures_of(probe)
     for image in images:
-        content = image.read_bytes()
-        room -= len(content)
+        figure = {
+            "name": image.stem,
+            "title": image.stem.replace("_", " ").capitalize(),
+            "caption": caption(report, image.stem),
+            "data": base64.b64encode(image.read_bytes()).decode("ascii"),
+        }
+        room -= len(template("figure.html.jinja").render(figure=figure).encode())
         if room < 0:
             left_out.append(image.stem)
-            continue
-        caption = inspect.getdoc(builders[image.stem]) or ""
-        data = base64.b64encode(content).decode("ascii")
-        shown.append({"name": image.stem, "caption": " ".join(caption.split()), "data": data})
+        else:
+            shown.append(figure)
     return shown, left_out
 
 
 # -- measures ---------------------------------------------------------------------------------------------------------
 
 
-def _groups(scalars: Mapping[str, Measure]) -> list[dict[str, Any]]:
-    """Measures that have a number, under their units."""
+def _groups(scalars: Mapping[str, Measure], places: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Measures that have a number, under their units; with the places of their definitions."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for name, measure in scalars.items():
         if measure.status == "ok":
-            groups.setdefault(measure.unit, []).append(_row(name, measure))
+            groups.setdefault(measure.unit, []).append({**_row(name, measure), "link": places.get(name, "")})
     return [{"unit": unit, "rows": rows} for unit, rows in groups.items()]
 
 
@@ -119,7 +131,7 @@ def _row(name: str, measure: Measure) -> dict[str, Any]:
         "estimate": _number(measure.estimate),
         "interval": _interval(low, high),
         "resampled": _resampled(measure),
-        "nulls": [_null(null, compared_with_null(measure, samples)) for null, samples in measure.nulls.items()],
+        "nulls": [_null(null, measure, samples) for null, samples in measure.nulls.items()],
         "no_nulls": measure.no_nulls,
         "message": measure.message,
     }
@@ -133,30 +145,77 @@ def _resampled(measure: Measure) -> str:
     return "nothing" if measure.replicate == "none" else f"{measure.n:,} × {measure.replicate}"
 
 
-def _null(name: str, compared: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _null(name: str, measure: Measure, samples: np.ndarray) -> dict[str, str]:
+    compared = compared_with_null(measure, samples)
     mean, sd, p = (float(compared[column]) for column in ("null_mean", "null_sd", "p"))
     if np.isnan(sd):  # a single sample has no spread, and no p that says anything
         return {"name": name, "value": _number(mean), "p": ""}
-    return {"name": name, "value": f"{_number(mean)} ± {sd:.2g}", "p": f"p = {p:.2g}" if np.isfinite(p) else ""}
+    return {"name": name, "value": f"{_number(mean)} ± {sd:.2g}", "p": _chance(p, int(np.isfinite(samples).sum()))}
+
+
+def _chance(p: float, draws: int) -> str:
+    """p; where no draw is as extreme, what so few draws can show."""
+    if np.isnan(p):
+        return ""
+    words = p_words(p, draws)
+    return f"{words} ({draws:,} draws)" if "≤" in words else words
 
 
 def _absent(name: str, measure: Measure) -> dict[str, str]:
     return {"name": name, "status": STATUS[measure.status], "message": measure.message}
 
 
-def _cells(name: str, measure: Measure) -> dict[str, Any]:
-    """A measure with axes as a table: one axis as a list, two as a matrix, more are left to the CSV file."""
-    base = {"name": name, "unit": measure.unit, "axes": " × ".join(measure.axes), "message": measure.message}
-    if len(measure.axes) > 2 or len(measure.values) > MOST_ROWS:
-        return {**base, "kind": "large"}
-    labels = [[_label(label) for label in measure.labels(axis)] for axis in measure.axes]
-    if len(measure.axes) == 2:
-        rows = [(label, [_number(v) for v in row]) for label, row in zip(labels[0], measure.values, strict=True)]
-        return {**base, "kind": "matrix", "columns": labels[1], "rows": rows}
-    bounds = zip(*measure.interval, strict=True)
-    intervals = [_interval(float(low), float(high)) for low, high in bounds]
-    values = [_number(float(value)) for value in measure.values]
-    return {**base, "kind": "curve", "rows": list(zip(labels[0], values, intervals, strict=True))}
+def _printed(measure: Measure) -> dict[str, Any]:
+    """A measure with axes as tables: along one axis a list; along more, a matrix of the last two for each place along
+    the others. What is larger is left to the CSV file.
+    """
+    base = {"unit": measure.unit, "axes": " × ".join(_axis(axis) for axis in measure.axes), "message": measure.message}
+    if measure.values.size > MOST_CELLS:
+        return {
+            **base,
+            "kind": "large",
+            "n": f"{measure.values.size:,}",
+            "of_heads": {"layer", "head"} <= set(measure.axes),
+        }
+    if len(measure.axes) == 1:
+        return {**base, "kind": "curve", "rows": list(_list(measure))}
+    return {**base, "kind": "matrices", "matrices": list(_matrices(measure))}
+
+
+def _list(measure: Measure) -> Iterator[tuple[str, str, str]]:
+    """Label, number and interval along one axis."""
+    for label, value, low, high in zip(measure.labels(measure.axes[0]), measure.values, *measure.interval, strict=True):
+        yield _label(label), _number(float(value)), _interval(float(low), float(high))
+
+
+def _matrices(measure: Measure) -> Iterator[dict[str, Any]]:
+    """The matrices of the last two axes that have a number, each with its place along the others."""
+    *others, down, across = measure.axes
+    for place in np.ndindex(measure.values.shape[:-2]):
+        part = measure.at(**dict(zip(others, place, strict=True)))
+        if not part.has_number:
+            continue
+        labels = (_label(measure.labels(axis)[index]) for axis, index in zip(others, place, strict=True))
+        yield {
+            "title": ", ".join(f"{_axis(axis)} {label}" for axis, label in zip(others, labels, strict=True)),
+            "corner": f"{_axis(down)} ↓ {_axis(across)} →",
+            "columns": [_label(label) for label in measure.labels(across)],
+            "rows": [
+                (_label(label), [_cell(part, row, column) for column in range(part.values.shape[1])])
+                for row, label in enumerate(part.labels(down))
+            ],
+        }
+
+
+def _cell(matrix: Measure, row: int, column: int) -> tuple[str, str]:
+    """A number, and its interval where the matrix is small."""
+    low, high = (float(bound[row, column]) for bound in matrix.interval)
+    shown = not np.isnan(low) and matrix.values.size <= MOST_INTERVALS
+    return _number(float(matrix.values[row, column])), _interval(low, high) if shown else ""
+
+
+def _axis(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _number(value: float) -> str:

@@ -27,7 +27,7 @@ def test_lines_and_controls_cannot_leave_the_cell() -> None:
 
 def test_tables_of_a_report(mean_answer: Any, make_subject: Any) -> None:
     made = tables(run(make_subject(), mean_answer()))
-    assert set(made) == {"measures", "by_head"}
+    assert set(made) == {"measures", "heads", "by_head"}
     scalar = made["measures"]
     assert r"\toprule" in scalar
     assert "absent" not in scalar  # a measure without a number has no row

@@ -50,7 +50,10 @@ def test_two_runs_write_the_same_bytes_wherever_they_write(mean_answer: Any, mak
     assert first.relative_to(tmp_path / "a") == Path("built", "mean-answer", first.name)
 
 
-@pytest.mark.parametrize(("figures", "kinds"), [("none", set()), ("main", {".png", ".csv"}), ("png", {".png", ".csv"})])
+DRAWN = {".png", ".csv", ".txt", ".tex"}
+
+
+@pytest.mark.parametrize(("figures", "kinds"), [("none", set()), ("main", DRAWN), ("png", DRAWN)])
 def test_figures_are_those_asked_for(report: Report, tmp_path: Path, figures: str, kinds: set[str]) -> None:
     folder = report.save(tmp_path, figures=figures)
     assert {path.suffix for path in (folder / "figures").glob("*")} == kinds

@@ -1,0 +1,131 @@
+"""Definitions of measures: every measure that a probe can report has one, and the guide page says the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mesascope import analyses, models, probes
+from mesascope.analyses.reports.definitions import definitions, links
+from mesascope.models.constructed.induction import induction_circuit, near_misses
+from mesascope.models.constructed.norms import planted_norms
+from mesascope.probes import PROBES, Probe
+from mesascope.probes.measure import Measure
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def defined(probe: str) -> Mapping[str, str]:
+    package = PROBES[probe].partition(":")[0].removesuffix(".probe")
+    return import_module(f"{package}.definitions").DEFINITIONS
+
+
+def reported(probe: Probe, *subjects: models.Subject) -> set[str]:
+    """The names of all measures of one checkpoint, or of several and of them together."""
+    if len(subjects) == 1:
+        made = analyses.run(subjects[0], probe)
+        assert isinstance(made, analyses.Report)
+        return set(made.measures)
+    answer = analyses.run_family(subjects, probe)
+    assert isinstance(answer, tuple)
+    return set(answer[1].measures).union(*(member.measures for member in answer[0]))
+
+
+def tokens(folder: Path, d_vocab: int, shape: tuple[int, int]) -> str:
+    np.save(folder / "tokens.npy", np.random.default_rng(5).integers(1, d_vocab, size=shape))
+    return str(folder / "tokens.npy")
+
+
+def fresh(seed: int, step: int | None = None, n_layers: int = 1) -> models.Subject:
+    config = models.RegressionConfig(d_in=3, d_head=4, n_layers=n_layers)
+    made = models.from_transformer(
+        models.initialise(config, 0.2, torch.Generator().manual_seed(seed)), f"m{seed}{step}"
+    )
+    object.__setattr__(made.source, "seed", seed)
+    object.__setattr__(made.source, "step", step)
+    return made
+
+
+def of_induction_heads(folder: Path) -> set[str]:
+    """With a text, with the definitions of others, and over steps."""
+    sizes = {"d_vocab": 24, "n_ctx": 24}
+    probe = probes.InductionHeads(n_sequences=8, tokens=tokens(folder, 24, (8, 24)), compatibility_scores=True)
+    first, last = near_misses(period=11, **sizes), induction_circuit(**sizes)
+    for step, subject in enumerate((first, last)):
+        object.__setattr__(subject.source, "step", step)
+    return reported(probe, first, last)
+
+
+def of_gd_alignment(folder: Path) -> set[str]:
+    """Of one and of two layers, with a learning rate for each, and over seeds."""
+    small = {"limit": 20, "n_context": 6}
+    rates = probes.GDAlignment(learning_rate=(1.0, 2.0), **small)
+    return reported(probes.GDAlignment(**small), fresh(0), fresh(1)) | reported(rates, fresh(0, n_layers=2))
+
+
+def of_token_norms(folder: Path) -> set[str]:
+    return reported(probes.TokenNorms(tokens=tokens(folder, 50, (12, 63)), untrained=1), planted_norms())
+
+
+CASES = {
+    "gd-alignment": of_gd_alignment,
+    "induction-heads": of_induction_heads,
+    "token-norms": of_token_norms,
+}
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_every_measure_that_can_be_reported_is_defined_and_no_other(name: str, tmp_path: Path) -> None:
+    found = CASES[name](tmp_path)
+    assert sorted(found - set(defined(name))) == []
+    assert sorted(set(defined(name)) - found) == []
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_the_guide_page_says_the_same(name: str) -> None:
+    page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    said: dict[str, str] = {}
+    for table in re.findall(r"^\| measure \|.*?(?:\n\n|\Z)", page, flags=re.DOTALL | re.MULTILINE):
+        header, _, *rows = (
+            [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.split("\n") if line
+        )
+        for row in rows:
+            cells = dict(zip(header, row, strict=True))
+            text = cells["definition"].replace("\\|", "|")
+            said |= dict.fromkeys(re.findall(r"`(\w+)`", cells["measure"]), text)
+    assert said == dict(defined(name))
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_definition_is_a_sentence_or_two(name: str) -> None:
+    for measure, text in defined(name).items():
+        assert text.endswith("."), measure
+        assert len(text.split()) <= 60, measure
+
+
+# -- on a page ---------------------------------------------------------------------------------------------------------
+
+
+def test_mentions_become_links_to_the_references_of_the_report() -> None:
+    made = analyses.run(fresh(0), probes.GDAlignment(limit=20, n_context=6))
+    assert isinstance(made, analyses.Report)
+    texts = {name: one.text for one in definitions(made) for name in one.measures}
+    assert '(<a href="#reference-1">von Oswald et al. 2023</a>)' in texts["cosine"]
+    assert "query&#39;s x" in texts["cosine"]
+    assert "<code>model</code>" in texts["loss"]
+    assert "href" not in texts["ridge_penalty"]
+
+
+def test_parts_of_a_measure_have_its_definition() -> None:
+    made = analyses.run(fresh(0), probes.GDAlignment(limit=20, n_context=6))
+    assert isinstance(made, analyses.Report)
+    places = links(made, definitions(made))
+    assert places["cosine_gd"] == places["cosine_ridge"] == places["cosine"] != places["loss"]
+    assert places["learned_learning_rate"] == places["learned_gamma"]  # one text is of both
+    measures: dict[str, Measure] = dict(made.measures)
+    assert set(places) >= set(measures)
