@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .reports.overview import overview
     from .reports.report import Report
     from .runs.comparing import compare
     from .runs.family import run_family
@@ -21,6 +22,7 @@ _HOMES = {
     "TrainingRecipe": "training.recipes",
     "Verification": "runs.verifying",
     "compare": "runs.comparing",
+    "overview": "reports.overview",
     "run": "runs.running",
     "run_family": "runs.family",
     "train": "training.training",
@@ -33,6 +35,7 @@ __all__ = [
     "TrainingRecipe",
     "Verification",
     "compare",
+    "overview",
     "run",
     "run_family",
     "train",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..data.errors import TaskError, UsageError
@@ -30,6 +30,12 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
     except Exception as error:  # that is all tokenizers raises
         raise TaskError(f"{text!r:.60}: the tokenizer has no token for a part of this text ({error!s:.80})") from error
     return list(getattr(encoded, "ids", encoded))
+
+
+def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of token ids, special tokens and blanks as they are."""
+    as_is = {"clean_up_tokenization_spaces": False} if hasattr(tokenizer, "special_tokens_map") else {}
+    return str(tokenizer.decode(list(ids), skip_special_tokens=False, **as_is))
 
 
 def begins_with(tokenizer: Any | None, config: Any, d_vocab: int) -> int | None:

@@ -28,6 +28,26 @@ def head_from(name: str) -> Head:
     return int(found[1]), int(found[2])
 
 
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows for people to look at, of what no measure holds: the longest tokens with their context, say. The most
+    telling come first.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(name, str) for name in self.columns):
+            raise ValueError(f"columns {self.columns}: expected names")
+        for row in self.rows:
+            if len(row) != len(self.columns) or not all(isinstance(cell, str | float | int | None) for cell in row):
+                raise ValueError(f"row {row!r:.80}: expected a text or a number for each of {', '.join(self.columns)}")
+
+
 @dataclass(frozen=True)
 class Findings:
     """What one probe measured on one subject.
@@ -36,9 +56,11 @@ class Findings:
     arrays:    raw values behind them, e.g. one a task, by name
     recipes:   the inputs, by the split they served ("tuning", "nulls", "evaluation")
     heads:     a verdict for each head, where the probe gives one: {"L1H0": "induction", …}
+    examples:  rows of texts and numbers to look at, by name
     """
 
     measures: Mapping[str, Measure]
     arrays: Mapping[str, np.ndarray]
     recipes: Mapping[str, Recipe]
     heads: Mapping[str, str] = field(default_factory=dict)
+    examples: Mapping[str, Examples] = field(default_factory=dict)

@@ -263,8 +263,8 @@ def test_a_process_of_its_own_lists_it(template: Path, tmp_path: Path) -> None:
 
 def test_every_file_of_a_report_is_there(member: Path) -> None:
     """Of one of several checkpoints: the main figure, as PNG."""
-    figures = {f"figures/heads.{kind}" for kind in ("png", "csv")}
-    tables = {f"tables/{name}.tex" for name in ("measures", "reach_8", "reach_12")}
+    figures = {f"figures/heads.{kind}" for kind in ("png", "csv", "txt", "tex")}
+    tables = {f"tables/{name}.tex" for name in ("measures", "heads", "reach_8", "reach_12")}
     others = {"report.json", "measures.csv", "arrays.safetensors", "report.html", "timing.json"}
     found = {path.relative_to(member).as_posix() for path in member.rglob("*") if path.is_file()}
     assert found == figures | tables | others

@@ -25,7 +25,7 @@ from ...probes import home_of
 from ..runs.threads import largest_matrix, number_of_threads
 from .arguments import FORMATS, LISTS, parse
 from .run_options import ALL_PROBES, RunOptions, Threads, refuse_threads, run_options
-from .terminal import complain, print_json, print_table, printable
+from .terminal import complain, print_json, print_table, printable, warn
 
 Values = Mapping[str, Any]
 
@@ -37,6 +37,9 @@ class FiguresOptions:
     report: str
     style: str = "neurips"
     formats: tuple[Literal["pdf", "svg", "png"], ...] = FORMATS
+    only: tuple[str, ...] = ()
+    panel: str | None = None
+    width: float | None = None
     output_dir: str | None = None
 
 
@@ -163,11 +166,11 @@ def _list(values: Values) -> int:
 
 
 def _show(values: Values) -> int:
-    from ..reports.report import Report
-    from .showing import find_report, print_report, report_summary
+    from .showing import find_reports, load, print_report, report_summary
 
-    folder = find_report(values["report"])
-    report = Report.load(folder)
+    if len(find_reports(values["report"])) > 1:
+        return _show_overview(Path(values["report"]), values)
+    report, folder = load(values["report"])
     if values.get("json"):
         print_json(report_summary(report, folder))
     else:
@@ -175,12 +178,31 @@ def _show(values: Values) -> int:
     return 0
 
 
+def _show_overview(folder: Path, values: Values) -> int:
+    """1 if any report cannot be read: the others are shown."""
+    from ..reports.overview import rows
+    from .showing import print_overview
+
+    found = rows(folder)
+    if values.get("json"):
+        print_json([asdict(row) for row in found])
+    else:
+        print_overview(found, folder)
+    for row in found:
+        if row.edited:
+            warn(f"{folder / row.folder}: report.json was changed after mesascope wrote it")
+    unreadable = sum(row.problem is not None for row in found)
+    if unreadable:
+        complain(UsageError(f"{unreadable} of the {len(found)} reports in {folder} cannot be read; the list says why"))
+    return 1 if unreadable else 0
+
+
 def _verify(values: Values) -> int:
     from ..runs.verifying import verify
     from .progress import progress_bar
-    from .showing import find_report
+    from .showing import load
 
-    folder = find_report(values["report"])
+    _, folder = load(values["report"])
     with progress_bar(values.get("quiet", False)) as progress:
         found = verify(folder, values.get("weights"), progress=progress)
     if values.get("json"):
@@ -192,31 +214,30 @@ def _verify(values: Values) -> int:
 
 def _compare(values: Values) -> int:
     from ..reports.records import json_value
-    from ..reports.report import Report
-    from ..reports.tidy import OWN_COLUMN
     from ..runs.comparing import compare
-    from .showing import find_report, print_comparison
+    from .showing import load
+    from .showing_comparison import print_comparison
 
-    reports = [Report.load(find_report(given)) for given in values.get("reports", [])]
+    reports = [load(given)[0] for given in values.get("reports", [])]
     rows = compare(reports).to_dict("records")
     if values.get("json"):
         print_json(json_value(rows))
     else:
-        print_comparison(rows, [*OWN_COLUMN, "data"])
+        print_comparison(reports, rows)
     return 0
 
 
 def _figures(values: Values) -> int:
     from ..reports.escaping import slug
     from ..reports.figures import draw
-    from ..reports.report import Report
-    from .showing import find_report
+    from .showing import load
 
     options = read_settings(FiguresOptions, values, "figures: ", text=True)
-    report = Report.load(find_report(options.report))
+    report, _ = load(options.report)
     folder = Path(options.output_dir or f"{slug(report.label)}-{slug(options.style)}")
     try:
-        paths = draw(report, folder, options.formats, options.style)
+        chosen = {"only": options.only, "panel": options.panel, "width": options.width}
+        paths = draw(report, folder, options.formats, options.style, **chosen)
     except OSError as error:
         raise UsageError(f"{folder}: the figures cannot be written ({error.strerror or error})") from error
     for path in paths:

@@ -15,6 +15,7 @@ import torch
 from ...data.errors import MesascopeError, UsageError
 from ...models.subject import NotApplicable, Subject
 from ...probes.probe import Cost, weights_in_bytes
+from ..reports.index_page import write_index
 from ..reports.report import Report
 from ..reports.saving import lacks_figures, number_of_files
 from ..reports.threads import blas_threads
@@ -36,7 +37,7 @@ from .planning import (
 from .progress import Reporter, progress_bar, share_of
 from .run_options import RunOptions
 from .showing import print_card, print_report, report_summary, title
-from .terminal import print_json, print_table, printable, sentence
+from .terminal import print_json, print_table, printable, sentence, warn
 
 PYTHON_AND_TORCH, TRANSFORMERS = 420_000_000, 115_000_000
 """Bytes of a process that has everything imported, and what transformers adds where it is; measured."""
@@ -67,9 +68,13 @@ def run_command(options: RunOptions) -> int:
                 _print_result(report, folder, again, options, alone=len(job.subjects) == 1)
         except MesascopeError as error:
             outcome.failed(error, only_item=len(jobs) == 1)
+    index = _kept_index(Path(options.output_dir)) if outcome.reports else None
     if options.json:
         skipped = outcome.not_applicable
-        print_json({"reports": outcome.reports, "not_applicable": skipped, "failed": outcome.messages})
+        found = {"reports": outcome.reports, "not_applicable": skipped, "failed": outcome.messages}
+        print_json({**found, "index": None if index is None else str(index)})
+    elif index is not None:
+        _remark(f"All reports in {options.output_dir}: {index}", options)
     return outcome.exit_code
 
 
@@ -96,14 +101,15 @@ def carried_out(job: Job, options: RunOptions) -> list[Saved]:
     done: list[Saved] = []
     with progress_bar(options.quiet) as progress:
         for index, subject in enumerate(job.subjects):
-            there = None if options.force else finished(options.output_dir, subject, job.probe, *drawn)
+            there = None if options.force else finished(options.output_dir, subject, job.probe, *drawn, say=warn)
             watched = share_of(progress, index, n, subject.source.label)
             done.append(
                 _found_or_made(there, options, _figures(options, n), watched, partial(_measured, subject, job, options))
             )
         if n > 1:
             members = [report for report, _, _ in done]
-            there = None if options.force else finished_family(options.output_dir, job.subjects, job.probe, *drawn)
+            over = (options.output_dir, job.subjects, job.probe, *drawn)
+            there = None if options.force else finished_family(*over, say=warn)
 
             def over_all(progress: Reporter) -> Report:
                 progress("over all checkpoints", 1.0)
@@ -139,6 +145,15 @@ def _measured(subject: Subject, job: Job, options: RunOptions, progress: Reporte
     if isinstance(answer, NotApplicable):
         raise UsageError(f"{job.probe.name} does not apply to {subject.source.label}: {answer.reason}")
     return answer
+
+
+def _kept_index(out: Path) -> Path | None:
+    """The overview of the output folder, up to date. The reports are there, with or without it."""
+    try:
+        return write_index(out)
+    except UsageError as error:
+        warn(str(error))
+        return None
 
 
 # -- what would run ---------------------------------------------------------------------------------------------------
@@ -184,7 +199,8 @@ def _prospects(job: Job, options: RunOptions) -> list[dict[str, Any]]:
 def _prospect(job: Job, index: int, options: RunOptions, cost: Cost | None, measuring: float | None) -> dict[str, Any]:
     """measuring: seconds of a checkpoint alone."""
     subject, n = job.subjects[index], len(job.subjects)
-    there = None if options.force else finished(options.output_dir, subject, job.probe, *_seed_and_batch(job, options))
+    of_this = (options.output_dir, subject, job.probe, *_seed_and_batch(job, options))
+    there = None if options.force else finished(*of_this, say=warn)
     needed = job.probe.memory(subject)
     seconds = None
     if cost is not None and measuring is not None:

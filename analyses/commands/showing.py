@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 
 from ...data.errors import UsageError
+from ...probes.findings import Examples
 from ...probes.measure import Measure, flat
 from ...probes.statistics.ranges import ENOUGH, range_of, words_for
-from ..reports.record import Record, by_verdict
+from ..reports.digests import REPORT, edit_notice
+from ..reports.escaping import visible
+from ..reports.overview import Row, report_folders
+from ..reports.record import Record
 from ..reports.records import json_value
-from .terminal import number, print_claim, print_rich, print_table, printable, width
+from ..reports.report import Report
+from .showing_heads import head_records, print_heads
+from .terminal import interval, number, print_claim, print_rich, print_table, printable, warn, width
 
 ROOMY = 130
 """Columns of a terminal from which on units and numbers of replicates fit beside the numbers."""
 FEW_VALUES = 12
 """Values along one axis that still fit into a line of a table."""
 MANY_SAMPLES = words_for(ENOUGH)
+EDITED = "changed after mesascope wrote it"
+MOST_EXAMPLES = 8
+"""Rows of examples that are printed under a name."""
+LEAST_ROOM, BETWEEN = 30, 3
+"""Columns of a terminal that a verdict gets in any case, and those between two columns of a table."""
+
+
+def find_reports(given: str) -> list[Path]:
+    """The folders of the reports that are meant: that of the report itself, or of every one somewhere below it.
+
+    UsageError where there is none.
+    """
+    path = Path(given)
+    if path.name == REPORT and path.is_file():
+        return [path.parent]
+    if (path / REPORT).is_file():
+        return [path]
+    if not path.is_dir():
+        raise UsageError(f"{given}: no such report; expected a folder with a {REPORT}, or one above it")
+    found = report_folders(path)
+    if not found:
+        raise UsageError(f"{given}: holds no report; expected a {REPORT} in it or below it")
+    return found
 
 
 def find_report(given: str) -> Path:
@@ -28,20 +57,21 @@ def find_report(given: str) -> Path:
 
     UsageError where there is no report, and where there are several: a family's lies beside those of its members.
     """
-    path = Path(given)
-    if path.name == "report.json" and path.is_file():
-        return path.parent
-    if (path / "report.json").is_file():
-        return path
-    if not path.is_dir():
-        raise UsageError(f"{given}: no such report; expected a folder with a report.json, or one above it")
-    found = sorted(file.parent for file in path.rglob("report.json") if not file.parent.name.startswith("."))
-    if not found:
-        raise UsageError(f"{given}: holds no report; expected a report.json in it or below it")
+    found = find_reports(given)
     if len(found) > 1:
         some = ", ".join(map(str, found[:4])) + (", …" if len(found) > 4 else "")
         raise UsageError(f"{given}: holds {len(found)} reports; name one: {some}")
     return found[0]
+
+
+def load(given: str) -> tuple[Report, Path]:
+    """The report that is meant, and its folder. One that was edited is read, with a warning."""
+    folder = find_report(given)
+    report = Report.load(folder)
+    if report.edited:
+        notice = edit_notice(folder, report.edited)
+        warn(f"{notice}; `mesascope verify` measures again and names every number that differs")
+    return report, folder
 
 
 def title(report: Record) -> str:
@@ -49,16 +79,15 @@ def title(report: Record) -> str:
 
 
 def print_card(report: Record) -> None:
-    """The claim card under the report's title."""
-    print_claim(title(report), json_value(report.claim))
+    """The claim card under the report's title, which says whether the report was edited."""
+    edited = f" ({EDITED})" if report.edited else ""
+    print_claim(title(report) + edited, json_value(report.claim))
 
 
 def print_report(report: Record, folder: Path) -> None:
     """The claim card, every measure, and where it all came from."""
     print_card(report)
-    if report.heads:
-        rows = [{"verdict": verdict, "heads": ", ".join(heads)} for verdict, heads in by_verdict(report).items()]
-        print_table("Heads", rows)
+    print_heads(report)
     measures = flat(report.measures)
     _print_scalars({name: m for name, m in measures.items() if m.status == "ok" and not m.axes})
     if curves := [_curve_row(name, m) for name, m in measures.items() if m.status == "ok" and m.axes]:
@@ -66,7 +95,18 @@ def print_report(report: Record, folder: Path) -> None:
     if absent := {name: m for name, m in measures.items() if m.status != "ok"}:
         rows = [{"measure": name, "status": m.status, "why": m.message} for name, m in absent.items()]
         print_table("Measures without a value", rows)
+    for name, examples in report.examples.items():
+        _print_examples(name, examples)
     print_rich(_origin(report, folder))
+
+
+def _print_examples(name: str, examples: Examples) -> None:
+    """The first rows, and how many more there are."""
+    rows = examples.rows[:MOST_EXAMPLES]
+    cells = [[visible(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    print_table(name.replace("_", " ").capitalize(), [dict(zip(examples.columns, row, strict=True)) for row in cells])
+    if left := len(examples.rows) - len(rows):
+        print(f"{left:,} more rows: --json\n")
 
 
 def _print_scalars(measures: Mapping[str, Measure]) -> None:
@@ -90,37 +130,26 @@ def _null_ranges(measures: Iterable[Measure]) -> dict[str, str]:
     return {null: " or ".join(found) for null, found in words.items()}
 
 
-def print_comparison(rows: Sequence[Mapping[str, Any]], axes: Iterable[str]) -> None:
-    """Rows of `compare` for each pair of reports: numbers without axes; all of them where every number has some."""
-    axes = tuple(axes)
-    scalar = [row for row in rows if all(_is_blank(row[axis]) for axis in axes)]
-    shown = scalar or rows
-    for pair in dict.fromkeys((row["report_a"], row["report_b"]) for row in shown):
-        of_pair = [row for row in shown if (row["report_a"], row["report_b"]) == pair]
-        print_table(f"a: {pair[0]}\nb: {pair[1]}", [_difference_row(row, axes) for row in of_pair])
-    if len(shown) < len(rows):
-        print(f"{len(rows) - len(shown)} numbers along axes are not shown; --json prints all")
+def print_overview(rows: Sequence[Row], folder: Path) -> None:
+    """A line a report, members of a family below it and indented; then the reports that cannot be read."""
+    readable = [row for row in rows if row.problem is None]
+    named = [(row.checkpoint, row.probe) for row in readable]
+    lines = [_overview_line(row, keyed=len(set(named)) < len(named)) for row in readable]
+    taken = [max(len(str(cell)) for cell in (name, *(line[name] for line in lines))) for name in (lines or [{}])[0]]
+    room = max(width() - sum(taken) - BETWEEN * len(taken) - 2, LEAST_ROOM)
+    for line, row in zip(lines, readable, strict=True):
+        line["verdict"] = shorten(f"{EDITED}. {row.verdict}" if row.edited else row.verdict, room, placeholder=" …")
+    print_table(f"{len(readable)} reports in {folder}", lines)
+    if unreadable := [row for row in rows if row.problem is not None]:
+        print_table("Not readable", [{"report": row.folder, "why": row.problem} for row in unreadable])
+    print(printable(f"`mesascope show {folder / 'CHECKPOINT' / 'PROBE'}` shows one of them."))
 
 
-def _difference_row(row: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
-    where = ", ".join(f"{axis} {row[axis]}" for axis in axes if not _is_blank(row[axis]))
-    low, high = row["ci_low"], row["ci_high"]
-    return {
-        "measure": f"{row['metric']} {where}".strip(),
-        "a": number(row["estimate_a"]),
-        "b": number(row["estimate_b"]),
-        "b - a": number(row["difference"]),
-        "95 % CI": _interval(low, high),
-        "method": row["method"],
-    }
-
-
-def _interval(low: float, high: float, digits: int = 4) -> str:
-    return "" if math.isnan(low) else f"[{number(low, digits)}, {number(high, digits)}]"
-
-
-def _is_blank(cell: Any) -> bool:
-    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
+def _overview_line(row: Row, keyed: bool) -> dict[str, Any]:
+    """keyed: several reports have the same name"""
+    line = {"checkpoint": ("  " if row.member_of else "") + row.checkpoint, "probe": row.probe}
+    line |= {"key": row.key} if keyed else {}
+    return line if width() < ROOMY else {**line, "step": row.steps_in_words, "checkpoints": row.checkpoints}
 
 
 def report_summary(report: Record, folder: Path) -> dict[str, Any]:
@@ -130,8 +159,11 @@ def report_summary(report: Record, folder: Path) -> dict[str, Any]:
         "probe": report.probe,
         "key": report.key,
         "folder": str(folder),
+        "edited": list(report.edited),
         "claim": json_value(report.claim),
         "heads": report.heads,
+        "heads_frame": head_records(report),
+        "examples": json_value(report.examples),
         "measures": {name: _summary(measure) for name, measure in flat(report.measures).items() if not measure.axes},
     }
 
@@ -154,7 +186,7 @@ def _scalar_row(name: str, measure: Measure, null_headings: Mapping[str, str]) -
     low, high = measure.interval
     return {
         "measure": name,
-        "estimate [95 % CI]": f"{number(measure.estimate)} {_interval(float(low), float(high))}".strip(),
+        "estimate [95 % CI]": f"{number(measure.estimate)} {interval(float(low), float(high))}".strip(),
         "unit": measure.unit,
         "n": "" if measure.replicate == "none" else f"{measure.n} × {measure.replicate}",
         **{heading: _null_cell(measure.nulls.get(null)) for null, heading in null_headings.items()},
@@ -169,7 +201,7 @@ def _null_cell(samples: np.ndarray | None) -> str:
     if not known.size:
         return "undefined"
     low, high, _ = range_of(known)
-    return f"{number(float(known.mean()), 2)} {_interval(float(low), float(high), 2) if known.size > 1 else ''}".strip()
+    return f"{number(float(known.mean()), 2)} {interval(float(low), float(high), 2) if known.size > 1 else ''}".strip()
 
 
 def _curve_row(name: str, measure: Measure) -> dict[str, Any]:

@@ -15,6 +15,8 @@ LONG_LIST = 10
 """Longer lists are cut in the middle; --json has them whole."""
 PIPED_WIDTH = 160
 """Columns where there is no terminal: rich takes 80, and would fold every table."""
+PIPED_HEIGHT, EDGES, FEWEST_LINES = 30, 12, 8
+"""Lines of a table where there is no terminal; those of one that are not for the table; and the fewest it has."""
 _CARD = {"Found": "found", "Compared with": "rival", "Evidence": "evidence", "Does not show": "limits"}
 
 
@@ -33,6 +35,11 @@ def complain(error: Exception) -> None:
     print(f"mesascope: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
 
 
+def warn(text: str) -> None:
+    """One line on stderr about something that does not stop the command."""
+    print(f"mesascope: warning: {printable(' '.join(text.split()))}", file=sys.stderr)
+
+
 def print_json(value: Any) -> None:
     """Data for other programs, alone on stdout."""
     print(json.dumps(value, indent=2, allow_nan=False))
@@ -41,6 +48,11 @@ def print_json(value: Any) -> None:
 def width() -> int:
     """Columns of standard output."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_WIDTH
+
+
+def height() -> int:
+    """Lines of standard output that a table may fill."""
+    return max(shutil.get_terminal_size().lines - EDGES, FEWEST_LINES) if sys.stdout.isatty() else PIPED_HEIGHT
 
 
 def print_rich(item: Any) -> None:
@@ -89,6 +101,11 @@ def print_claim(title: str, claim: Mapping[str, Any]) -> None:
 def number(value: float, digits: int = 4) -> str:
     """So many digits; no minus before a zero."""
     return "undefined" if math.isnan(value) else f"{value + 0.0:.{digits}g}"
+
+
+def interval(low: float, high: float, digits: int = 4) -> str:
+    """[low, high], or nothing where there is none."""
+    return "" if math.isnan(low) else f"[{number(low, digits)}, {number(high, digits)}]"
 
 
 def cell_text(value: Any) -> str:

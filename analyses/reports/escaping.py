@@ -11,6 +11,12 @@ from typing import Any
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _LONGEST_NAME = 80
+_VISIBLE = str.maketrans({"\n": "⏎", "\r": "␍", "\t": "⇥"})
+
+
+def visible(text: str) -> str:
+    """Text on one line, its line ends and tabs as signs that can be seen."""
+    return text.translate(_VISIBLE)
 
 
 def csv_cell(value: Any) -> Any:

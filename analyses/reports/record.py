@@ -14,12 +14,13 @@ from safetensors.numpy import load_file
 
 from ...data.errors import UsageError
 from ...data.recipe import Recipe
-from ...probes.findings import Findings
+from ...probes.findings import Examples, Findings
 from ...probes.measure import Claim, Measure, Measures
+from .digests import ARRAYS, REPORT, edited_files
 from .escaping import slug
-from .records import claim_from, json_value, loads, measure_from, measure_record
+from .records import claim_from, examples_from, json_value, loads, measure_from, measure_record
 
-FORMAT = "mesascope-report-2"
+FORMAT = "mesascope-report-3"
 MOST_HEADS = 40
 """Heads of one verdict up to which people read their names; all stand in report.json."""
 Fields = Mapping[str, Any]
@@ -37,6 +38,7 @@ class Record:
     recipes:     the inputs, by the split they served
     claim:       the card that heads the report
     heads:       a verdict for each head, where the probe gives one: {"L1H0": "induction", …}
+    examples:    rows of texts and numbers to look at, by name
     measures:    the numbers, by metric name; one part of a measure, by name and label: "cosine_gd"
     arrays:      raw values behind them, by name
     seed:        of everything that was drawn
@@ -44,6 +46,7 @@ class Record:
     members:     label and key of each checkpoint's own report, in a report over several
     sample:      "kept" and "of", where arrays hold only some of the tasks
     timing:      wall time and date; the only thing that differs between two identical runs
+    edited:      files of a saved report whose numbers or words were changed after mesascope wrote them
     """
 
     probe: str
@@ -58,9 +61,11 @@ class Record:
     seed: int
     key: str
     heads: Fields = field(default_factory=dict)
+    examples: Mapping[str, Examples] = field(default_factory=dict)
     members: tuple[Fields, ...] = ()
     sample: Fields | None = None
     timing: Fields = field(default_factory=dict)
+    edited: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         # what is in memory is what would be read back
@@ -69,6 +74,8 @@ class Record:
         for name in ("sources", "members"):
             object.__setattr__(self, name, tuple(json_value(getattr(self, name))))
         object.__setattr__(self, "measures", Measures(self.measures))
+        as_read = {name: examples_from(json_value(examples)) for name, examples in sorted(self.examples.items())}
+        object.__setattr__(self, "examples", as_read)
         as_float64 = {name: np.asarray(array, dtype=np.float64) for name, array in self.arrays.items()}
         object.__setattr__(self, "arrays", as_float64)
 
@@ -93,7 +100,7 @@ class Record:
     def findings(self) -> Findings:
         """What was found, as the probe's own figures read it."""
         recipes = {split: Recipe(**recipe) for split, recipe in self.recipes.items()}
-        return Findings(self.measures, self.arrays, recipes, self.heads)
+        return Findings(self.measures, self.arrays, recipes, self.heads, self.examples)
 
     def record(self) -> dict[str, Any]:
         """Everything but arrays and timing, in the types of JSON and in the order of `report.json`."""
@@ -111,6 +118,7 @@ class Record:
             "members": list(self.members),
             "recipes": self.recipes,
             "measures": {name: measure_record(measure) for name, measure in self.measures.items()},
+            "examples": json_value(self.examples),
             "arrays": {name: list(array.shape) for name, array in sorted(self.arrays.items())},
             "sample": self.sample,
             "provenance": self.provenance,
@@ -120,12 +128,11 @@ class Record:
     def load(cls: type[AnyRecord], folder: str | Path) -> AnyRecord:
         """Read a saved report. Needs no torch. UsageError names the file that is missing or damaged."""
         folder = Path(folder)
-        record = read_json(folder / "report.json")
+        text = read_text(folder / REPORT)
+        record = _parsed(text, folder / REPORT)
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             found = record.get("format") if isinstance(record, dict) else type(record).__name__
-            raise UsageError(
-                f"{folder / 'report.json'}: its format is {found!r}, expected {FORMAT!r}; run the probe again"
-            )
+            raise UsageError(f"{folder / REPORT}: its format is {found!r}, expected {FORMAT!r}; run the probe again")
         timing = folder / "timing.json"
         try:
             report = cls(
@@ -134,15 +141,16 @@ class Record:
                 members=tuple(record["members"]),
                 claim=claim_from(record["claim"]),
                 measures={name: measure_from(measure) for name, measure in record["measures"].items()},
-                arrays=_read_arrays(folder / "arrays.safetensors", record["arrays"]),
+                examples={name: examples_from(examples) for name, examples in record["examples"].items()},
+                arrays=_read_arrays(folder / ARRAYS, record["arrays"]),
                 timing=read_json(timing) if timing.exists() else {},
+                edited=edited_files(folder, text, record),
             )
             _check(report, record)
+        except OSError as error:
+            raise UsageError(f"{error.filename}: cannot be read ({error.strerror})") from error
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            cause = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UsageError(
-                f"{folder / 'report.json'}: damaged ({cause}); expected what mesascope wrote. Run the probe again"
-            ) from error
+            raise UsageError(damaged(folder / REPORT, error)) from error
         return report
 
 
@@ -187,10 +195,27 @@ def _check(report: Record, record: Fields) -> None:
 
 def read_json(path: Path) -> Any:
     """Strict JSON from a report's folder. UsageError names the file that is missing or damaged."""
+    return _parsed(read_text(path), path)
+
+
+def damaged(path: Path, error: Exception) -> str:
+    """What to say of a file that is not what mesascope wrote."""
+    cause = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{path}: damaged ({cause}); expected what mesascope wrote. Run the probe again"
+
+
+def read_text(path: Path) -> str:
     try:
-        return loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); expected the folder of a report") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: damaged ({error}); expected strict JSON") from error
+
+
+def _parsed(text: str, path: Path) -> Any:
+    try:
+        return loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: damaged ({error}); expected strict JSON") from error
 

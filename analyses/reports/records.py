@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...probes.findings import Examples
 from ...probes.measure import Claim, Measure
 
 
@@ -105,3 +106,7 @@ def measure_from(record: Mapping[str, Any]) -> Measure:
 def claim_from(record: Mapping[str, Any]) -> Claim:
     fields = dict(record)
     return Claim(limits=tuple(fields.pop("limits")), citations=tuple(fields.pop("citations")), **fields)
+
+
+def examples_from(record: Mapping[str, Any]) -> Examples:
+    return Examples(tuple(record["columns"]), tuple(map(tuple, record["rows"])))

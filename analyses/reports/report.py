@@ -27,11 +27,26 @@ class Report(Record):
 
         return frame(self)
 
-    def plot(self, ax: Any = None) -> Any:
-        """The report's headline figure on the caller's axes (default: the current ones)."""
+    def heads_frame(self) -> Any:
+        """A pandas table with one row a head, indexed by its name (L3H5): `layer`, `head`, `verdict`, and for each
+        number that the probe names X, X_low, X_high (its 95 % interval), X_null (the mean of its null model) and X_p.
+
+        NaN where there is none. Of several steps it is the last. UsageError where the report has no numbers of heads.
+        """
+        from .heads import frame
+
+        return frame(self)
+
+    def plot(self, name: str | None = None, ax: Any = None, panel: str | int | None = None) -> Any:
+        """One panel of a figure on the caller's axes (default: pyplot's current ones); returns the table of what is
+        drawn.
+
+        name:   of a figure; None: the main one, of a report over several steps the trajectory
+        panel:  its title, or its number from 1; None: the first
+        """
         from .figures import plot
 
-        return plot(self, ax)
+        return plot(self, name, ax, panel)
 
     def _repr_html_(self) -> str:
         from .html import fragment

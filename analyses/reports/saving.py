@@ -24,9 +24,9 @@ from safetensors.numpy import save as safetensors_bytes
 
 from ...data.errors import UsageError, nearest
 from . import figures, html, latex, tidy
+from .digests import ARRAYS, REPORT, TABLE, sealed
 from .escaping import slug
 from .record import Record
-from .records import dumps
 
 FORMATS = {"paper": ("pdf", "svg", "png"), "png": ("png",), "main": ("png",), "none": ()}
 """Kinds of drawing, the most first. `main` is the main figure alone, as a member of a family gets it."""
@@ -84,10 +84,12 @@ def number_of_files(probe: str, drawn: str) -> int:
 
 def write_files(report: Record, folder: Path, drawn: str) -> None:
     """Every file of a report. Figures are drawn from what is saved, so that they can be drawn again."""
-    _write(folder / "report.json", dumps(report.record()) + "\n")
-    _write(folder / "measures.csv", tidy.csv_text(tidy.frame(report)))
     arrays = {name: np.ascontiguousarray(array) for name, array in report.arrays.items()}
-    (folder / "arrays.safetensors").write_bytes(safetensors_bytes(arrays))
+    numbers = {TABLE: tidy.csv_text(tidy.frame(report)).encode(), ARRAYS: safetensors_bytes(arrays)}
+    spoiled = [name for name in report.edited if name != TABLE]  # the table is written anew
+    _write(folder / REPORT, sealed(report.record(), numbers, spoiled))
+    for name, content in numbers.items():
+        (folder / name).write_bytes(content)
     (folder / "tables").mkdir()
     for name, text in latex.tables(report).items():
         _write(folder / "tables" / f"{slug(name)}.tex", text)
@@ -113,6 +115,18 @@ def publish(final: Path, fill: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return final
+
+
+def publish_file(path: Path, text: str) -> None:
+    """Write one file in one step. What a kill leaves behind is cleared away with what it leaves of reports."""
+    building = path.with_name(_mark(_BUILDING, path.name))
+    try:
+        _write(building, text)
+        _flush(building)
+        os.replace(building, path)
+        _flush(path.parent)
+    finally:
+        building.unlink(missing_ok=True)
 
 
 def _mark(kind: str, name: str) -> str:
@@ -171,7 +185,7 @@ def same_files(one: Path, other: Path) -> bool:
 
 def clear_leftovers(out: Path) -> None:
     """Remove what dead processes of this machine left in an output folder; put back what they had set aside."""
-    for leftover in [*out.glob(f"*/*/{_BUILDING}-*"), *out.glob(f"*/*/{_REPLACED}-*")]:
+    for leftover in [*out.glob(f"{_BUILDING}-*"), *out.glob(f"*/*/{_BUILDING}-*"), *out.glob(f"*/*/{_REPLACED}-*")]:
         match = _LEFTOVER.fullmatch(leftover.name)
         if match is None or match["host"] != _host() or _alive(int(match["pid"])):
             continue
@@ -179,6 +193,8 @@ def clear_leftovers(out: Path) -> None:
         if leftover.name.startswith(_REPLACED) and not final.exists():
             with suppress(OSError):  # another run was faster
                 os.rename(leftover, final)
+        if leftover.is_file():
+            leftover.unlink(missing_ok=True)
         shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from ...probes.measure import Measure
+from ...probes.measure import Measure, null_mean
 from ...probes.statistics.null_p import two_sided_p
 from .escaping import csv_cell
 from .record import Record
@@ -97,8 +97,7 @@ def place(measure: Measure, cell: tuple[int, ...], beside: Mapping[str, Any] | N
 def compared_with_null(measure: Measure, samples: np.ndarray) -> dict[str, np.ndarray]:
     """Each cell of a measure against one null. Null samples without a number are left out."""
     n = np.asarray(np.isfinite(samples).sum(axis=0))
-    total = np.where(np.isfinite(samples), samples, 0.0)
-    mean = np.divide(total.sum(axis=0), n, out=np.full(measure.values.shape, np.nan), where=n > 0)
+    mean = null_mean(samples)
     squares = (np.where(np.isfinite(samples), samples - mean, 0.0) ** 2).sum(axis=0)
     sd = np.sqrt(np.divide(squares, n - 1, out=np.full(measure.values.shape, np.nan), where=n > 1))
     distance = measure.values - mean

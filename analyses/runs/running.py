@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +15,10 @@ from ...models.subject import NotApplicable, Source, Subject
 from ...probes import probe_class
 from ...probes.probe import Probe, Progress, silent
 from ..reports.code import source_state
+from ..reports.digests import edit_notice
 from ..reports.escaping import slug
 from ..reports.provenance import key, provenance
-from ..reports.record import read_json
+from ..reports.record import Record
 from ..reports.report import Report
 
 
@@ -44,6 +45,7 @@ def run(
         claim=probe.claim(findings.measures, (subject.source,)),
         heads=probe.heads(findings.measures),
         measures=findings.measures,
+        examples=findings.examples,
         arrays=findings.arrays,
         seed=seed,
         key=key(subject, probe, seed, batch_size, findings),
@@ -71,28 +73,41 @@ def timing(begun: float) -> dict[str, Any]:
 
 
 def finished(
-    out: str | Path, subject: Subject, probe: Probe, seed: int = 0, batch_size: int | None = None
+    out: str | Path,
+    subject: Subject,
+    probe: Probe,
+    seed: int = 0,
+    batch_size: int | None = None,
+    say: Callable[[str], None] = lambda why: None,
 ) -> Path | None:
     """The folder of a finished report of exactly this run below `out`, if there is one to reuse.
 
     None also where nothing must be reused: with changed sources, and for a subject that hides its weights.
+
+    say:  is told in a sentence why a report that is there is not reused: it was edited, is damaged or of another format
     """
     if subject.source.weights_sha256 is None:
         return None
     batch_size = checked_batch_size(probe, seed, batch_size)
     folder = Path(slug(subject.source.label), slug(probe.name), key(subject, probe, seed, batch_size))
-    return reusable(Path(out) / folder)
+    return reusable(Path(out) / folder, say)
 
 
-def reusable(folder: Path) -> Path | None:
-    """`folder`, when a report is there and neither its sources nor ours differ from their commit."""
+def reusable(folder: Path, say: Callable[[str], None]) -> Path | None:
+    """`folder`, when an unchanged report is there and neither its sources nor ours differ from their commit."""
     if source_state()["dirty"] or not folder.is_dir():
         return None
     try:
-        dirty = read_json(folder / "report.json")["provenance"]["environment"]["dirty"]
-    except (UsageError, KeyError, TypeError):
-        return None  # damaged: it is made again
-    return None if dirty else folder
+        report = Record.load(folder)
+    except UsageError as error:
+        say(f"measuring again instead of reusing what is there: {error}")
+        return None
+    if report.provenance["environment"]["dirty"]:
+        return None
+    if report.edited:
+        say(f"measuring again instead of reusing what is there: {edit_notice(folder, report.edited)}")
+        return None
+    return folder
 
 
 def probe_named(name: str, settings: Mapping[str, Any] | None = None, text: bool = False) -> Probe:

@@ -9,6 +9,7 @@ import numpy as np
 from ...models.subject import NotApplicable
 from ..measure import Measure, Status, missing
 from ..statistics.bootstrap import t_interval
+from .names import PATH_TASKS
 from .path_measures import POSITION
 from .sensitivity import LOSS, agreement
 from .setup import Setup
@@ -16,7 +17,6 @@ from .weight_comparison import path_losses, signed_products
 from .weight_measures import DISTANCE
 from .weights import PATH, WeightProducts, align, barrier, live_entries, tensor_distance
 
-PATH_TASKS = 2_000
 UNITS = {"cosine": "cosine", "prediction_difference": "label", "model_difference": "label / input"}
 WEIGHT_UNITS = {"loss_path": LOSS, "barrier": LOSS, "weight_distance": DISTANCE}
 CEILING = "this is the ceiling of the comparisons with candidates, and has no null"

@@ -46,6 +46,7 @@ def gd_claim(
             limits=notes(sources),
             methods=methods,
             citations=CITATIONS,
+            badge="Predictions are not finite" if order is None else "Predictions do not vary",
         )
     return Claim(
         found=_found(order),
@@ -54,6 +55,7 @@ def gd_claim(
         limits=limits(order, sources, tasks_file, law or {}, sign),
         methods=methods,
         citations=CITATIONS,
+        badge=_badge(order),
     )
 
 
@@ -85,6 +87,19 @@ def _verdict(order: Ranking) -> str:
     if called == "agrees":
         return f"The model agrees with {title}, leaving {share} unexplained."
     return f"Closest: {title}{', which ignores the query' * order.is_floor}, but it leaves {share} unexplained."
+
+
+def _badge(order: Ranking) -> str:
+    """The verdict without its interval: the closest candidate, or that there is none, or that two are."""
+    left = order.unexplained(order.closest)
+    called = verdict(left)
+    if _tied(order):
+        return f"Not separated: {order.title(order.closest)}, {order.title(order.next)}"
+    if called == "none":
+        return "No candidate explains the model"
+    title = order.title(order.closest) + " (most tried)" * order.at_edge
+    words = f"Agrees with {title}" if called == "agrees" else f"Closest: {title}"
+    return words if np.isnan(left.value) else f"{words}, {percent(left)} unexplained"
 
 
 def _tied(order: Ranking) -> bool:

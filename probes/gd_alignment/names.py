@@ -53,3 +53,7 @@ def descents(names: Collection[str]) -> list[int]:
 def same_steps(steps: int) -> set[str]:
     """Constructed gradient descent and the algorithm of as many steps: one hypothesis, at two learning rates."""
     return {GD.name, gradient_descent(steps).name}
+
+
+PATH_TASKS = 2_000
+"""On which the losses between two seeds are measured, the first of those that everything else is."""

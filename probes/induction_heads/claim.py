@@ -37,6 +37,7 @@ def induction_claim(
         limits=tuple(dict.fromkeys((*limits(measures, thresholds, verdicts), *notes))),
         methods=_methods(measures, thresholds),
         citations=CITATIONS,
+        badge=_badge(measures, thresholds, verdicts),
     )
 
 
@@ -50,18 +51,30 @@ def _found(measures: Mapping[str, Measure], thresholds: Thresholds, verdicts: Ve
         yield from _score(measures)
         return
     induction, anti = (heads_called(verdicts, verdict) for verdict in (Verdict.INDUCTION, Verdict.ANTI_INDUCTION))
-    if induction:
-        are = "is an induction head" if len(induction) == 1 else "are induction heads"
-        where = _on_text_alone(evidence, thresholds, induction)
-        yield f"{len(induction)} of {len(verdicts)} heads {are}{where}: {_named(evidence, thresholds, induction)}."
-    else:
-        yield f"None of the {len(verdicts)} heads is an induction head."
-        if anti:
-            are = "is an anti-induction head" if len(anti) == 1 else "are anti-induction heads"
-            where = _on_text_alone(evidence, thresholds, anti)
-            yield f"{len(anti)} {are}{where}: {_named(evidence, thresholds, anti)}."
+    counted = _counted(evidence, thresholds, induction, len(verdicts))
+    yield f"{counted}: {_named(evidence, thresholds, induction)}." if induction else f"{counted}."
+    if anti and not induction:
+        are = "is an anti-induction head" if len(anti) == 1 else "are anti-induction heads"
+        where = _on_text_alone(evidence, thresholds, anti)
+        yield f"{len(anti)} {are}{where}: {_named(evidence, thresholds, anti)}."
     rise = _rise(measures, str(Verdict.INDUCTION)) if induction else None
     yield from _score(measures) if rise is None else [_needed(rise, len(induction))]
+
+
+def _counted(evidence: Evidence, thresholds: Thresholds, induction: list[Head], n_heads: int) -> str:
+    """3 of 8 heads are induction heads"""
+    if not induction:
+        return f"None of the {n_heads} heads is an induction head"
+    are = "is an induction head" if len(induction) == 1 else "are induction heads"
+    return f"{len(induction)} of {n_heads} heads {are}{_on_text_alone(evidence, thresholds, induction)}"
+
+
+def _badge(measures: Mapping[str, Measure], thresholds: Thresholds, verdicts: Verdicts) -> str:
+    """How many heads are induction heads; over several checkpoints, that nothing is said of heads."""
+    evidence = Evidence.of(measures)
+    if evidence is None:
+        return "Heads are not compared"
+    return _counted(evidence, thresholds, heads_called(verdicts, Verdict.INDUCTION), len(verdicts))
 
 
 def _named(evidence: Evidence, thresholds: Thresholds, heads: list[Head]) -> str:

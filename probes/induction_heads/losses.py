@@ -88,6 +88,18 @@ def loss_measures(
     if no_logits is not None:
         units = UNITS | OF_SHUFFLED | {"loss_by_position": "nat"}
         return {name: missing(unit, "not applicable", no_logits.reason) for name, unit in units.items()}
+    return task_measures(_metrics(observations, comparison), comparison.seed)
+
+
+def loss_arrays(
+    observations: ModelObservations, comparison: Comparison, no_logits: NotApplicable | None
+) -> dict[str, np.ndarray]:
+    """What these measures are means of, for the report's raw values: one a sequence of the longest period."""
+    metrics = {} if no_logits is not None else _metrics(observations, comparison)
+    return {name: metric.samples for name, metric in metrics.items()}
+
+
+def _metrics(observations: ModelObservations, comparison: Comparison) -> dict[str, PerTask]:
     repeated, control, law = observations.repeated[0], observations.control[0], comparison.periods[0].law
     samples = _by_sequence(repeated.tokens, law)
     controls = {NO_REPEATS: control.tokens, SHUFFLED_REPEAT: observations.shuffled}
@@ -97,8 +109,7 @@ def loss_measures(
         nulls = {null: values[name].mean(keepdims=True) for null, values in others.items()}
         metrics[name] = _of_model(name, samples[name], law, nulls)
     metrics |= _of_order(samples, others[SHUFFLED_REPEAT], law)
-    metrics["loss_by_position"] = _by_position(repeated, controls, law)
-    return task_measures(metrics, comparison.seed)
+    return metrics | {"loss_by_position": _by_position(repeated, controls, law)}
 
 
 def _of_order(samples: BySequence, shuffled: BySequence, law: RepeatedTokens) -> dict[str, PerTask]:

@@ -74,6 +74,15 @@ class _Sums:
     count: Float[np.ndarray, "piece *place"]
 
 
+def index_in_document(
+    some: Windows, bos: int | None, window: Int[np.ndarray, " token"], position: Int[np.ndarray, " token"]
+) -> Int[np.ndarray, " token"]:
+    """Where tokens of some windows stand in their documents, BOS not counted: -1 for a BOS."""
+    if bos is None:
+        return some.start[window] + position
+    return np.where(position > 0, some.start[window] + position - 1, -1)
+
+
 class Accumulator:
     """Gathers what watchers note about the windows that a pass is at.
 
@@ -98,6 +107,8 @@ class Accumulator:
         self.sample.position[row] = position
         self.sample.token[row] = some.tokens.numpy()[window, position]
         self.sample.piece[row] = self.pieces[window]
+        self.sample.document[row] = some.document[window]
+        self.sample.index[row] = index_in_document(some, self.text.corpus.bos, window, position)
 
     def add_tokens(self, name: str, x: Shaped[Tensor | np.ndarray, "batch pos"], layer: int = 0) -> None:
         """Note a quantity of every token that is in the sample."""

@@ -47,6 +47,12 @@ def growth(measures: Mapping[str, Measure]) -> str:
     return f"{_verdict(later)} × {later} a layer{later.interval('95 % CI ')}{at_first}."
 
 
+def growth_in_brief(measures: Mapping[str, Measure]) -> str:
+    """The verdict without its number."""
+    later = number(measures, "norm_growth", {}, position="later")
+    return "Growth undefined" if later is None else _verdict(later).rstrip(":")
+
+
 def _verdict(later: Number) -> str:
     if not later.has_interval:
         return "Norms change (no interval):"
@@ -58,10 +64,10 @@ def _verdict(later: Number) -> str:
 # -- do norms go with frequency, or with surprisal? --------------------------------------------------------------------
 
 
-def correlations(measures: Mapping[str, Measure], p: Mapping[str, float]) -> str:
+def correlations(measures: Mapping[str, Measure], p: Mapping[str, str]) -> str:
     """Rank correlations of the last layer's norm after position 0, the stronger first where one is.
 
-    p:  of statistics beside untrained models, where these are enough for one
+    p:  in words, of statistics beside untrained models, where these are enough for one
     """
     found = {
         key: number(measures, "stream_spearman", {"layer": -1}, covariate=key, position="later") for key in COVARIATES
@@ -71,7 +77,7 @@ def correlations(measures: Mapping[str, Measure], p: Mapping[str, float]) -> str
         return "How norms go with frequency and surprisal is undefined."
     stronger = _stronger(known)
     order = sorted(known, key=lambda key: key != stronger)
-    values = ", ".join(f"{known[key]}{known[key].interval(and_p=p.get(f'spearman_{key}'))}" for key in order)
+    values = ", ".join(f"{known[key]}{known[key].interval(and_p=p.get(f'spearman_{key}', ''))}" for key in order)
     without = [f"No number for {COVARIATES[key]}." for key in COVARIATES if key not in known]
     return " ".join([f"{_relation(order, known, stronger)}: ρ = {values}.", *without])
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ...models.subject import Source
 from ..measure import Claim, Measure
-from .answers import correlations, growth, outliers
+from .answers import correlations, growth, growth_in_brief, outliers
 from .inner_measures import FORCED
 from .null_words import Nulls
 
@@ -36,7 +36,7 @@ def norm_claim(
     nulls = Nulls(measures)
     return Claim(
         found=" ".join([growth(measures), *(outliers(measures) if "outliers" in parts else [])]),
-        rival=correlations(measures, nulls.p),
+        rival=correlations(measures, nulls.words),
         evidence=f"{_replicates(measures)} {nulls.of_growth()}",
         limits=(
             *nulls.limits(),
@@ -45,6 +45,7 @@ def norm_claim(
         ),
         methods=_methods(parts, own_text, nulls),
         citations=CITATIONS,
+        badge=growth_in_brief(measures),
     )
 
 

@@ -8,6 +8,8 @@ COMPARISON = "untrained_comparison"
 """The measure, with an axis "statistic", of what the model and untrained ones have on the same few tokens."""
 UNTRAINED = "untrained"
 """The null that untrained models make."""
+LONGEST, SHORTEST, LARGEST = "longest_tokens", "shortest_tokens", "largest_activations"
+"""Names of the report's examples."""
 
 
 @dataclass(frozen=True)

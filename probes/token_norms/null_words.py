@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..measure import Measure
-from ..statistics.null_p import smallest_p, two_sided_p
+from ..statistics.null_p import p_words, smallest_p, two_sided_p
 from .names import COMPARISON, STATISTICS, UNTRAINED
-from .words import from_to, p_value
+from .words import from_to
 
 LEVEL = 0.05
 """A statistic with a larger p is called not distinguishable from untrained models."""
@@ -18,6 +18,7 @@ class Nulls:
 
     samples:  of each statistic, those of untrained models; {} where there is no comparison
     p:        of each statistic; {} where untrained models are too few for any p of `LEVEL`
+    words:    the same as it is written
     """
 
     def __init__(self, measures: Mapping[str, Measure]) -> None:
@@ -30,6 +31,7 @@ class Nulls:
             for name, part in parts.items()
             if smallest_p(len(part.nulls[UNTRAINED])) <= LEVEL
         }
+        self.words = {name: p_words(p, len(self.samples[name])) for name, p in self.p.items()}
         self._same = {name for name, part in parts.items() if (part.nulls[UNTRAINED] == part.values).all()}
 
     def of_growth(self) -> str:
@@ -41,7 +43,7 @@ class Nulls:
             return "The growth of untrained models is undefined."
         models = "One untrained model" if len(self.samples[name]) == 1 else "Untrained models"
         growth = f"{models}: × {from_to(self.samples[name])}"
-        return f"{growth} ({p_value(self.p[name])})." if name in self.p else f"{growth}."
+        return f"{growth} ({self.words[name]})." if name in self.p else f"{growth}."
 
     def limits(self) -> Iterator[str]:
         """What the comparison does not show. A statistic that is the same in all models, as no sinks, is left out."""
@@ -49,7 +51,7 @@ class Nulls:
             few = "1 untrained model" if self.n == 1 else f"{self.n} untrained models"
             yield f"With {few} p cannot be below {smallest_p(self.n):.2g}: nothing is called different from them."
         same = [
-            f"{STATISTICS[name].words} ({p_value(p)})"
+            f"{STATISTICS[name].words} ({self.words[name]})"
             for name, p in self.p.items()
             if p > LEVEL and name not in self._same
         ]

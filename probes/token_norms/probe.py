@@ -8,10 +8,11 @@ attention and mixing ratios (Kobayashi et al. 2020, 2021), massive activations, 
 dimensions and anisotropy.
 
 Data runs one way: a text (`text.py`) is read by one model, whose watchers (`*_watcher.py`) note sums and a sample of
-tokens (`accumulator.py`, `sample.py`); measures are made of these (`*_measures.py`), one pass after the other
-(`measuring.py`); untrained models, and the model once more, read a few tokens of the text, to be compared on these
-(`untrained_comparison.py`); the claim and the figures read the measures. The formulas, for tensors from anywhere, are
-in `lengths.py`, `inner_problem.py`, `attention.py` and `outliers.py`.
+tokens (`accumulator.py`, `sample.py`), and keep the most extreme tokens (`extreme_tokens.py`); measures are made of
+these (`*_measures.py`), one pass after the other (`measuring.py`); untrained models, and the model once more, read a
+few tokens of the text, to be compared on these (`untrained_comparison.py`); the claim and the figures read the
+measures. The formulas, for tensors from anywhere, are in `lengths.py`, `inner_problem.py`, `attention.py` and
+`outliers.py`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class TokenNorms(Probe):
     """
 
     name: ClassVar[str] = "token-norms"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     batch_size: ClassVar[int] = 8
 
     text: str | None = None
@@ -136,7 +137,7 @@ class TokenNorms(Probe):
                 recipes | {"nulls": sample.corpus.recipe},
             )
         progress("done", 1.0)
-        return Findings(measures, found.arrays, recipes)
+        return Findings(measures, found.arrays, recipes, examples=found.examples)
 
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
         return norm_claim(measures, sources, self._parts, own_text=bool(self.text or self.tokens))

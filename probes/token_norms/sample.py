@@ -26,13 +26,17 @@ PLACES = ("first", "later")
 class TokenSample:
     """Sampled tokens, those at position 0 first, in the order in which they were read.
 
-    columns:   quantities of every token, by name and layer
-    n_tokens:  of the whole corpus
+    position:         in its window
+    document, index:  of the text's, and where it stands in that one, BOS not counted: -1 for a BOS
+    columns:          quantities of every token, by name and layer
+    n_tokens:         of the whole corpus
     """
 
     position: Int[np.ndarray, " token"]
     token: Int[np.ndarray, " token"]
     piece: Int[np.ndarray, " token"]
+    document: Int[np.ndarray, " token"]
+    index: Int[np.ndarray, " token"]
     columns: dict[tuple[str, int], Float[np.ndarray, " token"]]
     n_tokens: int
 
@@ -90,8 +94,8 @@ class TokenDraw:
         return sum(map(len, self._chosen))
 
     def empty_sample(self) -> TokenSample:
-        position, token, piece = np.zeros((3, self.size), dtype=np.int64)
-        return TokenSample(position, token, piece, {}, self.n_tokens)
+        position, token, piece, document, index = np.zeros((5, self.size), dtype=np.int64)
+        return TokenSample(position, token, piece, document, index, {}, self.n_tokens)
 
     def of_next_batch(self, batch: int, length: int) -> SampledTokens:
         """Those of the next so many windows of a length. The tokens of a place are counted through the corpus."""

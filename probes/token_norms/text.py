@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from ...data.grammar import Grammar
 from ...data.recipe import named_seed
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable
+from ...models.tokenizing import text_of
 
 LONGEST = 512
 """Tokens of a window where nobody asks for another length, and the model reads as many."""
@@ -164,6 +165,14 @@ def recorded_grammar(subject: LanguageModel) -> Grammar | None:
         return None
     grammar = Grammar(**{name: value for name, value in tasks.items() if name != "family"})
     return grammar if grammar.d_vocab == subject.shape.d_vocab else None
+
+
+def words_of(subject: LanguageModel) -> Callable[[Sequence[int]], str] | None:
+    """What tells the text of token ids; None where nobody knows it."""
+    grammar = recorded_grammar(subject)
+    if grammar is not None:
+        return lambda ids: " ".join(grammar.words[token] for token in ids)
+    return None if subject.tokenizer is None else partial(text_of, subject.tokenizer)
 
 
 def _window_length(subject: LanguageModel, context: int | None) -> int:

@@ -39,10 +39,10 @@ class Number:
     def __str__(self) -> str:
         return decimal(self.value, self._decimals)
 
-    def interval(self, name: str = "", and_p: float | None = None) -> str:
+    def interval(self, name: str = "", and_p: str = "") -> str:
         """` (95 % CI 2.44 to 2.46)` where the name is "95 % CI "; nothing where there is no interval and no p."""
         ends = [f"{name}{decimal(self.low, self._decimals)} to {decimal(self.high, self._decimals)}"]
-        words = ends * self.has_interval + [p_value(p) for p in (and_p,) if p is not None]
+        words = ends * self.has_interval + [and_p] * bool(and_p)
         return f" ({', '.join(words)})" if words else ""
 
     @property
@@ -54,10 +54,6 @@ class Number:
 def decimal(value: float, decimals: int = DECIMALS[0]) -> str:
     """So many decimals; no minus before a zero."""
     return f"{round(value, decimals) + 0.0:.{decimals}f}"
-
-
-def p_value(p: float) -> str:
-    return f"p = {p:.2g}"
 
 
 def from_to(samples: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def test_steps_are_an_axis(mean_answer: Any, seeds: Any) -> None:
     assert scale.points.shape == (3, 2, 2)
     _, last = family([subject for subject in seeds if subject.source.step == 20], mean_answer())
     np.testing.assert_array_equal(scale.values[1], last.measures["by_scale"].values)
-    assert report.claim == last.claim
+    assert report.claim == replace(last.claim, found=f"At step 20: {last.claim.found}")
     assert report.measures["absent"].status == "undefined"
 
 
@@ -85,6 +86,27 @@ def test_one_seed_along_training_keeps_its_own_intervals(mean_answer: Any, seeds
 def test_small_arrays_are_kept_for_every_seed_and_values_a_task_are_not(mean_answer: Any, seeds: Any) -> None:
     _, report = family(seeds, mean_answer())
     assert {name: array.shape for name, array in report.arrays.items()} == {"weights": (3, 3, 3)}
+
+
+def test_values_of_fewer_inputs_than_the_tasks_are_not_kept_either(
+    mean_answer: Any, seeds: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As losses over the sequences of one period, where scores are over those of all."""
+    measure = mean_answer.measure
+
+    def with_few(self: Any, *given: Any, **more: Any) -> Any:
+        found = measure(self, *given, **more)
+        few = found.arrays["loss"][:5]
+        mean = np.asarray(few.mean())
+        of_few = Measure(mean, "u", (mean, mean), "task", 5, no_nulls="none")
+        return replace(
+            found, measures={**found.measures, "few": of_few}, arrays={**found.arrays, "few": few, "other": few}
+        )
+
+    monkeypatch.setattr(mean_answer, "measure", with_few)
+    members, report = family(seeds, mean_answer())
+    assert members[0].arrays["few"].shape == (5,)
+    assert set(report.arrays) == {"weights", "other"}
 
 
 def test_checkpoints_without_a_seed_are_called_so(mean_answer: Any, make_subject: Any) -> None:

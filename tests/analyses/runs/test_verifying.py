@@ -12,6 +12,7 @@ import pytest
 import torch
 from mesascope import models
 from mesascope.analyses.reports import provenance, saving
+from mesascope.analyses.reports.digests import ARRAYS, FIELD, TABLE, sealed
 from mesascope.analyses.reports.report import Report
 from mesascope.analyses.runs.differences import MOST_NAMED, Tolerance, leaves
 from mesascope.analyses.runs.family import run_family
@@ -60,6 +61,15 @@ def edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1))
 
 
+def elsewhere(folder: Path, old: str, new: str) -> None:
+    """The report as a machine where this came out would have written it."""
+    edit(folder / "report.json", old, new)
+    record = json.loads((folder / "report.json").read_text())
+    content = {name: value for name, value in record.items() if name != FIELD}
+    files = {name: (folder / name).read_bytes() for name in (TABLE, ARRAYS)}
+    (folder / "report.json").write_text(sealed(content, files))
+
+
 @pytest.mark.parametrize("figures", ["none", "png", "paper"])
 def test_the_same_machine_is_bit_identical(mean_answer: Any, tmp_path: Path, figures: str) -> None:
     checkpoint = write_checkpoint(tmp_path / "w.safetensors")
@@ -81,7 +91,17 @@ def test_an_edited_number_is_named(folder: Path) -> None:
     edit(folder / "report.json", '"values": 0.12014950691285123', '"values": 0.97')
     found = verify(folder)
     assert found.verdict == "differs"
-    assert found.differences == ("report.json: measures.loss.values: recorded 0.97, made again 0.12014950691285123",)
+    assert found.differences == (
+        "report.json: changed after mesascope wrote it; its SHA-256 does not fit",
+        "report.json: measures.loss.values: recorded 0.97, made again 0.12014950691285123",
+    )
+
+
+def test_an_edit_within_the_tolerance_is_an_edit_too(folder: Path) -> None:
+    edit(folder / "report.json", "0.12014950691285123", "0.12014950691285999")
+    found = verify(folder)
+    assert found.verdict == "differs"
+    assert found.differences[0] == "report.json: changed after mesascope wrote it; its SHA-256 does not fit"
 
 
 def edit_array(folder: Path) -> None:
@@ -134,14 +154,15 @@ def test_many_differences_are_counted(folder: Path) -> None:
     save_file(arrays, folder / "arrays.safetensors")
     found = verify(folder)
     assert len(found.differences) == MOST_NAMED + 1
-    assert found.differences[-1] == f"and {64 - MOST_NAMED} more"
+    assert found.differences[0].startswith("arrays.safetensors: changed after mesascope wrote it")
+    assert found.differences[-1] == f"and {1 + 64 - MOST_NAMED} more"
 
 
 # -- other machines ---------------------------------------------------------------------------------------------------
 
 
 def test_last_digits_are_within_tolerance(folder: Path) -> None:
-    edit(folder / "report.json", "0.12014950691285123", "0.12014950691285999")
+    elsewhere(folder, "0.12014950691285123", "0.12014950691285999")
     found = verify(folder)
     assert found.verdict == "within tolerance"
     assert found.differences == (
@@ -183,7 +204,7 @@ def test_figures_of_another_matplotlib_are_not_compared(
 ) -> None:
     checkpoint = write_checkpoint(tmp_path / "w.safetensors")
     folder = run(models.load(checkpoint), mean_answer()).save(tmp_path / "out", figures="png")
-    edit(folder / "report.json", '"matplotlib": "', '"matplotlib": "0.')
+    elsewhere(folder, '"matplotlib": "', '"matplotlib": "0.')
     (folder / "figures" / "measures.png").write_bytes(b"other")
     found = verify(folder)
     assert found.verdict == "within tolerance"
@@ -192,7 +213,7 @@ def test_figures_of_another_matplotlib_are_not_compared(
 
 def test_as_many_threads_as_recorded(folder: Path) -> None:
     before = torch.get_num_threads()
-    edit(folder / "report.json", f'"threads": {before}', f'"threads": {before + 1}')
+    elsewhere(folder, f'"threads": {before}', f'"threads": {before + 1}')
     found = verify(folder)
     assert found.differences == ("report.html: differs from what its report.json gives",)
     assert torch.get_num_threads() == before

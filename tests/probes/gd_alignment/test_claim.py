@@ -107,7 +107,7 @@ def shown_lines(card: Claim) -> int:
 def test_the_closest_candidate_with_the_next_and_the_gap() -> None:
     card = claim(measures())
     words = "The model agrees with constructed gradient descent, leaving 4.0 % (95 % CI 2.0 to 6.0) unexplained."
-    assert card.found == words
+    assert (card.found, card.badge) == (words, "Agrees with constructed gradient descent, 4.0 % unexplained")
     # constructed gradient descent and as many steps of the algorithm are one hypothesis: the next is another one
     assert card.rival == (
         "Next: 2 steps of gradient descent (20 % unexplained)."
@@ -129,9 +129,10 @@ def test_the_closest_candidate_with_the_next_and_the_gap() -> None:
 )
 def test_the_unexplained_share_decides_the_words(share: float, half: float, words: str) -> None:
     """Read off the end of the interval that is against the words: what is closest is not yet an explanation."""
-    found = claim(with_shares(gd=(share, half))).found
-    assert found.startswith(words)
-    assert ("agrees" in found, "but it leaves" in found, "No candidate" in found).count(True) == 1
+    card = claim(with_shares(gd=(share, half)))
+    assert card.found.startswith(words)
+    assert [part in card.found for part in ("agrees", "but it leaves", "No candidate")].count(True) == 1
+    assert card.badge.startswith(words.split()[0].replace("The", "Agrees with"))
 
 
 def test_predictions_that_do_not_vary_are_explained_by_nothing() -> None:
@@ -139,10 +140,10 @@ def test_predictions_that_do_not_vary_are_explained_by_nothing() -> None:
     constant = measures() | {"unexplained_share": of_candidates(dict.fromkeys(NAMES, nothing))}
     words = "The model's predictions do not vary between these tasks, so no candidate explains them."
     assert claim(constant).found == words
-    assert (claim(constant).rival, claim(constant).evidence) == ("No candidate was ranked.", "None.")
+    assert (claim(constant).rival, claim(constant).badge) == ("No candidate was ranked.", "Predictions do not vary")
     assert "do not vary" not in claim(measures()).found
     single = constant | {"loss": with_loss(n=1)["loss"]}  # one task has no variation, whatever the model
-    assert claim(single).found.startswith("Closest: constructed gradient descent")
+    assert claim(single).badge == claim(single).found[:37] == "Closest: constructed gradient descent"
 
 
 def test_a_turned_sign_is_said_first() -> None:
@@ -176,6 +177,7 @@ def test_what_is_not_separated_is_not_ranked() -> None:
         " (4.0 % and 20 % unexplained)."
     )
     assert card.rival == "Gap in prediction difference: 0.080 (95 % CI -0.001 to 0.161)."
+    assert card.badge == "Not separated: constructed gradient descent, 2 steps of gradient descent"
     assert "agrees" not in card.found
     assert "do not separate" not in claim(measures(uncertainty=0.079)).found
 
@@ -198,7 +200,7 @@ def test_a_floor_is_no_explanation(floor: str, title: str) -> None:
     assert "No candidate" not in claim(measures()).found
     # a model that is the floor is explained by it: it ignores the query
     words = f"The model agrees with {title}, which ignores the query: it leaves 0.2 % unexplained."
-    assert claim(found).found == words
+    assert (claim(found).found, claim(found).badge) == (words, f"Agrees with {title}, 0.2 % unexplained")
     unclear = measures(GAPS | {floor: 0.001}, uncertainty=1.0)["closeness_margins"]
     assert claim(found | {"closeness_margins": unclear}).found == words  # whichever comes next
     assert "ignores the query" not in card.found + claim(measures()).found
@@ -208,7 +210,8 @@ def test_predictions_that_are_not_finite_are_not_compared() -> None:
     nothing = dict.fromkeys(NAMES, missing("label", "undefined", "no task has a finite value"))
     card = claim(measures() | {"prediction_difference": of_candidates(nothing)})
     assert card.found == "The model's predictions on these tasks are not finite, so mesascope compared nothing."
-    assert (card.rival, card.evidence, card.limits) == ("No candidate was ranked.", "None.", ())
+    nobody = ("No candidate was ranked.", "None.", (), "Predictions are not finite")
+    assert (card.rival, card.evidence, card.limits, card.badge) == nobody
     assert "not finite" not in text(claim(measures()))
 
 
@@ -380,6 +383,7 @@ def test_the_methods_give_the_learning_rate_where_there_is_one() -> None:
 def test_a_winner_at_the_end_of_the_search_is_called_so() -> None:
     most, fewer = claim(measures(GAPS | {"gd_2": 0.002})), claim(measures(GAPS | {"gd_1": 0.002}))
     assert most.found.startswith("The model agrees with 2 steps of gradient descent (most tried), leaving 0.4 %")
+    assert most.badge == "Agrees with 2 steps of gradient descent (most tried), 0.4 % unexplained"
     assert "2 steps of gradient descent is the end of the search. More steps may come closer." in most.limits
     assert not any(words in text(fewer) for words in ("most tried", "end of the search"))
 

@@ -72,6 +72,7 @@ def test_one_induction_head_with_its_numbers(circuit: Measures) -> None:
         "1 of 2 heads is an induction head: L1H0 (strong: strength 1). Mean-ablating it raises"
     )
     assert "the loss on the second repeat by 2.56 nat (95 % CI 2.5" in card.found  # log 13
+    assert card.badge == "1 of 2 heads is an induction head"
     assert "In-context learning score" not in card.found  # the ablation says what it is for
     assert card.evidence == "Bootstrap over 24 sequences (periods 6, 5 and 4)."
     assert says(card, "made here")
@@ -85,6 +86,7 @@ def test_several_induction_heads_are_named_and_ablated_together(among_others: Me
     card = claim(among_others)
     assert card.found.startswith("2 of 8 heads are induction heads: L1H0, L1H1 (strong: strength 1).")
     assert "Mean-ablating all of them raises the loss on the second repeat by" in card.found
+    assert card.badge == "2 of 8 heads are induction heads"
 
 
 def test_many_heads_are_counted() -> None:
@@ -114,6 +116,7 @@ def test_no_head_and_still_in_context_learning(circuit: Measures) -> None:
     nobody = circuit | {"excess_by_period": changed(circuit["excess_by_period"], 0.0)}
     card = claim(nobody)
     assert card.found.startswith("None of the 2 heads is an induction head. In-context learning score")
+    assert card.badge == "None of the 2 heads is an induction head"
     assert "Mean-ablating" not in card.found
     by_period = circuit["excess_by_period"].nulls[PERMUTED]
     reached = max(np.quantile(by_period[:, place], 0.99) for place in range(3))
@@ -190,6 +193,7 @@ def test_over_seeds_nothing_is_said_of_heads(circuit: Measures) -> None:
     card = claim(over_seeds)
     assert PROBE.heads(over_seeds) == {}
     assert card.found.startswith("Heads are not compared over checkpoints;")
+    assert card.badge == "Heads are not compared"
     assert "In-context learning score" in card.found
     assert card.rival == "No head is compared with a control over several checkpoints."
     assert card.evidence == "t-interval over 3 seeds."

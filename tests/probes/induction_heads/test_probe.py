@@ -161,8 +161,12 @@ def test_raw_values_stand_behind_the_means() -> None:
     found = of_circuit()
     assert found.recipes["evaluation"].n == 48
     for name, array in found.arrays.items():
-        assert array.shape == (48, 2, 1)
-        assert np.allclose(array.mean(axis=0), found.measures[name].values)
+        measure = found.measures[name]
+        assert array.shape == (measure.n, *measure.values.shape)
+        assert np.allclose(array.mean(axis=0), measure.values)
+    assert found.arrays["excess"].shape == (48, 2, 1)
+    assert found.arrays["loss_second_repeat"].shape == (16,), "at the longest period"
+    assert found.arrays["loss_by_position"].shape[0] == 16
 
 
 # -- not found ---------------------------------------------------------------------------------------------------------

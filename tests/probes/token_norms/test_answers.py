@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mesascope.probes.measure import Measure, missing
-from mesascope.probes.token_norms.answers import correlations, growth, number, outliers
+from mesascope.probes.token_norms.answers import correlations, growth, growth_in_brief, number, outliers
 from mesascope.probes.token_norms.massive_dimensions import massive_dimensions, massive_layers, named_dimensions
 from mesascope.probes.token_norms.words import Number, from_to, span
 
@@ -31,6 +31,7 @@ NOTHING = np.nan
 )
 def test_the_verdict_on_growth_is_that_of_later_tokens(made: Any, later: tuple, sentence: str) -> None:
     assert growth(made.growth(later)) == sentence
+    assert growth_in_brief(made.growth(later)) == sentence.partition(" ×")[0].rstrip(":")
 
 
 def test_the_first_token_has_its_own_factor(made: Any) -> None:
@@ -45,6 +46,7 @@ def test_growth_that_is_undefined(made: Any) -> None:
     assert growth({"norm_growth": missing("factor per layer", "undefined", "the norm is 0")}) == undefined
     assert growth(made.growth((NOTHING, NOTHING, NOTHING))) == undefined
     assert growth({}) == undefined
+    assert growth_in_brief({}) == "Growth undefined"
 
 
 # -- do norms go with frequency, or with surprisal? --------------------------------------------------------------------
@@ -76,7 +78,7 @@ def test_which_is_stronger_is_said_where_intervals_are_apart(
 
 def test_each_correlation_has_its_own_p(made: Any) -> None:
     found = made.correlations(log_frequency=WEAK, surprisal=STRONG)
-    p = {"spearman_log_frequency": 0.4, "spearman_surprisal": 0.05, "norm_growth_later": 0.9}
+    p = {"spearman_log_frequency": "p = 0.4", "spearman_surprisal": "p = 0.05", "norm_growth_later": "p = 0.9"}
     words = "ρ = 0.40 (0.21 to 0.50, p = 0.05), -0.10 (-0.20 to 0.05, p = 0.4)."
     assert correlations(found, p) == f"Norms go with surprisal more than with frequency: {words}"
     alone = made.correlations(log_frequency=(0.1, NOTHING, NOTHING), surprisal=(0.2, NOTHING, NOTHING))

@@ -61,7 +61,7 @@ def test_the_card_is_short(made: Any, grown: str, related: str, outlying: str) -
     claim = card(measures, ALL)
     lines = [line for text in (claim.found, claim.rival, claim.evidence) for line in textwrap.wrap(text, COLUMNS)]
     assert len(lines) <= 5, "\n".join(lines)
-    assert claim.rival.count("p = 0.05") == 2
+    assert claim.rival.count("p ≤ 1/20") == 2
 
 
 # -- what was found, and what it was measured on -----------------------------------------------------------------------
@@ -89,17 +89,17 @@ def test_what_was_resampled(made: Any, how: dict[str, Any], words: str) -> None:
     assert card(made.growth(GROWN, **how)).evidence == f"{words} {nothing}"
     beside = made.comparison({"norm_growth_later": np.linspace(1.1, 1.2, 19)}, norm_growth_later=1.5)
     found = card(made.growth(GROWN, **how) | beside).evidence
-    assert found == f"{words} Untrained models: × 1.10 to 1.20 (p = 0.05)."
+    assert found == f"{words} Untrained models: × 1.10 to 1.20 (p ≤ 1/20)."
 
 
 def test_the_card_answers_with_correlations_and_their_p(made: Any) -> None:
     measures = made.growth(GROWN) | made.correlations(log_frequency=(0.1, 0.0, 0.2), surprisal=(0.4, 0.3, 0.5))
-    assert "p = " not in card(measures).rival
+    assert "p ≤" not in card(measures).rival
     untrained = {"spearman_surprisal": np.linspace(-0.1, 0.1, 19)}
     beside = made.comparison(untrained, spearman_surprisal=0.42)
-    assert "ρ = 0.40 (0.30 to 0.50, p = 0.05), 0.10 (0.00 to 0.20)." in card(measures | beside).rival
+    assert "ρ = 0.40 (0.30 to 0.50, p ≤ 1/20), 0.10 (0.00 to 0.20)." in card(measures | beside).rival
     few = made.comparison({"spearman_surprisal": np.linspace(-0.1, 0.1, 18)}, spearman_surprisal=0.42)
-    assert "p = " not in card(measures | few).rival
+    assert "p ≤" not in card(measures | few).rival
 
 
 # -- what it does not show ---------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_untrained_models_of_all_seeds_stand_beside_their_mean(text: str) -> Non
     assert growth.points.tolist() == [
         of_one.measures["untrained_comparison"].sel(statistic="norm_growth_later").estimate for of_one in members
     ]
-    assert "p = 0.048" in whole.claim.evidence
+    assert "p ≤ 1/21" in whole.claim.evidence
     assert "p cannot be below" in members[0].claim.limits[0]
 
 

@@ -47,7 +47,7 @@ def test_the_growth_of_untrained_models(made: Any) -> None:
     def said(*untrained: float, own: float = 2.0) -> str:
         return Nulls(made.comparison({"norm_growth_later": np.array(untrained)}, norm_growth_later=own)).of_growth()
 
-    assert said(*np.linspace(1.1, 1.2, 19)) == "Untrained models: × 1.10 to 1.20 (p = 0.05)."
+    assert said(*np.linspace(1.1, 1.2, 19)) == "Untrained models: × 1.10 to 1.20 (p ≤ 1/20)."
     assert said(*np.linspace(1.1, 1.2, 19), own=1.15) == "Untrained models: × 1.10 to 1.20 (p = 1)."
     assert said(1.1, 1.2, 1.15) == "Untrained models: × 1.10 to 1.20."
     assert said(1.1) == "One untrained model: × 1.10."

@@ -50,7 +50,7 @@ def test_the_model_knows_how_uncertain_the_grammar_is(grammar: Measures) -> None
 def test_what_training_changed_and_what_it_did_not(grammar: Measures) -> None:
     claim = TokenNorms().claim(grammar, (models.load("tiny-grammar").source,))
     assert claim.rival.startswith("Norms go with surprisal more than with frequency: ρ = 0.28")
-    assert claim.rival.count("p = 0.05") == 1
+    assert claim.rival.count("p ≤ 1/20") == 1
     unclear = claim.limits[0].removeprefix("Not distinguishable from untrained models on the same tokens: ")
     assert [words.partition(" (p = ")[0] for words in unclear.split("), ")] == [
         "correlation with frequency", "mixing ratio",
@@ -79,7 +79,7 @@ def test_a_real_model_on_real_text(tmp_path: Path) -> None:
     compared = measures["untrained_comparison"].sel(statistic="norm_growth_later")
     assert compared.estimate > compared.nulls["untrained"].max()
     claim = probe.claim(measures, (subject.source,))
-    assert "p = " not in claim.rival + claim.evidence  # two untrained models are too few
+    assert "p ≤" not in claim.rival + claim.evidence  # two untrained models are too few
     assert claim.evidence.startswith("10 blocks. Untrained models: × 1.1")
     assert findings.recipes["evaluation"].settings["window"] == 128
     # grouped heads: a norm of the write for each head, of the values for each that shares them
