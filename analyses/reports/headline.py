@@ -8,13 +8,19 @@ from typing import Any
 
 from .record import Record
 
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 _FEW = 6
 """Seeds or steps up to which a headline lists them."""
 
 
 def badge(report: Record) -> str:
     """The verdict in a few words, as the probe gives it; else the first sentence of what was found."""
-    return report.claim.badge or re.split(r"(?<=[.!?])\s", report.claim.found, maxsplit=1)[0]
+    return report.claim.badge or first_sentence(report.claim.found)
+
+
+def first_sentence(text: str) -> str:
+    """On one line."""
+    return _SENTENCE_ENDS.split(" ".join(text.split()), maxsplit=1)[0]
 
 
 def covers(report: Record) -> str:

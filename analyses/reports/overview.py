@@ -15,11 +15,11 @@ from typing import Any
 
 from ...data.errors import UsageError
 from .digests import REPORT, untouched
+from .headline import first_sentence
 from .record import FORMAT, Record, damaged, read_text
 from .records import loads
 
 _MEASURES = ',\n  "measures": '
-_SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,6 @@ def rows(root: Path) -> list[Row]:
             family.setdefault((row.probe, label, key), row.folder)
     placed = (_member(row, family.get((row.probe, row.checkpoint, row.key))) for row, _ in readable)
     return [*_below_their_families(placed), *(row for row, _ in found if row.problem is not None)]
-
-
-def first_sentence(text: str) -> str:
-    return _SENTENCE_ENDS.split(" ".join(text.split()), maxsplit=1)[0]
 
 
 def natural(text: str) -> tuple[Any, ...]:
