@@ -74,7 +74,7 @@ def known(report: Record, name: str) -> str:
     """The name of one of the report's figures. UsageError with all of them for another."""
     names = list(figures_of(report.probe))
     if name not in names:
-        raise UsageError(f"figure {name!r} is not known; {nearest(name, names)}")
+        raise UsageError(f"figure {name!r} is not known; expected one of {', '.join(names)}")
     return name
 
 

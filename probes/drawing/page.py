@@ -51,6 +51,7 @@ LEAST_AXES = (1.5, 1.0)
 """Inches: of a figure, of a panel with its labels, and of somebody's own axes, from left to right and from the bottom
 to the top."""
 _LETTERS_PER_INCH = 15
+_WIDE_BAR = 1.5  # inches from which a bar of colours has room for five numbers
 _LINE = 0.14  # inches that a line of text takes from the bottom to the top
 AnyPanel = TypeVar("AnyPanel")
 
@@ -173,9 +174,12 @@ class Page:
         """The colours of maps that share them, below them; nothing where no map was drawn."""
         drawn = [image for ax in axes for image in ax.images]
         if drawn:
+            boxes = [ax.get_position() for ax in axes]
+            wide = max(box.x1 for box in boxes) - min(box.x0 for box in boxes)
+            bins = 4 if wide * self.figure.get_figwidth() > _WIDE_BAR else 2
             self.figure.colorbar(
                 drawn[0], ax=list(axes), location="bottom", aspect=25 * min(len(axes), 2), label=label,
-                ticks=MaxNLocator(4),
+                ticks=MaxNLocator(bins),
             )  # fmt: skip
 
     def heading(self, text: str) -> None:

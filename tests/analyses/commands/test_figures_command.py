@@ -31,7 +31,7 @@ def test_one_panel_as_wide_as_a_column(report: str, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--only", "evidenc"], "figure 'evidenc' is not known; known: measures"),
+        (["--only", "evidenc"], "figure 'evidenc' is not known; expected one of measures"),
         (["--only", "measures", "--panel", "7"], "panel '7' is not there"),
         (["--panel", "1"], "expected one, by its name (--only)"),
         (["--width", "0"], "expected 3 to 30 inches"),

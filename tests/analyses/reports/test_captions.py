@@ -84,7 +84,7 @@ def test_one_figure_one_panel_one_width(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"only": ["measure"]}, r"figure 'measure' is not known; did you mean measures"),
+        ({"only": ["measure"]}, r"figure 'measure' is not known; expected one of measures"),
         ({"only": ["measures"], "panel": "3"}, r"panel '3' is not there; .* 1: nat, 2: probability"),
         ({"panel": "1"}, r"panel '1' of all figures; expected one, by its name"),
         ({"width": 0.0}, r"width = 0: expected 3 to 30 inches"),
@@ -110,7 +110,7 @@ def test_plot_draws_a_panel_of_a_figure_on_the_callers_axes() -> None:
     assert set(report().plot("measures", ax=ax, panel=2)["panel"]) == {"probability"}
     assert set(report().plot("measures", ax=ax, panel="nat")["panel"]) == {"nat"}
     assert set(report().plot(ax=ax)["panel"]) == {"nat"}
-    with pytest.raises(UsageError, match=r"figure 'evidence' is not known; known: measures"):
+    with pytest.raises(UsageError, match=r"figure 'evidence' is not known; expected one of measures"):
         report().plot("evidence", ax=ax)
 
 

@@ -60,6 +60,18 @@ def test_diverging_maps_are_centred(panel: Any, rng: np.random.Generator) -> Non
     assert panel.images[0].get_clim() == (-1, 1)
 
 
+def test_colours_go_as_far_as_the_data_and_no_less_than_they_should(panel: Any, rng: np.random.Generator) -> None:
+    small = measured(rng, ("layer", "head"), (3, 12))
+    small.values[:] *= 0.15 / small.values.max()
+    head_marks.head_map(small, panel, "score", {}, least=0.1)
+    assert panel.images[0].get_clim() == pytest.approx((0, 0.15))
+    small.values[:] /= 100  # noise stays dark
+    for middle, ends in ((None, (0, 0.1)), (0.0, (-0.1, 0.1))):
+        ax = Figure((3, 2)).add_subplot()
+        head_marks.head_map(small, ax, "score", {}, middle=middle, least=0.1)
+        assert ax.images[0].get_clim() == ends
+
+
 def test_a_map_without_numbers_says_why(panel: Any) -> None:
     table = head_marks.head_map(missing("attention", "not applicable", "encoders have no past"), panel, "score", {})
     assert table["message"].tolist() == ["encoders have no past"]

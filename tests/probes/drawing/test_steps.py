@@ -8,7 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from mesascope.probes.drawing import page, steps
+from mesascope.probes.drawing import page, panels, steps
+from mesascope.probes.drawing.marks import BLUE, Look
+from mesascope.probes.findings import Findings
 from mesascope.probes.measure import Measure
 
 PHASE_CHANGE = (0, 500, 1000, 1300, 1400, 1450, 1500, 1600, 2000, 4000)
@@ -41,6 +43,30 @@ def test_change_between_checkpoints_that_lie_close_makes_it_even() -> None:
     # and what happens between steps 1300 and 1600 takes far more of the width than to scale
     between = slice(3, 7)
     assert steps._widths("even", PHASE_CHANGE)[between].sum() > 5 * steps._widths("linear", PHASE_CHANGE)[between].sum()
+
+
+def test_an_axis_that_is_hardly_better_is_not_chosen() -> None:
+    """Checkpoints at nearly equal distances: at equal ones change would agree with the width a twelfth better."""
+    at = (0, 100, 200, 300, 450)
+    assert steps.kind_of([over(at, np.arange(5.0))]) == "linear"
+
+
+def test_a_panel_drawn_alone_has_the_axis_of_its_figure() -> None:
+    even, linear = sigmoid(PHASE_CHANGE, 1430, 30), over(PHASE_CHANGE, np.array(PHASE_CHANGE) / 4000)
+    drawn = {"changes at once": {Look("a", BLUE): even}, "changes all the time": {Look("b", BLUE): linear}}
+    assert [steps.kind_of([measure]) for (measure,) in (found.values() for found in drawn.values())] == [
+        "even",
+        "linear",
+    ]
+
+    def labels_of(panel: str | None) -> set[str]:
+        found = page.compose(
+            lambda findings, page: panels.curves_figure(drawn, page), Findings({}, {}, {}), panel=panel
+        )
+        assert found is not None
+        return {ax.get_xlabel() for ax in found[0].axes}
+
+    assert labels_of(None) == labels_of("1") == labels_of("2")
 
 
 def test_what_does_not_change_or_has_no_number_has_no_say() -> None:
