@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mesascope.probes.statistics.null_p import smallest_p, two_sided_p
+from mesascope.probes.statistics.null_p import p_words, smallest_p, two_sided_p
 
 
 def p_of(value: float, *samples: float) -> float:
@@ -58,3 +58,11 @@ def test_what_is_no_number_does_not_count() -> None:
     assert np.isnan(p_of(1.0, np.nan))
     assert np.isnan(p_of(1.0))
     assert p_of(1.0, 0.0) == 1  # two values are equally far from their middle
+
+
+def test_p_at_the_floor_of_its_samples_is_written_as_a_limit() -> None:
+    assert [p_words(p, 19) for p in (smallest_p(19), 0.1, 1.0)] == ["p ≤ 1/20", "p = 0.1", "p = 1"]
+    assert p_words(smallest_p(8), 8) == "p ≤ 1/9"
+    assert p_words(1 / 9, 19) == "p = 0.11"
+    value, samples = np.array(10.0), np.arange(1_000.0)[:, None] / 1_000
+    assert p_words(float(two_sided_p(value[None], samples)[0]), 1_000) == "p ≤ 1/1,001"
