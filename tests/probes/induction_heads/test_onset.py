@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 from mesascope.probes import InductionHeads
+from mesascope.probes.drawing import page
+from mesascope.probes.findings import Findings
 from mesascope.probes.induction_heads import onset as module
 from mesascope.probes.induction_heads.evidence import Thresholds
+from mesascope.probes.induction_heads.figures.trajectory import trajectory_figure
 from mesascope.probes.induction_heads.names import ONSET
 from mesascope.probes.induction_heads.onset import onset
 from mesascope.probes.measure import Measure, without_interval
@@ -72,3 +76,35 @@ def test_over_seeds_heads_have_no_verdicts_and_nothing_is_said() -> None:
     assert onset({0: nothing, 10: nothing}, Thresholds()) is None
     assert InductionHeads().over_training({0: nothing, 10: nothing}).measures == {}
     assert ONSET == "induction_onset"
+
+
+def over_training(*extra: Measure) -> Findings:
+    """A score of two heads that rises at step 1400, and what is known of the onset."""
+    steps = (0, 1300, 1400, 1500, 4000)
+    values = np.array([0.0, 0.0, 0.3, 0.9, 1.0])[:, None, None] * np.array([[0.01, 1.0]])
+    score = Measure(
+        values, "probability", (values, values), "sequence", 9, ("step", "layer", "head"), {"step": steps},
+        no_nulls="made up",
+    )  # fmt: skip
+    measures = {"prefix_matching_score": score} | {ONSET: measure for measure in extra}
+    return Findings(measures, {}, {}, {"L0H0": "none", "L0H1": "induction"})
+
+
+def test_the_trajectory_marks_the_steps_between_which_heads_appear() -> None:
+    found = page.compose(trajectory_figure, over_training(module.Onset(1, 1300, 1500, 4000).measure))
+    assert found is not None
+    figure, table = found
+    marked = table[table["series"] == "induction heads appear"]
+    assert marked[["low", "high"]].to_numpy().tolist() == [[1300, 1500]]
+    (band,) = (patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle))
+    assert (band.get_x(), band.get_x() + band.get_width()) == (1300, 1500)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "induction heads appear: steps 1300 to 1500" in labels
+
+
+@pytest.mark.parametrize("extra", [(), (module.Onset(1, None, 0, 4000).measure,)])
+def test_without_an_onset_nothing_is_marked(extra: tuple[Measure, ...]) -> None:
+    found = page.compose(trajectory_figure, over_training(*extra))
+    assert found is not None
+    assert not found[0].axes[0].patches
+    assert "induction heads appear" not in set(found[1]["series"])
