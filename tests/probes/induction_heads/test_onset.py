@@ -86,7 +86,7 @@ def over_training(*extra: Measure) -> Findings:
         values, "probability", (values, values), "sequence", 9, ("step", "layer", "head"), {"step": steps},
         no_nulls="made up",
     )  # fmt: skip
-    measures = {"prefix_matching_score": score} | {ONSET: measure for measure in extra}
+    measures = {"prefix_matching_score": score, **dict(zip((ONSET,), extra, strict=False))}
     return Findings(measures, {}, {}, {"L0H0": "none", "L0H1": "induction"})
 
 
