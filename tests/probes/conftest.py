@@ -36,7 +36,7 @@ def faults() -> Callable[..., list[str]]:
 
 def faults_of(figure: Figure, table: pd.DataFrame | None = None, caption: str = "") -> list[str]:
     found = [*texts_that_clash(figure), *pale(figure), *legends_over_panels(figure), *keys_of_nothing(figure)]
-    found += [*untitled(figure)]
+    found += [*untitled(figure), *bars_over_texts(figure)]
     if table is not None:
         found += [*without_nulls(table), *nameless_nulls(figure, table), *unexplained(figure, caption)]
     return found
@@ -136,6 +136,20 @@ def legends_over_panels(figure: Figure) -> Iterator[str]:
         for ax in figure.axes:
             if legend.get_window_extent().overlaps(ax.bbox):
                 yield f"a legend lies over {ax.get_title()!r}"
+
+
+def bars_over_texts(figure: Figure) -> Iterator[str]:
+    """Bars of colours that lie over a title, a label or a tick label of a panel."""
+    bars = [ax for ax in figure.axes if hasattr(ax, "_colorbar")]
+    for ax in panels_of(figure):
+        ticks = [*ax.get_xticklabels(), *ax.get_yticklabels()]
+        texts = [text for text in (ax.title, ax.xaxis.label, ax.yaxis.label, *ticks) if text.get_text()]
+        for bar in bars:
+            yield from (
+                f"a bar of colours lies over {text.get_text()!r}"
+                for text in texts
+                if text.get_window_extent().overlaps(bar.bbox)
+            )
 
 
 def looks_drawn(figure: Figure) -> set[tuple[float, ...]]:

@@ -64,6 +64,21 @@ def test_a_legend_over_a_panel_is_noticed(figure: Figure, faults: Faults) -> Non
     assert "a legend lies over 'loss'" in faults(figure)
 
 
+def test_a_bar_of_colours_over_a_label_is_noticed(faults: Faults) -> None:
+    with page.settings():
+        figure = Figure((4, 3), layout="constrained")
+        ax = figure.add_subplot()
+        image = ax.imshow(np.eye(3))
+        ax.set(title="scores", xlabel="head")
+        figure.colorbar(image, ax=ax, location="bottom")
+        figure.draw_without_rendering()
+        assert faults(figure) == []
+        figure.set_layout_engine("none")
+        below = ax.get_position()
+        figure.axes[1].set_position((below.x0, below.y0 - 0.06, below.width, 0.04))
+    assert "a bar of colours lies over '0'" in faults(figure)
+
+
 def test_a_key_of_what_is_not_drawn_is_noticed(figure: Figure, faults: Faults) -> None:
     ax = figure.axes[0]
     ax.legend(handles=[legends.line_key(Look("first layer", marks.VERMILION))], bbox_to_anchor=(1, 1), loc="upper left")

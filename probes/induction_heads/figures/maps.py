@@ -43,9 +43,9 @@ ATTENTION = {
 }
 TEXT = {
     "text_matching_score": Map("prefix matching in text"),
-    "text_matching_excess": Map("excess over the same offsets", middle=0.0),
+    "text_matching_excess": Map("excess of prefix matching", middle=0.0),
     "text_duplicate_score": Map("to earlier occurrences in text"),
-    "text_duplicate_excess": Map("excess over the same offsets", middle=0.0),
+    "text_duplicate_excess": Map("excess, to earlier occurrences", middle=0.0),
 }
 
 

@@ -18,6 +18,7 @@ from mesascope.analyses.reports.report import Report
 from mesascope.data import Recipe
 from mesascope.probes.drawing import page
 from mesascope.probes.findings import head_name
+from mesascope.probes.induction_heads.figures import maps
 from mesascope.probes.induction_heads.names import EVEN, GROUPS, NO_REPEATS, PERMUTED, RANDOM_HEADS, ROTATED, Verdict
 from mesascope.probes.measure import Claim, Measure, along, missing
 
@@ -348,6 +349,8 @@ def test_own_text_has_a_figure() -> None:
             made_up.put(f"{name}_{kind}", made_up.rng.random((2, 4)), "probability", ("layer", "head"))
     found = built(made_up.report(), "text")
     assert found is not None
+    shown = [made_up.measures[name].values.ravel() for name in maps.TEXT]
+    np.testing.assert_array_equal(images(found[0]), np.concatenate(shown))
     np.testing.assert_array_equal(images(found[0]), found[1][found[1]["kind"] == "estimate"]["value"])
 
 
