@@ -116,15 +116,25 @@ def null_labels(measures: Iterable[Measure]) -> dict[str, str]:
     return {name: f"{name}, {' or '.join(dict.fromkeys(map(words_for, of)))}" for name, of in sizes.items()}
 
 
-def null_keys(measures: Sequence[Measure], grey: bool = True) -> list[Artist]:
-    """Nulls as curves in their bands, for a legend; not grey: they have the colour of their series."""
-    order, labels = marks.null_names(measures), null_labels(measures)
-    nulls = {name: look for measure in measures for name, look in marks.null_looks(measure, order).items()}
-    if grey:
-        return [Line2D([], [], color=of.color, ls=of.line, lw=1.2, label=labels[name]) for name, of in nulls.items()]
-    band: dict[str, Any] = {"fc": "none", "ec": marks.BLACK, "alpha": 0.5, "lw": 0, "hatch": "////"}
-    lines = [Line2D([], [], color=marks.BLACK, ls=of.line, lw=0.6, label=labels[name]) for name, of in nulls.items()]
-    return [*lines, Patch(label="null of the curve in the same colour", **band)]
+def null_keys(grey: Sequence[Measure], own: Sequence[Measure] = ()) -> list[Artist]:
+    """Nulls as curves in their bands, for a legend, each name once.
+
+    grey:  measures whose nulls are grey
+    own:   measures whose nulls have the colour of their series, in a hatched band
+    """
+    everyone = [*grey, *own]
+    order, labels, in_grey = marks.null_names(everyone), null_labels(everyone), marks.null_names(grey)
+    looks = {name: look for measure in everyone for name, look in marks.null_looks(measure, order).items()}
+    keys: list[Artist] = [
+        Line2D([], [], color=look.color, ls=look.line, lw=1.2, label=labels[name])
+        if name in in_grey
+        else Line2D([], [], color=marks.BLACK, ls=look.line, lw=0.6, label=labels[name])
+        for name, look in looks.items()
+    ]
+    if any(measure.nulls for measure in own):
+        hatched: dict[str, Any] = {"fc": "none", "ec": marks.BLACK, "alpha": 0.5, "lw": 0, "hatch": "////"}
+        keys.append(Patch(label="null of the curve in the same colour", **hatched))
+    return keys
 
 
 def thin_key(label: str) -> Artist:

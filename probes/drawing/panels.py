@@ -155,8 +155,8 @@ def null_curves(found: Curves, ax: Axes, panel: str, nulls: Sequence[str] = ()) 
 
 
 def share_nulls(measures: Iterable[Measure]) -> bool:
-    """Whether these measures have the same samples of the same nulls, or only one of them has any."""
-    first, *others = [measure.nulls for measure in measures if measure.nulls] or [{}]
+    """Whether these measures, all of them, have the same samples of the same nulls, as a single one has."""
+    first, *others = [measure.nulls for measure in measures] or [{}]
     return all(
         other.keys() == first.keys() and all(np.array_equal(other[name], first[name], equal_nan=True) for name in first)
         for other in others
@@ -172,6 +172,7 @@ def _keys(panels: Collection[Panel]) -> list[Artist]:
         handles.append(legends.band_key(bands))
     if replicates := {measure.replicate for measure in measures if measure.points is not None}:
         handles.append(legends.thin_key(f"one {replicates.pop()}"))
-    shared = all(share_nulls(panel.measures) for panel in of_curves)
+    shared = [measure for panel in of_curves if share_nulls(panel.measures) for measure in panel.measures]
+    own = [measure for panel in of_curves if not share_nulls(panel.measures) for measure in panel.measures]
     of_rows = [measure for panel in panels if not panel.looks for measure in panel.measures]
-    return handles + legends.null_keys(measures, shared) + legends.keys(of_rows)
+    return handles + legends.null_keys(shared, own) + legends.keys(of_rows)

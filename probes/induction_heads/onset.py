@@ -16,6 +16,7 @@ from .evidence import Evidence, Thresholds
 from .names import Verdict
 from .verdicts import head_verdicts, heads_called, strength, strength_words
 
+STRENGTHS, NOT_YET = ("weak", "moderate", "strong"), -1
 BOUNDS = ("none at", "as at the end from")
 
 
@@ -25,7 +26,7 @@ class Onset:
 
     heads:   how many there are at the last step
     before:  the last step before there is any; None: there are some at the first step
-    settled: the first step from which on all of them are induction heads as strong as at the end
+    settled: the first step from which on all of them are induction heads, at least as strong as at the end
     last:    the last step
     """
 
@@ -47,7 +48,7 @@ class Onset:
         bounds = np.array([np.nan if self.before is None else self.before, self.settled])
         message = (
             "steps of checkpoints: the last before any head is an induction head, and the first from which on all heads"
-            " that are at the end are, as weak, moderate or strong as then; nothing was resampled"
+            " that are at the end are, at least as strong as then (weak, moderate, strong); nothing was resampled"
         )
         if self.before is None:
             message += "; there are induction heads at the first checkpoint"
@@ -65,16 +66,20 @@ def onset(by_step: Mapping[int, Mapping[str, Measure]], thresholds: Thresholds) 
     if not final:
         return None
     first = next(number for number, step in enumerate(steps) if called[step])
-    unsettled = [number for number, step in enumerate(steps) if final.items() - called[step].items()]
+    unsettled = [
+        number
+        for number, step in enumerate(steps)
+        if any(called[step].get(head, NOT_YET) < strong for head, strong in final.items())
+    ]
     settled = steps[unsettled[-1] + 1] if unsettled else steps[0]
     return Onset(len(final), steps[first - 1] if first else None, settled, steps[-1])
 
 
-def _called(measures: Mapping[str, Measure], thresholds: Thresholds) -> dict[Head, str]:
-    """The induction heads of a step, each with the word for its strength."""
+def _called(measures: Mapping[str, Measure], thresholds: Thresholds) -> dict[Head, int]:
+    """The induction heads of a step, each with its place in `STRENGTHS`."""
     evidence = Evidence.of(measures)
     if evidence is None:
         return {}
     matched = strength(evidence, thresholds)
     heads = heads_called(head_verdicts(measures, thresholds), Verdict.INDUCTION)
-    return {head: strength_words(matched[head].reshape(1), thresholds) for head in heads}
+    return {head: STRENGTHS.index(strength_words(matched[head].reshape(1), thresholds)) for head in heads}

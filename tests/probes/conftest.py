@@ -36,7 +36,7 @@ def faults() -> Callable[..., list[str]]:
 
 def faults_of(figure: Figure, table: pd.DataFrame | None = None, caption: str = "") -> list[str]:
     found = [*texts_that_clash(figure), *pale(figure), *legends_over_panels(figure), *keys_of_nothing(figure)]
-    found += [*untitled(figure), *bars_over_texts(figure)]
+    found += [*untitled(figure), *bars_over_texts(figure), *nulls_without_keys(figure)]
     if table is not None:
         found += [*without_nulls(table), *nameless_nulls(figure, table), *unexplained(figure, caption)]
     return found
@@ -171,6 +171,20 @@ def keys_of_nothing(figure: Figure) -> Iterator[str]:
             color = to_rgb(handle.get_color() if isinstance(handle, Line2D) else handle.get_facecolor())
             if color != (0, 0, 0) and color not in drawn and not _hatched(handle):
                 yield f"the legend shows {text.get_text()!r}, which is not drawn"
+
+
+def nulls_without_keys(figure: Figure) -> Iterator[str]:
+    """Nulls that are drawn, in grey or hatched in their series' colour, without a key of their kind in the legend."""
+    from mesascope.probes.drawing.marks import NULL_LOOKS, REFERENCE
+
+    handles = [handle for legend in legends_of(figure) for handle in legend.legend_handles]
+    colors = {to_rgb(h.get_color()) if isinstance(h, Line2D) else to_rgb(h.get_facecolor()) for h in handles}
+    grey = {to_rgb(look[0]) for look in NULL_LOOKS}
+    for ax in panels_of(figure):
+        drawn = {to_rgb(line.get_color()) for line in ax.lines if line.get_linewidth() != REFERENCE["lw"]}
+        yield from (f"the legend has no key for {color} on {ax.get_title()!r}" for color in (drawn & grey) - colors)
+        if any(band.get_hatch() for band in ax.collections) and not any(map(_hatched, handles)):
+            yield f"the legend does not explain the hatched bands on {ax.get_title()!r}"
 
 
 def _hatched(handle: Any) -> bool:

@@ -85,6 +85,16 @@ def test_a_key_of_what_is_not_drawn_is_noticed(figure: Figure, faults: Faults) -
     assert "the legend shows 'first layer', which is not drawn" in faults(figure)
 
 
+def test_nulls_need_a_key_of_their_kind(figure: Figure, faults: Faults) -> None:
+    ax = figure.axes[0]
+    ax.plot([0, 1], [2, 2], color=marks.NULL_LOOKS[1][0])
+    ax.fill_between([0, 1], 1, 2, fc="none", ec=BLUE, hatch="////")
+    found = [fault for fault in faults(figure) if fault.startswith("the legend")]
+    assert len(found) == 2
+    assert found[0].startswith("the legend has no key for (")
+    assert found[1] == "the legend does not explain the hatched bands on 'loss'"
+
+
 def two(titles: tuple[str, str]) -> Figure:
     with page.settings():
         figure = Figure((6, 3), layout="constrained")

@@ -31,7 +31,7 @@ _ONSET = "induction heads appear"
 def trajectory_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Scores of every head over training, and K-composition of previous-token heads with induction heads. Curves: heads
     with a verdict at the last step. Bands: 95 % intervals. Upright band: from the last checkpoint without an induction
-    head to the first from which on all those of the last step are there, as strong as then. An axis that is not to
+    head to the first from which on all those of the last step are there, at least as strong. An axis that is not to
     scale has all checkpoints at equal distances.
     """
     measures, marked, drawn = _over_steps(findings), marked_heads(findings), {}
@@ -52,8 +52,8 @@ def trajectory_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
 def losses_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Over training: loss on both repeats, accuracy on the second, rise of the loss when all heads of a verdict are
     ablated, and the in-context learning score that is left. Bands: 95 % intervals. Upright band: from the last
-    checkpoint without an induction head to the first from which on all those of the last step are there, as strong as
-    then. An axis that is not to scale has all checkpoints at equal distances.
+    checkpoint without an induction head to the first from which on all those of the last step are there, at least as
+    strong. An axis that is not to scale has all checkpoints at equal distances.
     """
     measures = _over_steps(findings)
     drawn = {"loss": _present(measures, {FIRST: "loss_first_repeat", SECOND: "loss_second_repeat"})}

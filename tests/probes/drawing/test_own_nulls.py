@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from mesascope.probes.drawing import legends, marks, panels
-from mesascope.probes.drawing.marks import BLUE, GREY, VERMILION, Look
+from mesascope.probes.drawing.marks import BLUE, VERMILION, Look
 from mesascope.probes.measure import Measure
 
 FIRST, LAST = Look("first layer", BLUE, "o", "-"), Look("last layer", VERMILION, "s", "--")
@@ -57,14 +57,22 @@ def test_a_series_without_a_null_says_why(ax: Any) -> None:
     table = panels.null_curves({FIRST: curve(0.1, 0.02), LAST: curve(0.05, None)}, ax, "anisotropy")
     words = table[table["kind"] == "words"].set_index("series")["message"]
     assert words.to_dict() == {"last layer": "no null: none was asked for"}
-    assert GREY not in (FIRST.color, LAST.color)
-    assert set(lines(ax)) == {marks.NULL_LOOKS[0][0]}  # the one null there is cannot be taken for another's
+    assert set(lines(ax)) == {FIRST.color}  # so that the one null there is cannot be taken for the other's
 
 
 def test_the_legend_says_that_a_null_has_its_series_colour() -> None:
-    own = legends.null_keys([curve(0.1, 0.02), curve(0.05, 0.54)], grey=False)
+    own = legends.null_keys([], own=[curve(0.1, 0.02), curve(0.05, 0.54)])
     assert [key.get_label() for key in own] == [
         "untrained, minimum to maximum of 3",
         "null of the curve in the same colour",
     ]
     assert [key.get_label() for key in legends.null_keys([curve(0.1, 0.02)])] == ["untrained, minimum to maximum of 3"]
+
+
+def test_a_figure_with_both_kinds_of_nulls_has_keys_of_both() -> None:
+    both: Any = legends.null_keys([curve(0.1, 0.02)], own=[curve(0.1, 0.02), curve(0.05, None)])
+    assert [key.get_label() for key in both] == [
+        "untrained, minimum to maximum of 3",
+        "null of the curve in the same colour",
+    ]
+    assert both[0].get_color() == marks.NULL_LOOKS[0][0]

@@ -17,8 +17,8 @@ from mesascope.probes.induction_heads.names import ONSET
 from mesascope.probes.induction_heads.onset import onset
 from mesascope.probes.measure import Measure, without_interval
 
-STRONG, WEAK = "strong", "weak"
-Called = Mapping[tuple[int, int], str]
+WEAK, MODERATE, STRONG = range(3)
+Called = Mapping[tuple[int, int], int]
 
 
 Appear = Callable[[Mapping[int, Called]], module.Onset | None]
@@ -55,6 +55,12 @@ def test_heads_that_come_and_go_count_from_when_they_stay(appear: Appear) -> Non
     found = appear({0: {}, 10: {(1, 0): STRONG}, 20: {}, 30: {(1, 0): STRONG}, 40: {(1, 0): STRONG}})
     assert found is not None
     assert (found.before, found.settled) == (0, 30)
+
+
+def test_heads_that_grow_weaker_again_appeared_before(appear: Appear) -> None:
+    found = appear({0: {}, 10: {(1, 0): MODERATE}, 20: {(1, 0): STRONG}, 30: {(1, 0): MODERATE}})
+    assert found is not None
+    assert (found.before, found.settled) == (0, 10)
 
 
 def test_without_induction_heads_at_the_end_nothing_is_said(appear: Appear) -> None:
