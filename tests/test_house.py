@@ -26,7 +26,8 @@ ROOMS = {
     "models": ("opening_check", "rotary", "token_layout", "norms", "weights", "attention", "subject", "tokenizing",
                "taps", "language_model", "own", "constructed", "predictor_check", "regressors", "hugging_face",
                "opening"),
-    "probes": ("measure", "findings", "head_columns", "probe", "streaming", "statistics", "algorithms", "drawing"),
+    "probes": ("measure", "findings", "head_columns", "probe", "streaming", "statistics", "algorithms", "comparing",
+               "drawing"),
     "analyses": ("reports", "runs", "training", "commands"),
 }  # fmt: skip
 """Rooms of a layer, files and packages, each of which imports only those before it. After those of `probes` come the

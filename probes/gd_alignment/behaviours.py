@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ...data.batch import Batch
 from ..algorithms.named import RIDGE
+from ..comparing.behaviour import Behaviour, Compared
 from .constructed import constructed_gd
 from .nulls import Untrained, shuffles
 from .reading import Reading
-from .sensitivity import Behaviour
 from .settings import FittedSettings, Settings
 from .setup import Setup
 from .sign import readout_sign
@@ -25,16 +23,13 @@ PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A model beside its candidates, by name, on the same tasks.
+class Comparison(Compared):
+    """And how the model was read.
 
     reading:  of the model's tokens
     sign:     of the model's read-out; its behaviour here is that of the model turned by it
     """
 
-    model: Behaviour
-    candidates: Mapping[str, Behaviour]
-    targets: Float[Tensor, "task d_out"]
     reading: Reading
     sign: int
 

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...models.subject import Source
+from ..comparing.by_candidate import CANDIDATE, MODEL
+from ..comparing.numbers import number
+from ..comparing.verdicts import percent, percent_with_interval, verdict
 from ..measure import Claim, Measure
 from .limits import limits, notes
-from .names import CANDIDATE, GD, MODEL
+from .names import GD
 from .nulls import UNTRAINED
-from .ranking import Ranking, number, numbers_of_steps, ranking
+from .ranking import Ranking, numbers_of_steps, ranking
 from .reading_measures import GIVEN, assumed_layout, found_layout, in_words
 from .sign import turned_seeds
-from .verdicts import percent, percent_with_interval, verdict
 
 CITATIONS = (
     "J. von Oswald, E. Niklasson, E. Randazzo, J. Sacramento, A. Mordvintsev, A. Zhmoginov, M. Vladymyrov."

@@ -18,10 +18,11 @@ from ...models.constructed.gradient_descent import gdpp_products
 from ...models.own.merged import merged, predict_stack
 from ...models.own.regression_transformer import RegressionTransformer
 from ..algorithms.fitting import STEP, Fit, fit_log_scale
+from ..comparing.behaviour import half_squared_error
+from ..comparing.memo import once_per_batch
 from ..statistics.bootstrap import sandwich_interval
 from .constructed import ConstructedShape, constructed_gdpp
-from .memo import once_per_batch
-from .sensitivity import half_squared_error, predictions
+from .sensitivity import predictions
 
 RATE_RANGE = (1e-3, 1e3)
 

@@ -19,11 +19,12 @@ from ...data.recipe import named_seed
 from ...data.regression import LinearRegression, OtherDistributions, RegressionTasks, sample_alike
 from ...models.own.merged import merged
 from ..algorithms.fitting import Fit
+from ..comparing.behaviour import half_squared_error
+from ..comparing.by_candidate import MODEL
+from ..comparing.memo import once_per_batch
 from .constructed import ConstructedShape
 from .constructed_fits import GDPPFit
-from .memo import once_per_batch
-from .names import MODEL
-from .sensitivity import half_squared_error, predictions
+from .sensitivity import predictions
 from .settings import Settings
 from .setup import Predict, Setup, quick_predict
 from .sign import turned

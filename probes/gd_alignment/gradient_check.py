@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .sensitivity import Behaviour, behaviour, predictions
+from ..comparing.behaviour import Behaviour
+from .sensitivity import behaviour, predictions
 
 DIFFERS = 0.2
 """Relative distance between a task's gradient and its differences. Rounding in bfloat16 makes .05; no gradient, 1."""

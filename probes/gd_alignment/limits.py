@@ -9,15 +9,15 @@ import numpy as np
 
 from ...models.subject import Source
 from ..algorithms.named import ZERO
+from ..comparing.by_candidate import CANDIDATE, MODEL, OTHER_CANDIDATE
+from ..comparing.numbers import number
+from ..comparing.verdicts import verdict
 from ..measure import Measure
-from .behaviour_measures import OTHER_CANDIDATE
-from .names import CANDIDATE, MODEL
-from .ranking import Ranking, number
+from .ranking import Ranking
 from .reading_measures import assumed_layout, found_layout, in_words
 from .setting_measures import AT_END
 from .sign import turned_seeds
 from .splits import recorded_law
-from .verdicts import verdict
 
 HARD_TO_SEPARATE = 0.99
 FAR_OFF = 10.0

@@ -12,11 +12,6 @@ from dataclasses import dataclass
 from ..algorithms.algorithm import Algorithm
 from ..algorithms.named import MEAN_LABEL, MINIMUM_NORM, RIDGE, ZERO, gradient_descent
 
-CANDIDATE = "candidate"
-"""The axis of measures that have a value for each candidate."""
-MODEL = "model"
-"""The examined model itself, where it stands among the candidates: its loss beside theirs."""
-
 
 @dataclass(frozen=True)
 class Constructed:

@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ...models.subject import NotApplicable
+from ..comparing.by_candidate import CANDIDATE
 from ..measure import Measure, along, missing
 from ..statistics.bootstrap import bootstrap_means, percentile_interval
 from ..statistics.sample_measures import PerTask, mean_measure
-from .names import CANDIDATE, GD, GDPP
+from .names import GD, GDPP
 from .sensitivity import LOSS
 from .weight_comparison import ALIGNED, PATH_LABELS, PathLosses
 from .weights import PATH, barrier

@@ -28,6 +28,8 @@ from ...models.predictor_check import check_predictor
 from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable, Regressor, Source, Subject
 from ...models.token_layout import Order, TokenLayout
+from ..comparing.by_candidate import MODEL
+from ..comparing.memo import LastResult
 from ..findings import Findings
 from ..measure import Claim, Measure
 from ..probe import Cost, Probe, Progress, silent
@@ -38,9 +40,8 @@ from .claim import gd_claim
 from .constructed import ConstructedShape
 from .distribution_shift import shifts
 from .gradient_check import no_sensitivities
-from .memo import LastResult
 from .memory import cost, memory_in_bytes
-from .names import GD, GDPP, MODEL, SEARCHED
+from .names import GD, GDPP, SEARCHED
 from .nulls import Untrained, untrained_models
 from .path_measures import path_measures
 from .reading import Reading

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from ...models.subject import NotApplicable
+from ..comparing.by_candidate import CANDIDATE, MODEL, measures_by_candidate, missing_by_candidate
 from ..measure import Measure, along
 from ..statistics.sample_measures import PerTask, task_measures
-from .by_candidate import measures_by_candidate, missing_by_candidate
-from .names import CANDIDATE, GD, MODEL
+from .names import GD
 from .readouts import ROLLOUT_STEPS, LayerLosses
 from .sensitivity import LOSS
 

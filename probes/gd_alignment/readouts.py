@@ -15,8 +15,9 @@ from ...models.own.merged import merged_readouts
 from ...models.own.regression_transformer import RegressionConfig, RegressionTransformer
 from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable
-from .names import GD, MODEL
-from .sensitivity import half_squared_error
+from ..comparing.behaviour import half_squared_error
+from ..comparing.by_candidate import MODEL
+from .names import GD
 from .settings import Settings
 from .setup import Setup
 from .weights import LABEL_SET

@@ -8,8 +8,9 @@ import numpy as np
 
 from ..algorithms.fitting import Fit
 from ..algorithms.named import LEARNING_RATE, PENALTY, RIDGE
+from ..comparing.by_candidate import CANDIDATE
 from ..measure import Measure, along, missing
-from .names import CANDIDATE, GD
+from .names import GD
 from .settings import Settings
 from .setup import Setup
 

@@ -18,11 +18,12 @@ from ...models.token_layout import TokenLayout
 from ..algorithms.algorithm import Algorithm
 from ..algorithms.named import algorithms
 from ..algorithms.spectrum import Spectrum, decompose
+from ..comparing.behaviour import Behaviour
+from ..comparing.memo import once_per_batch
 from .constructed import ConstructedShape
 from .gradient_check import finite_differences, without_sensitivities
-from .memo import once_per_batch
 from .reading import Reading
-from .sensitivity import Behaviour, behaviour
+from .sensitivity import behaviour
 from .splits import Splits
 
 Sensitivities = Literal["gradient", "differences"]

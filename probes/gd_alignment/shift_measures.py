@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from ..comparing.by_candidate import measures_by_candidate, missing_by_candidate
 from ..measure import Measure
 from ..statistics.sample_measures import PerTask
-from .by_candidate import measures_by_candidate, missing_by_candidate
 from .distribution_shift import CURVES, Shift
 from .sensitivity import LOSS
 

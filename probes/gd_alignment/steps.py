@@ -19,14 +19,15 @@ from ...data.batch import Batch
 from ..algorithms.algorithm import Algorithm, fit_each
 from ..algorithms.fitting import Fit
 from ..algorithms.named import algorithms, gradient_descent
+from ..comparing.behaviour import Behaviour, prediction_difference
+from ..comparing.unexplained import variation
+from ..comparing.verdicts import NEXT_TO_NOTHING, NOTHING
 from ..measure import Measure, without_interval
 from .constructed import constructed_gdpp
 from .constructed_fits import fit_gdpp
 from .names import GDPP_LAYERS, descents
-from .sensitivity import Behaviour, prediction_difference, predictions
+from .sensitivity import predictions
 from .setup import Setup
-from .unexplained import variation
-from .verdicts import NEXT_TO_NOTHING, NOTHING
 
 LADDER = (*range(1, 9), 12, 16, 24, 32, 48, 64)
 """Numbers of steps of the widest range. Descent at a high rate oscillates, so odd and even numbers of steps are two

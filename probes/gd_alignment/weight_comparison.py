@@ -13,8 +13,8 @@ from ...data.batch import Batch, generator
 from ...models.own.merged import predict_stack
 from ...models.own.regression_transformer import RegressionTransformer
 from ...models.subject import NotApplicable
+from ..comparing.behaviour import half_squared_error
 from .nulls import Untrained
-from .sensitivity import half_squared_error
 from .setup import Setup
 from .weights import (
     Live,

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ...models.subject import NotApplicable
 from ..algorithms.named import LEARNING_RATE
+from ..comparing.by_candidate import CANDIDATE
 from ..measure import Measure, Status, along, missing, without_interval
-from .names import CANDIDATE
 from .path_measures import no_path_measures
 from .setting_measures import GAMMA
 from .weight_comparison import CONTROLS, WeightComparison

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ...comparing.by_candidate import CANDIDATE, OTHER_CANDIDATE
 from ...drawing import legends, marks, scales
 from ...measure import missing
-from ..behaviour_measures import OTHER_CANDIDATE
-from ..names import CANDIDATE
 from .looks import LOSS, OTHER_SEED, TRAINED, at, looks
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...comparing.by_candidate import CANDIDATE, MODEL
 from ...drawing.marks import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, Look
-from ..names import CANDIDATE, GD, GDPP, MODEL, candidates
+from ..names import GD, GDPP, candidates
 
 if TYPE_CHECKING:
     from ...measure import Measure

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from ...comparing.by_candidate import CANDIDATE
 from ...drawing import legends, marks, panels, scales
-from ..names import CANDIDATE
 from .looks import LOSS, looks
 
 if TYPE_CHECKING:

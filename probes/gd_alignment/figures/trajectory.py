@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ...comparing.by_candidate import MODEL
 from ...drawing import marks, panels, scales
 from ...drawing.marks import Look
-from ..names import MODEL
 from ..weight_comparison import CONTROLS
 from .looks import CONSTRUCTED, INTERPOLATED, TRAINED, at
 

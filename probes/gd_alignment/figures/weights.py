@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ...comparing.by_candidate import CANDIDATE
 from ...drawing import legends, marks, panels, scales
 from ...drawing.marks import Look
-from ..names import CANDIDATE, GD, GDPP, PATH_TASKS
+from ..names import GD, GDPP, PATH_TASKS
 from ..weight_comparison import ALIGNED
 from .looks import CONSTRUCTED, CONTROLS, LOSS, OTHER_SEED, at
 

@@ -13,10 +13,11 @@ from mesascope.models import RegressionConfig, RegressionTransformer, from_trans
 from mesascope.probes import Findings, GDAlignment
 from mesascope.probes.algorithms.named import RIDGE
 from mesascope.probes.algorithms.spectrum import decompose
+from mesascope.probes.comparing.behaviour import cosine
 from mesascope.probes.gd_alignment import distribution_shift
 from mesascope.probes.gd_alignment.constructed import ConstructedShape, constructed_gd, constructed_gdpp
 from mesascope.probes.gd_alignment.constructed_fits import fit_gdpp, fit_learning_rate
-from mesascope.probes.gd_alignment.sensitivity import behaviour, cosine
+from mesascope.probes.gd_alignment.sensitivity import behaviour
 from mesascope.probes.measure import Measures, flat
 from torch import Tensor
 

@@ -23,9 +23,9 @@ from mesascope.models.regressors import TransformerRegressor
 from mesascope.probes import Findings, GDAlignment
 from mesascope.probes.algorithms.fitting import given
 from mesascope.probes.algorithms.named import gradient_descent
+from mesascope.probes.comparing.behaviour import cosine
 from mesascope.probes.gd_alignment import nulls
 from mesascope.probes.gd_alignment.behaviours import model_behaviours, null_comparisons
-from mesascope.probes.gd_alignment.sensitivity import cosine
 from mesascope.probes.gd_alignment.settings import Settings
 from mesascope.probes.gd_alignment.setup import Setup
 from mesascope.probes.gd_alignment.sign import found_sign, turned_seeds

@@ -9,10 +9,10 @@ import pytest
 import torch
 from mesascope.models import TokenLayout, from_predictor, gd_transformer
 from mesascope.probes import Findings, Measure
+from mesascope.probes.comparing.behaviour import Behaviour
+from mesascope.probes.comparing.unexplained import share_measures
 from mesascope.probes.gd_alignment.behaviours import Comparison
 from mesascope.probes.gd_alignment.reading import Reading
-from mesascope.probes.gd_alignment.sensitivity import Behaviour
-from mesascope.probes.gd_alignment.unexplained import share_measures
 from torch import Tensor
 
 Measured = Callable[..., Findings]

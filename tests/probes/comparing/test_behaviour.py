@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mesascope.probes.gd_alignment.sensitivity import cosine
+from mesascope.probes.comparing.behaviour import cosine
 from torch import Tensor
 
 

@@ -6,8 +6,12 @@ from collections.abc import Iterable, Mapping
 
 from ..measure import Measure, Status, along, missing
 from ..statistics.sample_measures import PerTask, task_measures
-from .names import CANDIDATE
 
+CANDIDATE = "candidate"
+"""The axis of measures that have a value for each candidate."""
+OTHER_CANDIDATE = "other_candidate"
+MODEL = "model"
+"""The examined model itself, where it stands among the candidates: its loss beside theirs."""
 Samples = Mapping[str, Mapping[str, PerTask]]
 """By metric and candidate."""
 

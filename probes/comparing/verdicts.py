@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from .ranking import Number
+from .numbers import Number
 
 AGREES = 0.10
 """A candidate that leaves at most this share unexplained agrees with the model. The trained models that ship are at 4

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from ..measure import Measure, along, missing
 from ..statistics.bootstrap import bootstrap_means, percentile_interval
-from .behaviours import Comparison
-from .names import CANDIDATE
-from .sensitivity import prediction_difference
+from .behaviour import Compared, prediction_difference
+from .by_candidate import CANDIDATE
 
 SHARE = "share of the prediction's variation"
 CONSTANT = "the model's predictions do not vary between these tasks"
@@ -33,7 +32,7 @@ def variation(prediction: Float[Tensor, "task d_out"]) -> Float[Tensor, " task"]
     return prediction_difference(prediction, centre.expand_as(prediction))
 
 
-def share_measures(evaluation: Comparison, nulls: Mapping[str, Sequence[Comparison]], seed: int) -> Measure:
+def share_measures(evaluation: Compared, nulls: Mapping[str, Sequence[Compared]], seed: int) -> Measure:
     """`unexplained_share` of every candidate, each with a paired bootstrap interval, beside that of the nulls."""
     own = variation(evaluation.model.prediction).numpy()
     candidates = evaluation.candidates
@@ -49,7 +48,7 @@ def share_measures(evaluation: Comparison, nulls: Mapping[str, Sequence[Comparis
     return along(CANDIDATE, parts)
 
 
-def _null_shares(nulls: Mapping[str, Sequence[Comparison]]) -> dict[str, dict[str, Float[np.ndarray, " draw"]]]:
+def _null_shares(nulls: Mapping[str, Sequence[Compared]]) -> dict[str, dict[str, Float[np.ndarray, " draw"]]]:
     """By null and candidate."""
     shares = {null: [_shares(comparison) for comparison in drawn] for null, drawn in nulls.items()}
     return {
@@ -57,7 +56,7 @@ def _null_shares(nulls: Mapping[str, Sequence[Comparison]]) -> dict[str, dict[st
     }
 
 
-def _shares(comparison: Comparison) -> dict[str, float]:
+def _shares(comparison: Compared) -> dict[str, float]:
     """By candidate; NaN for predictions without variation."""
     own = variation(comparison.model.prediction).mean()
     gaps = {

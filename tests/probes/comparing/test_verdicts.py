@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mesascope.probes.gd_alignment.ranking import Number
-from mesascope.probes.gd_alignment.verdicts import percent, percent_with_interval, verdict
+from mesascope.probes.comparing.numbers import Number
+from mesascope.probes.comparing.verdicts import percent, percent_with_interval, verdict
 
 
 @pytest.mark.parametrize(
