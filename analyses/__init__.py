@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .reports.overview import overview
     from .reports.report import Report
+    from .runs.asking import run
     from .runs.comparing import compare
     from .runs.family import run_family
-    from .runs.running import run
     from .runs.verifying import Verification, verify
-    from .training.recipes import RECIPES, LanguageRecipe, TrainingRecipe
+    from .training.recipes import RECIPES, LanguageRecipe, SoftmaxRecipe, TrainingRecipe
     from .training.training import train
 
 _HOMES = {
     "LanguageRecipe": "training.recipes",
     "RECIPES": "training.recipes",
     "Report": "reports.report",
+    "SoftmaxRecipe": "training.recipes",
     "TrainingRecipe": "training.recipes",
     "Verification": "runs.verifying",
     "compare": "runs.comparing",
     "overview": "reports.overview",
-    "run": "runs.running",
+    "run": "runs.asking",
     "run_family": "runs.family",
     "train": "training.training",
     "verify": "runs.verifying",
@@ -32,6 +33,7 @@ __all__ = [
     "RECIPES",
     "LanguageRecipe",
     "Report",
+    "SoftmaxRecipe",
     "TrainingRecipe",
     "Verification",
     "compare",
@@ -51,3 +53,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .regression import LinearRegression, OtherDistributions
     from .repeated import RepeatedTokens
     from .segments import RepeatedSegments
+    from .softmax_regression import SoftmaxRegression, load_softmax_tasks
     from .tasks import load_tasks
 
 _HOMES = {
@@ -30,9 +31,11 @@ _HOMES = {
     "Recipe": "recipe",
     "RepeatedSegments": "segments",
     "RepeatedTokens": "repeated",
+    "SoftmaxRegression": "softmax_regression",
     "TaskError": "errors",
     "TokenBatch": "batch",
     "UsageError": "errors",
+    "load_softmax_tasks": "softmax_regression",
     "load_tasks": "tasks",
     "read_documents": "documents",
 }
@@ -49,9 +52,11 @@ __all__ = [
     "Recipe",
     "RepeatedSegments",
     "RepeatedTokens",
+    "SoftmaxRegression",
     "TaskError",
     "TokenBatch",
     "UsageError",
+    "load_softmax_tasks",
     "load_tasks",
     "read_documents",
 ]
@@ -62,3 +67,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,8 +9,8 @@ import torch
 
 from .batch import Batch, tensors_sha256
 from .errors import TaskError
-from .npz import read_npz
 from .recipe import Recipe
+from .task_arrays import first_tasks, read_arrays
 
 
 def load_tasks(path: str | Path, limit: int | None = None, d_out: int = 1) -> Batch:
@@ -20,41 +20,16 @@ def load_tasks(path: str | Path, limit: int | None = None, d_out: int = 1) -> Ba
     the first `limit` tasks; the recipe's digest is of those.
     """
     path = Path(path)
-    arrays = _read(path)
-    inputs = _finite(path, "inputs", arrays["inputs"])
-    targets = _finite(path, "targets", arrays["targets"])
+    inputs, targets = read_arrays(path, "inputs", "targets")
     if inputs.ndim != 3 or 0 in inputs.shape or inputs.shape[1] < 2:
         raise TaskError(
             f"{path.name}: inputs have shape {list(inputs.shape)}; expected [task, token, feature] with at least one"
             " task, one context token and the query token"
         )
     targets = _label_last(path, targets, inputs, d_out)
-    if limit is not None:
-        if limit < 1:
-            raise TaskError(f"limit = {limit}; expected at least 1 task")
-        inputs, targets = inputs[:limit], targets[:limit]
+    inputs, targets = first_tasks(limit, inputs, targets)
     x, y = torch.from_numpy(inputs.copy()), torch.from_numpy(targets.copy())
     return Batch(x, y, Recipe("file", {"file": path.name, "limit": limit}, None, len(x), tensors_sha256(x, y)))
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    arrays = read_npz(path, TaskError)
-    if missing := {"inputs", "targets"} - set(arrays):
-        raise TaskError(
-            f"{path.name}: lacks {sorted(missing)}; found {sorted(arrays)}; write it with np.savez(FILE, inputs=…,"
-            " targets=…)"
-        )
-    return arrays
-
-
-def _finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "fiu":
-        raise TaskError(f"{path.name}: {name} have dtype {array.dtype}; expected real numbers")
-    array = array.astype(np.float64)
-    if not np.isfinite(array).all():
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise TaskError(f"{path.name}: {name} hold {array[place]} at {list(place)}; expected finite numbers")
-    return array
 
 
 def _label_last(path: Path, targets: np.ndarray, inputs: np.ndarray, d_out: int) -> np.ndarray:

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from .constructed.gradient_descent import gd_transformer, gdpp_products, gdpp_transformer, with_start_weights
     from .constructed.induction import PlantedHead, induction_circuit, near_misses, planted_model
     from .constructed.norms import planted_norms
+    from .constructed.softmax_regression import softmax_gradient_layer
     from .hugging_face.subject import HuggingFaceModel
     from .language_model import LanguageModel, LanguageModelShape
     from .norms import Norm
+    from .opening.as_subject import as_subject
     from .opening.bridge import from_bridge
     from .opening.catalogue import shipped
     from .opening.checkpoint import save_checkpoint
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
     from .opening.loading import load, load_all
     from .own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
     from .own.regression_transformer import RegressionConfig, RegressionTransformer, initialise
+    from .own.softmax_layer import SoftmaxLayer, SoftmaxLayerConfig
     from .regressors import from_predictor, from_transformer
     from .rotary import Rotary
+    from .softmax_regressors import SoftmaxRegressor, from_softmax_layer, from_softmax_predictor
     from .subject import AttentionScores, NotApplicable, Regressor, Source, Subject, Trace
     from .token_layout import TokenLayout
     from .weights import AttentionWeights, Factors
@@ -43,14 +47,20 @@ _HOMES = {
     "RegressionTransformer": "own.regression_transformer",
     "Regressor": "subject",
     "Rotary": "rotary",
+    "SoftmaxLayer": "own.softmax_layer",
+    "SoftmaxLayerConfig": "own.softmax_layer",
+    "SoftmaxRegressor": "softmax_regressors",
     "Source": "subject",
     "Subject": "subject",
     "TokenLayout": "token_layout",
     "Trace": "subject",
+    "as_subject": "opening.as_subject",
     "convert": "opening.converting",
     "from_bridge": "opening.bridge",
     "from_module": "opening.in_memory",
     "from_predictor": "regressors",
+    "from_softmax_layer": "softmax_regressors",
+    "from_softmax_predictor": "softmax_regressors",
     "from_transformer": "regressors",
     "gd_transformer": "constructed.gradient_descent",
     "gdpp_products": "constructed.gradient_descent",
@@ -64,6 +74,7 @@ _HOMES = {
     "planted_norms": "constructed.norms",
     "save_checkpoint": "opening.checkpoint",
     "shipped": "opening.catalogue",
+    "softmax_gradient_layer": "constructed.softmax_regression",
     "with_start_weights": "constructed.gradient_descent",
 }
 __all__ = [
@@ -83,14 +94,20 @@ __all__ = [
     "RegressionTransformer",
     "Regressor",
     "Rotary",
+    "SoftmaxLayer",
+    "SoftmaxLayerConfig",
+    "SoftmaxRegressor",
     "Source",
     "Subject",
     "TokenLayout",
     "Trace",
+    "as_subject",
     "convert",
     "from_bridge",
     "from_module",
     "from_predictor",
+    "from_softmax_layer",
+    "from_softmax_predictor",
     "from_transformer",
     "gd_transformer",
     "gdpp_products",
@@ -104,6 +121,7 @@ __all__ = [
     "planted_norms",
     "save_checkpoint",
     "shipped",
+    "softmax_gradient_layer",
     "with_start_weights",
 ]
 
@@ -113,3 +131,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

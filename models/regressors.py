@@ -9,12 +9,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..data.errors import UsageError
+from .in_memory_sources import NO_WEIGHTS, example_of, module_source, predictor_source
 from .own.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
 from .own.regression_transformer import RegressionConfig, RegressionTransformer, with_label_last
-from .subject import IN_MEMORY, NotApplicable, Regressor, Source
+from .subject import NotApplicable, Regressor, Source
 from .taps import Taps
 from .token_layout import TokenLayout, joint_layouts, layouts_apart
-from .weights import AttentionWeights, weights_sha256
+from .weights import AttentionWeights
 
 
 class TransformerRegressor(Regressor):
@@ -74,22 +75,15 @@ class PredictorRegressor(Regressor):
         self.d_out = layout.d_out
 
     @property
-    def _example(self) -> Tensor:
-        parameters = list(self.function.parameters()) if isinstance(self.function, nn.Module) else []
-        return parameters[0] if parameters else torch.empty(0)
-
-    @property
     def dtype(self) -> torch.dtype:
-        return self._example.dtype
+        return example_of(self.function).dtype
 
     @property
     def device(self) -> torch.device:
-        return self._example.device
+        return example_of(self.function).device
 
     def weights(self) -> AttentionWeights | NotApplicable:
-        return NotApplicable(
-            "a wrapped predictor gives predictions only; mesascope cannot read attention weights from it"
-        )
+        return NO_WEIGHTS
 
     def layouts(self) -> tuple[TokenLayout, ...]:
         return joint_layouts(self.d_in, self.d_out) + layouts_apart(self.d_in, self.d_out)
@@ -172,24 +166,10 @@ def from_predictor(
     Measures of predictions apply; measures of weights are "not applicable". An `nn.Module` is identified by the SHA-256
     of its state dict. A plain function has no such digest, and its report says so.
     """
-    digest = None
-    notes: tuple[str, ...] = (IN_MEMORY,)
-    if isinstance(function, nn.Module):
-        digest = weights_sha256(function.state_dict())
-    else:
-        notes += ("the predictor is a plain function: the report has no digest of its weights",)
     facts = {"d_in": layout.d_in, "d_out": layout.d_out, "order": layout.order, "label_slot": layout.label_slot}
-    source = Source(name, layout="predictor", weights_sha256=digest, facts=facts, notes=notes)
-    return PredictorRegressor(function, layout, source)
+    return PredictorRegressor(function, layout, predictor_source(name, function, facts))
 
 
 def from_transformer(module: RegressionTransformer, name: str = "in-memory") -> TransformerRegressor:
     """A transformer built in this process as a subject."""
-    source = Source(
-        name,
-        layout="in-memory",
-        weights_sha256=weights_sha256(module.state_dict()),
-        facts=module.config.as_dict(),
-        notes=(IN_MEMORY,),
-    )
-    return TransformerRegressor(module, source)
+    return TransformerRegressor(module, module_source(name, module, module.config.as_dict()))

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 import torch
 from jaxtyping import Float
@@ -87,9 +87,18 @@ class Source:
 
 @dataclass(frozen=True)
 class NotApplicable:
-    """The reason why a measurement or a matrix does not exist for a subject. It is a result, not an error."""
+    """The reason why a measurement or a matrix does not exist for a subject. It is a result, not an error.
+
+    Whoever takes it for a report or for weights and asks it for theirs gets an AttributeError that says the reason.
+    """
 
     reason: str
+
+    def __getattr__(self, name: str) -> Never:
+        reason = vars(self).get("reason")
+        if name.startswith("__") or reason is None:  # asked by copy, pickle and the like
+            raise AttributeError(name)
+        raise AttributeError(f"there is no {name!r}: not applicable, because {reason}")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PROBES = {
     "gd-alignment": "mesascope.probes.gd_alignment.probe:GDAlignment",
     "induction-heads": "mesascope.probes.induction_heads.probe:InductionHeads",
+    "softmax-regression": "mesascope.probes.softmax_regression.probe:SoftmaxRegressionProbe",
     "token-norms": "mesascope.probes.token_norms.probe:TokenNorms",
 }
 """Every probe of this package, `name -> "module:Class"`; nothing is imported until one is used."""

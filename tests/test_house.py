@@ -24,8 +24,8 @@ LAYERS = ("data", "models", "probes", "analyses")  # imports point left here: a 
 OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings"}  # beyond these, models and data are strangers
 ROOMS = {
     "models": ("opening_check", "rotary", "token_layout", "norms", "weights", "attention", "subject", "tokenizing",
-               "taps", "language_model", "own", "constructed", "predictor_check", "regressors", "hugging_face",
-               "opening"),
+               "taps", "language_model", "own", "constructed", "predictor_check", "in_memory_sources", "regressors",
+               "softmax_regressors", "hugging_face", "opening"),
     "probes": ("measure", "findings", "head_columns", "probe", "streaming", "statistics", "algorithms", "comparing",
                "drawing"),
     "analyses": ("reports", "runs", "training", "commands"),

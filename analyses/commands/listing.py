@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import UsageError, nearest
-from ...models.opening.catalogue import HAIKU, LANGUAGE_FORMAT, LAYOUTS, MODEL_ARGS, find, read_header, shipped
+from ...models.opening.catalogue import (
+    FORMAT,
+    HAIKU,
+    LANGUAGE_FORMAT,
+    LAYOUTS,
+    MODEL_ARGS,
+    SOFTMAX_FORMAT,
+    Header,
+    find,
+    read_header,
+    shipped,
+)
 from ...probes import registered
 from .source_reading import Description, describe
 
@@ -16,6 +27,8 @@ TASKS = {
     "linear-regression": "mesascope.data.regression:LinearRegression",
     "other-distributions": "mesascope.data.regression:OtherDistributions",
     "file": "mesascope.data.tasks:load_tasks",
+    "softmax-regression": "mesascope.data.softmax_regression:SoftmaxRegression",
+    "softmax-regression-file": "mesascope.data.softmax_regression:load_softmax_tasks",
 }
 """Families of tasks, `name -> "module:object"`, and how tasks of a file are read."""
 
@@ -47,20 +60,27 @@ def _checkpoints() -> list[Row]:
     for name, path in shipped().items():
         header = read_header(path)
         config, language = header.config, header.format == LANGUAGE_FORMAT
+        softmax = header.format != FORMAT or config.get("softmax")
         found.append(
             {
                 "name": name,
                 "layers": config.get("n_layers", 1),
                 "tied": config.get("tied", not language),
                 "heads": config.get("n_heads", 1),
-                "attention": "softmax" if language or config.get("softmax") else "linear",
+                "attention": "softmax" if softmax else "linear",
                 "mlps": config.get("d_mlp") is not None,
-                "reads": f"{config['d_vocab']} tokens" if language else f"x of width {config['d_in']}",
+                "reads": _reads(header),
                 "seeds": sorted({member.seed for member in header.members}),
                 "steps": sorted({member.step for member in header.members}),
             }
         )
     return found
+
+
+def _reads(header: Header) -> str:
+    if header.format == LANGUAGE_FORMAT:
+        return f"{header.config['d_vocab']} tokens"
+    return f"{'rows of A' if header.format == SOFTMAX_FORMAT else 'x'} of width {header.config['d_in']}"
 
 
 def _layouts() -> list[Row]:

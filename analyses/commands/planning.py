@@ -13,6 +13,7 @@ from ...data.errors import MesascopeError, UsageError, nearest
 from ...models.language_model import LanguageModel
 from ...models.opening.loading import load_all
 from ...models.regressors import SequenceRegressor, TransformerRegressor
+from ...models.softmax_regressors import LayerSoftmaxRegressor
 from ...models.subject import NotApplicable, Subject
 from ...probes import probe_class, registered
 from ...probes.probe import Probe
@@ -81,7 +82,7 @@ def _largest_matrix(subject: Subject) -> int | None:
     """By the subject's shapes; None for a function that shows none."""
     if isinstance(subject, LanguageModel):
         return largest_matrix(subject.shape.d_model, subject.shape.d_vocab)
-    if isinstance(subject, TransformerRegressor | SequenceRegressor):
+    if isinstance(subject, TransformerRegressor | SequenceRegressor | LayerSoftmaxRegressor):
         return largest_matrix(subject.config.d_model)
     return None
 

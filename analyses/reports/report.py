@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ...probes.measure import flat
+from .headline import badge
 from .record import Record
 
 
@@ -47,6 +49,11 @@ class Report(Record):
         from .figures import plot
 
         return plot(self, name, ax, panel)
+
+    def __repr__(self) -> str:
+        numbers = f"{len(flat(self.measures))} measures"
+        more = "see .claim, .measures, .to_frame(), .plot(), .save(FOLDER)"
+        return f"{self.probe} on {self.label}\n{badge(self)}\n{numbers}; {more}"
 
     def _repr_html_(self) -> str:
         from .html import fragment

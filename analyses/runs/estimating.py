@@ -16,6 +16,7 @@ from ...models.language_model import LanguageModel, LanguageModelShape
 from ...models.own.attention_only import AttentionOnlyConfig
 from ...models.own.regression_transformer import RegressionConfig
 from ...models.regressors import SequenceRegressor, TransformerRegressor
+from ...models.softmax_regressors import SoftmaxRegressor
 from ...models.subject import Regressor, Subject
 from ...probes.probe import Cost, weights_of
 
@@ -99,7 +100,11 @@ def timed_speed(subject: Subject, cost: Cost) -> Speed:
         tasks = torch.randn(sequences, length, subject.d_in + subject.d_out, generator=rng)
         tasks = tasks.to(subject.device, subject.dtype)
         return Speed(_time(lambda: subject.predict(tasks)) / tasks[..., 0].numel(), 0, draw, operation)
-    assert isinstance(subject, LanguageModel), "probes give a cost of these two kinds"
+    if isinstance(subject, SoftmaxRegressor):
+        A = torch.randn(sequences, length, subject.d_in, generator=rng).to(subject.device, subject.dtype)
+        b = A[..., 0].softmax(dim=-1)
+        return Speed(_time(lambda: subject.predict(A, b)) / b.numel(), 0, draw, operation)
+    assert isinstance(subject, LanguageModel), "probes give a cost of these kinds"
     tokens = torch.randint(subject.shape.d_vocab, (sequences, length), generator=rng)
     states = subject.run(tokens).output
     token = _time(lambda: subject.run(tokens)) / tokens.numel()

@@ -20,10 +20,11 @@ from ...data.stream import draw_into, draw_step
 from ...models.own.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
 from ...models.own.merged import predict_seeds
 from ...models.own.regression_transformer import RegressionConfig, initialise
+from ...models.own.softmax_layer import SoftmaxLayerConfig, initialise_softmax_layer, layer_scores
 from .one_layer import Matrices, has_closed_form, loss_and_gradient
-from .recipes import BaseRecipe, LanguageRecipe, TrainingRecipe
+from .recipes import BaseRecipe, LanguageRecipe, SoftmaxRecipe, TrainingRecipe
 
-Config = RegressionConfig | AttentionOnlyConfig
+Config = RegressionConfig | AttentionOnlyConfig | SoftmaxLayerConfig
 LossesAndGradient = tuple[Float[Tensor, " seed"], Float[Tensor, "seed parameter"]]
 Objective = Callable[[int], LossesAndGradient]
 
@@ -33,6 +34,8 @@ def initial(recipe: BaseRecipe, seed: int) -> dict[str, Tensor]:
     rng = generator(seed, "initial weights")
     if isinstance(recipe, TrainingRecipe):
         return dict(initialise(recipe.config, recipe.init_scale, rng).named_parameters())
+    if isinstance(recipe, SoftmaxRecipe):
+        return dict(initialise_softmax_layer(recipe.config, recipe.init_scale, rng).named_parameters())
     return {
         name: torch.full(shape, float(name.endswith("_scale")))
         if name.startswith(("b_", "ln"))
@@ -44,9 +47,11 @@ def initial(recipe: BaseRecipe, seed: int) -> dict[str, Tensor]:
 def objective(recipe: BaseRecipe, weights: Float[Tensor, "seed parameter"]) -> Objective:
     """Each seed's loss on the fresh tasks of a step, and its gradient, as a function of the step.
 
-    Of a regression, half the squared error; of a language, the cross-entropy of the next token, in nats. Weights may
+    Of regressions, half the squared error; of a language, the cross-entropy of the next token, in nats. Weights may
     change in place between calls, and a call may overwrite the gradient of the last one.
     """
+    if isinstance(recipe, SoftmaxRecipe):
+        return partial(_of_documents, recipe, weights)
     if isinstance(recipe, LanguageRecipe):
         return partial(_of_next_tokens, recipe, weights)
     assert isinstance(recipe, TrainingRecipe)
@@ -90,6 +95,20 @@ def _of_queries(recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter"]
     predictions = predict_seeds(recipe.config, unflatten(recipe.config, weights), inputs.to(weights.device))
     losses = 0.5 * (predictions - targets.to(weights.device)).square().sum(dim=2).mean(dim=1)
     (gradient,) = torch.autograd.grad(losses.sum(), weights)
+    return losses.detach(), gradient
+
+
+@torch.enable_grad()
+def _of_documents(recipe: SoftmaxRecipe, weights: Float[Tensor, "seed parameter"], step: int) -> LossesAndGradient:
+    with _one_thread():
+        draws = (generator(seed, "training tasks", step) for seed in recipe.seeds)
+        tasks = (recipe.family.draw(recipe.batch_size, rng, torch.float32) for rng in draws)
+        A, b = (torch.stack(parts).to(weights.device) for parts in zip(*tasks, strict=True))
+        weights = weights.detach().requires_grad_()
+        named = unflatten(recipe.config, weights)
+        predictions = layer_scores(recipe.config, named["W_KQ"], named["w_V"], A, b).softmax(dim=-1)
+        losses = 0.5 * (predictions - b).square().sum(dim=2).mean(dim=1)
+        (gradient,) = torch.autograd.grad(losses.sum(), weights)
     return losses.detach(), gradient
 
 

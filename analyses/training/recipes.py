@@ -1,7 +1,8 @@
 """Training recipes: everything that decides a training's weights, as plain values, so that listing them needs no torch.
 
-The settings of the regressions are those of von Oswald et al. 2023 (arXiv 2212.07677), read in their notebooks where
-text and code disagree: clip at 0.001 (the text says 10), Adam's b2 0.98 (the text says default parameters).
+The settings of the linear regressions are those of von Oswald et al. 2023 (arXiv 2212.07677), read in their notebooks
+where text and code disagree: clip at 0.001 (the text says 10), Adam's b2 0.98 (the text says default parameters). Those
+of softmax regression are ours: Li et al. 2023 (arXiv 2304.13276) print none.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from ...data.grammar import Grammar
     from ...data.regression import LinearRegression
     from ...data.segments import RepeatedSegments
+    from ...data.softmax_regression import SoftmaxRegression
     from ...models.own.attention_only import AttentionOnlyConfig
     from ...models.own.regression_transformer import RegressionConfig
+    from ...models.own.softmax_layer import SoftmaxLayerConfig
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,34 @@ class TrainingRecipe(BaseRecipe):
         return RegressionConfig.from_dict({"d_in": d_in, "d_out": d_out, "d_head": d_in + d_out, **self.model})
 
 
+@dataclass(frozen=True)
+class SoftmaxRecipe(BaseRecipe):
+    """A training of one softmax layer on softmax regression; the loss is half the squared error of a task's b.
+
+    model:       settings of `models.SoftmaxLayerConfig`; its output scale decides what is learned
+    tasks:       settings of `data.SoftmaxRegression`
+    init_scale:  standard deviation of the initial weights
+    """
+
+    batch_size: int = 256
+    init_scale: float = 0.02
+    learning_rate: float = 3e-3
+    b2: float = 0.999
+    clip_norm: float = 1.0
+
+    @cached_property
+    def family(self) -> SoftmaxRegression:
+        from ...data.softmax_regression import SoftmaxRegression
+
+        return SoftmaxRegression(**self.tasks)
+
+    @cached_property
+    def config(self) -> SoftmaxLayerConfig:
+        from ...models.own.softmax_layer import SoftmaxLayerConfig
+
+        return SoftmaxLayerConfig.from_dict({"d_in": self.family.d_in, **self.model})
+
+
 LANGUAGES: Mapping[str, str] = {
     "grammar": "mesascope.data.grammar:Grammar",
     "repeated-segments": "mesascope.data.segments:RepeatedSegments",
@@ -180,6 +211,7 @@ def _table(*recipes: BaseRecipe) -> dict[str, BaseRecipe]:
 _SMALL_ATTENTION = {"d_model": 64, "n_heads": 4, "d_head": 16, "positions": "rotary"}
 _ALONG_INDUCTION = (0, 500, 1000, 1300, 1400, 1450, 1500, 1600, 2000, 4000)
 _STEPS_5000 = (0, 100, 200, 300, 400, 500, 750, 1000, 1250, 1500, 2000, 2500, 3000, 4000, 5000)
+_STEPS_3000 = (0, 100, 300, 1000, 3000)
 
 RECIPES: Mapping[str, BaseRecipe] = _table(
     TrainingRecipe(
@@ -213,6 +245,19 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
         )
         for n_heads in (1, 2)
     ),
+    *(
+        SoftmaxRecipe(
+            name=f"softmax-attention-1layer{suffix}",
+            summary=f"one softmax layer on softmax regression, output scale {scale:g}",
+            model={"output_scale": scale},
+            checkpoint_steps=steps,
+        )
+        for suffix, scale, steps in (
+            ("", 1.0, (0, 100, 300, 600, 1000, 2000, 3000, 5000)),
+            ("-c4", 4.0, _STEPS_3000),
+            ("-c16", 16.0, _STEPS_3000),
+        )
+    ),
     LanguageRecipe(
         name="induction-2layer",
         summary="two layers of attention on repeated random segments; learns induction heads",
@@ -237,4 +282,13 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
     ),
 )
 """The recipes by name. Those in `SHIPPED` ship, in `data/checkpoints/` under the same names."""
-SHIPPED = ("lsa-1layer", "lsa-2layer-recurrent", "induction-2layer", "induction-1layer", "tiny-grammar")
+SHIPPED = (
+    "lsa-1layer",
+    "lsa-2layer-recurrent",
+    "softmax-attention-1layer",
+    "softmax-attention-1layer-c4",
+    "softmax-attention-1layer-c16",
+    "induction-2layer",
+    "induction-1layer",
+    "tiny-grammar",
+)

@@ -24,6 +24,7 @@ from .tl_legacy_names import TL_LEGACY, TL_NATIVE, layout_advice
 
 FORMAT = "mesascope-regression-1"
 LANGUAGE_FORMAT = "mesascope-language-1"
+SOFTMAX_FORMAT = "mesascope-softmax-1"
 HAIKU = "von-oswald-haiku"
 HUGGING_FACE = "hugging-face"
 DECLARED = "declared"
@@ -124,10 +125,10 @@ def read_header(path: Path) -> Header:
     raw = read_json_header(path)
     metadata = raw.pop("__metadata__", {})
     found = metadata.get("format") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or found not in (FORMAT, LANGUAGE_FORMAT):
+    if not isinstance(metadata, dict) or found not in (FORMAT, LANGUAGE_FORMAT, SOFTMAX_FORMAT):
         raise CheckpointRefused(
             f"{path.name}: a .safetensors without mesascope's metadata (format: {found!r:.40}); expected format"
-            f" {FORMAT} or {LANGUAGE_FORMAT}; {layout_advice(raw)}"
+            f" {FORMAT}, {LANGUAGE_FORMAT} or {SOFTMAX_FORMAT}; {layout_advice(raw)}"
         )
     config, record = (_json_object(path, metadata, key) for key in ("config", "record"))
     prefixes = {name: match.groups() for name in raw if (match := _PREFIX.match(name))}

@@ -21,19 +21,28 @@ from ...data.errors import CheckpointRefused
 from ...data.recipe import canonical_json
 from ..own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
 from ..own.regression_transformer import RegressionConfig, RegressionTransformer
+from ..own.softmax_layer import SoftmaxLayer, SoftmaxLayerConfig
 from ..regressors import TransformerRegressor
+from ..softmax_regressors import LayerSoftmaxRegressor
 from ..subject import Source
 from ..weights import weights_sha256
-from .catalogue import FORMAT, LANGUAGE_FORMAT, Header, Member
+from .catalogue import FORMAT, LANGUAGE_FORMAT, SOFTMAX_FORMAT, Header, Member
 from .plain_check import checked
 from .word_level import read_words, word_level
 
+Config = RegressionConfig | AttentionOnlyConfig | SoftmaxLayerConfig
+Module = RegressionTransformer | AttentionOnlyTransformer | SoftmaxLayer
+_FORMATS: dict[type[Config], str] = {
+    RegressionConfig: FORMAT,
+    AttentionOnlyConfig: LANGUAGE_FORMAT,
+    SoftmaxLayerConfig: SOFTMAX_FORMAT,
+}
 _DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
 
 def save_checkpoint(
     path: str | Path,
-    config: RegressionConfig | AttentionOnlyConfig,
+    config: Config,
     parameters: Mapping[str, Tensor],
     record: Mapping[str, Any] | None = None,
     bos: int | None = None,
@@ -44,7 +53,7 @@ def save_checkpoint(
     bos:    the token that begins a language model's sequences
     words:  the word of each token by id, BOS included, from which a word-level tokenizer is made
     """
-    kind = FORMAT if isinstance(config, RegressionConfig) else LANGUAGE_FORMAT
+    kind = _FORMATS[type(config)]
     metadata = {"format": kind, "config": canonical_json(config.as_dict()), "record": canonical_json(record or {})}
     if bos is not None:
         metadata["bos"] = str(bos)
@@ -85,7 +94,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def open_member(
     header: Header, member: Member | None, name: str, path: str | None
-) -> TransformerRegressor | AttentionOnlyModel:
+) -> TransformerRegressor | AttentionOnlyModel | LayerSoftmaxRegressor:
     """One checkpoint of a file as a subject. Raises CheckpointRefused for surplus, missing, mis-shaped and non-finite
     tensors.
     """
@@ -109,6 +118,8 @@ def open_member(
     )
     if isinstance(module, RegressionTransformer):
         return checked(TransformerRegressor(module, source))
+    if isinstance(module, SoftmaxLayer):
+        return checked(LayerSoftmaxRegressor(module, source))
     bos, words = _vocabulary(header, module.config.d_vocab)
     digest = None if header.words is None else hashlib.sha256(header.words.encode()).hexdigest()
     source = replace(source, facts={**source.facts, "bos": bos, "tokenizer_sha256": digest})
@@ -134,9 +145,11 @@ def _vocabulary(header: Header, d_vocab: int) -> tuple[int | None, tuple[str, ..
     return None if bos is None else int(bos), words
 
 
-def _module(header: Header, parameters: Mapping[str, Tensor]) -> RegressionTransformer | AttentionOnlyTransformer:
+def _module(header: Header, parameters: Mapping[str, Tensor]) -> Module:
     if header.format == LANGUAGE_FORMAT:
         return AttentionOnlyTransformer(AttentionOnlyConfig.from_dict(header.config), parameters)
+    if header.format == SOFTMAX_FORMAT:
+        return SoftmaxLayer(SoftmaxLayerConfig.from_dict(header.config), parameters)
     return RegressionTransformer(RegressionConfig.from_dict(header.config), parameters)
 
 

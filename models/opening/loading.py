@@ -12,6 +12,7 @@ import torch
 from ...data.errors import CheckpointRefused, UsageError
 from ..own.attention_only import AttentionOnlyModel
 from ..regressors import SequenceRegressor, TransformerRegressor
+from ..softmax_regressors import LayerSoftmaxRegressor
 from ..subject import Subject
 from .catalogue import HAIKU, MAX_JSON, parse_json, shipped
 from .checkpoint import open_member
@@ -22,7 +23,7 @@ from .safe_files import read_tensors
 from .tl_legacy import open_tl_legacy
 from .tl_legacy_names import TL_LEGACY, TL_NATIVE, layout_advice
 
-FileSubject = TransformerRegressor | SequenceRegressor | AttentionOnlyModel
+FileSubject = TransformerRegressor | SequenceRegressor | AttentionOnlyModel | LayerSoftmaxRegressor
 
 
 def load(

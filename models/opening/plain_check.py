@@ -14,19 +14,20 @@ from torch import Tensor, nn
 from ...data.errors import CheckpointRefused
 from ..opening_check import TOLERANCES, OpeningCheck, Part, relative_error
 from ..own.attention_only import AttentionOnlyModel
-from ..own.plain_pass import plain_pass, plain_predictions
+from ..own.plain_pass import plain_pass, plain_predictions, plain_softmax_regression
 from ..regressors import TransformerRegressor
+from ..softmax_regressors import LayerSoftmaxRegressor
 from ..subject import Site
 
 _TOKENS, _TASKS = 8, 3
 _OTHERS: tuple[tuple[Site, ...], ...] = ((), ("attention",))  # other code runs where no pattern is watched
-Own = TypeVar("Own", AttentionOnlyModel, TransformerRegressor)
+Own = TypeVar("Own", AttentionOnlyModel, TransformerRegressor, LayerSoftmaxRegressor)
 
 
 def checked(subject: Own) -> Own:
     """The subject, with the check in its source. Raises CheckpointRefused if a pass differs from the plain one."""
     with torch.no_grad(), np.errstate(all="ignore"):  # numbers that are not finite are reported by the check
-        check = _of_tokens(subject) if isinstance(subject, AttentionOnlyModel) else _of_tasks(subject)
+        check = _check_of(subject)
     source = subject.source
     name = Path(source.path).name if source.path else source.name
     for part in check.failed:
@@ -36,6 +37,12 @@ def checked(subject: Own) -> Own:
         )
     subject.source = replace(source, opening_check=check.as_dict())
     return subject
+
+
+def _check_of(subject: AttentionOnlyModel | TransformerRegressor | LayerSoftmaxRegressor) -> OpeningCheck:
+    if isinstance(subject, AttentionOnlyModel):
+        return _of_tokens(subject)
+    return _of_tasks(subject) if isinstance(subject, TransformerRegressor) else _of_documents(subject)
 
 
 def _of_tokens(subject: AttentionOnlyModel) -> OpeningCheck:
@@ -64,6 +71,15 @@ def _of_tasks(subject: TransformerRegressor) -> OpeningCheck:
     given = torch.from_numpy(inputs).to(subject.device, subject.dtype)
     outputs = (subject.module(given), subject.module.run(given, {"pattern": _kept}).output)
     return _check(subject.dtype, {"predictions": [(output, plain) for output in outputs]})
+
+
+def _of_documents(subject: LayerSoftmaxRegressor) -> OpeningCheck:
+    """Predictions of softmax regression."""
+    rng = np.random.default_rng(0)
+    A, b = rng.standard_normal((_TASKS, _TOKENS, subject.d_in)), rng.dirichlet(np.ones(_TOKENS), _TASKS)
+    plain = plain_softmax_regression(subject.config, _arrays(subject.module), A, b)
+    given = (torch.from_numpy(array).to(subject.device, subject.dtype) for array in (A, b))
+    return _check(subject.dtype, {"predictions": [(subject.module(*given), plain)]})
 
 
 def _check(dtype: torch.dtype, pairs: Mapping[Part, list[tuple[Tensor, np.ndarray]]]) -> OpeningCheck:

@@ -14,6 +14,7 @@ from scipy.special import erf
 
 from .attention_only import AttentionOnlyConfig
 from .regression_transformer import LAYER_NORM_EPS, RegressionConfig
+from .softmax_layer import SoftmaxLayerConfig
 
 Parameters = Mapping[str, np.ndarray]
 ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -54,6 +55,23 @@ def plain_pass(config: AttentionOnlyConfig, parameters: Parameters, tokens: Int[
             h = h + _mlp(config, at, layer, _normed(config, at, "ln2", layer, h))
     state = _normed(config, at, "ln_final", None, h)
     return PlainPass(state @ at["W_U"] + at["b_U"] if config.n_logits else state, patterns)
+
+
+def plain_softmax_regression(
+    config: SoftmaxLayerConfig,
+    parameters: Parameters,
+    A: Float[np.ndarray, "task token d_in"],
+    b: Float[np.ndarray, "task token"],
+) -> Float[np.ndarray, "task token"]:
+    """Of a softmax layer, query by query: what it writes of each token, and the softmax over the tokens."""
+    W_KQ, w_V, predictions = parameters["W_KQ"], parameters["w_V"], []
+    for rows, targets in zip(A, b, strict=True):
+        tokens = [np.append(row, target) for row, target in zip(rows, targets, strict=True)]
+        values = np.array([token @ w_V for token in tokens])
+        asked = [np.append(row, 0.0) @ W_KQ for row in rows]
+        written = [_softmax(np.array([[q @ token for token in tokens]]))[0] @ values for q in asked]
+        predictions.append(_softmax(config.output_scale * len(rows) * np.array([written]))[0])
+    return np.stack(predictions)
 
 
 def plain_predictions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,6 +43,14 @@ class Fit:
 def given(value: float) -> Fit:
     """A setting that nobody fitted: no interval, no tasks behind it."""
     return Fit(value, float("nan"), float("nan"), n=0)
+
+
+def mean_fit(fits: Sequence[Fit]) -> Fit:
+    """Over folds, each fitted on tasks of its own."""
+    mean = sum(fit.value for fit in fits) / len(fits)
+    # folds are independent, so the squared half-widths of a mean of two add up to a quarter each
+    half = sum(((fit.high - fit.low) / 2) ** 2 for fit in fits) ** 0.5 / len(fits)
+    return Fit(mean, mean - half, mean + half, sum(fit.n for fit in fits), any(fit.at_end for fit in fits))
 
 
 Objective = Callable[[float], Float[np.ndarray, " task"]]

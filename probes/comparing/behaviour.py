@@ -27,12 +27,12 @@ class Behaviour:
     """What a regressor answers on a batch of tasks, in float64 on the CPU.
 
     prediction   [task, d_out]
-    sensitivity  [task, d_out, d_in], derivative of each output with respect to an input
+    sensitivity  [task, output, entry], derivatives of outputs with respect to the entries of an input
     missing      why the sensitivities are NaN, where they cannot be had
     """
 
     prediction: Float[Tensor, "task d_out"]
-    sensitivity: Float[Tensor, "task d_out d_in"]
+    sensitivity: Float[Tensor, "task output entry"]
     missing: str = ""
 
     def turned(self, sign: int) -> Behaviour:
@@ -66,7 +66,7 @@ def half_squared_error(
     return 0.5 * (prediction - targets.cpu().double()).square().sum(dim=-1)
 
 
-def cosine(a: Float[Tensor, "task d_out d_in"], b: Float[Tensor, "task d_out d_in"]) -> Float[Tensor, " task"]:
+def cosine(a: Float[Tensor, "task output entry"], b: Float[Tensor, "task output entry"]) -> Float[Tensor, " task"]:
     """Cosine of two sensitivities, task by task; 0 where one of them is zero (as with the authors)."""
     return _inner(_direction(a.flatten(1)), _direction(b.flatten(1)))
 
@@ -88,7 +88,7 @@ def cosines(a: Behaviour, b: Behaviour) -> Float[Tensor, " task"]:
 
 
 def model_difference(
-    a: Float[Tensor, "task d_out d_in"], b: Float[Tensor, "task d_out d_in"]
+    a: Float[Tensor, "task output entry"], b: Float[Tensor, "task output entry"]
 ) -> Float[Tensor, " task"]:
     """|g_A - g_B|_2, task by task."""
     return (a - b).flatten(1).norm(dim=1)

@@ -121,7 +121,7 @@ class GDAlignment(Probe):
     def applies(self, subject: Subject) -> NotApplicable | None:
         if isinstance(subject, Regressor):
             return None
-        return NotApplicable("this model does not answer regression tasks, so it has no prediction to compare")
+        return NotApplicable("this model does not answer linear-regression tasks, so it has no prediction to compare")
 
     def fingerprint(self) -> dict[str, str]:
         return {} if self.tasks is None else {"tasks_sha256": file_sha256(self.tasks)}

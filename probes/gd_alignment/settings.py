@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ...data.batch import Batch
 from ...data.errors import UsageError
 from ...models.own.regression_transformer import RegressionTransformer
-from ..algorithms.fitting import Fit, given
+from ..algorithms.fitting import Fit, given, mean_fit
 from .constructed import ConstructedShape, constructed_gd, constructed_gdpp
 from .constructed_fits import GDPPFit, fit_gdpp, fit_learning_rate
 from .names import GD, GDPP
@@ -105,20 +105,13 @@ def _mean(folds: Sequence[Settings]) -> Settings:
     gd = [fold.gd for fold in folds if fold.gd is not None]
     gdpp = [fold.gdpp for fold in folds if fold.gdpp is not None]
     return Settings(
-        gd=tuple(map(_mean_fit, zip(*gd, strict=True))) if gd else None,
+        gd=tuple(map(mean_fit, zip(*gd, strict=True))) if gd else None,
         gdpp=_mean_gdpp(gdpp) if gdpp else None,
-        algorithms={name: _mean_fit([fold.algorithms[name] for fold in folds]) for name in folds[0].algorithms},
+        algorithms={name: mean_fit([fold.algorithms[name] for fold in folds]) for name in folds[0].algorithms},
     )
 
 
 def _mean_gdpp(folds: Sequence[GDPPFit]) -> GDPPFit:
     rates = zip(*(fold.learning_rates for fold in folds), strict=True)
     gammas = zip(*(fold.gammas for fold in folds), strict=True)
-    return GDPPFit(tuple(map(_mean_fit, rates)), tuple(map(_mean_fit, gammas)))
-
-
-def _mean_fit(fits: Sequence[Fit]) -> Fit:
-    mean = sum(fit.value for fit in fits) / len(fits)
-    # halves are independent, so the squared half-widths of a mean of two add up to a quarter each
-    half = sum(((fit.high - fit.low) / 2) ** 2 for fit in fits) ** 0.5 / len(fits)
-    return Fit(mean, mean - half, mean + half, sum(fit.n for fit in fits), any(fit.at_end for fit in fits))
+    return GDPPFit(tuple(map(mean_fit, rates)), tuple(map(mean_fit, gammas)))

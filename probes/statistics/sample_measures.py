@@ -29,6 +29,8 @@ class PerTask:
     replicate: str = "task"
     absent: Status = "undefined"
     """What the measure is where no sample has a finite value."""
+    no_number: str = "NaN where the value is infinite (the model diverges there)"
+    """What the message says of a measure that has no number in some places."""
 
 
 _COLUMNS = 4096  # resampled at a time: their resamples take 64 MB
@@ -62,7 +64,7 @@ def mean_measure(metric: PerTask, low: np.ndarray, high: np.ndarray) -> Measure:
     finite = np.isfinite(values)
     message = metric.message
     if not finite.all():
-        message = (message + "; " if message else "") + "NaN where the value is infinite (the model diverges there)"
+        message = (message + "; " if message else "") + metric.no_number
         values, low, high = (np.where(finite, array, np.nan) for array in (values, low, high))
     if n < 2:
         low = high = np.full_like(values, np.nan)

@@ -24,9 +24,10 @@ import torch
 from matplotlib.figure import Figure
 from mesascope import analyses, models, probes
 from mesascope.analyses.reports.figures import figures_of
-from mesascope.data import LinearRegression
+from mesascope.data import LinearRegression, SoftmaxRegression
 from mesascope.models.constructed.induction import induction_circuit, near_misses
 from mesascope.models.constructed.norms import planted_norms
+from mesascope.models.own.softmax_layer import SoftmaxLayerConfig, initialise_softmax_layer
 from mesascope.probes import Probe
 from mesascope.probes.drawing import page
 
@@ -87,6 +88,35 @@ def learned_in_context(report: analyses.Report, model: Any) -> tuple[float, floa
     return report.measures["in_context_learning_score"].estimate, float(np.log(SMALL["d_vocab"] - 1))
 
 
+# -- softmax-regression: one gradient step, made by a softmax layer ----------------------------------------------------
+
+
+def softmax_step() -> models.Subject:
+    return models.from_softmax_layer(models.softmax_gradient_layer(N_CONTEXT, 4 * RATE, D_IN))
+
+
+def fresh_softmax_layer() -> models.Subject:
+    rng = torch.Generator().manual_seed(0)
+    return models.from_softmax_layer(initialise_softmax_layer(SoftmaxLayerConfig(D_IN), 0.5, rng))
+
+
+def loss_of_a_softmax_layer(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """0.5 |f - b|², task by task in NumPy: every query [a_i ; 0] attends to all tokens [a_j ; b_j]."""
+    recipe = report.recipes["evaluation"]
+    tasks = SoftmaxRegression(**recipe["settings"]).sample(recipe["n"], recipe["seed"])
+    W_KQ, w_V = (weight.detach().numpy() for weight in (model.module.W_KQ, model.module.w_V))
+    losses = []
+    for A, b in zip(tasks.inputs.numpy(), tasks.targets.numpy(), strict=True):
+        tokens = np.column_stack([A, b])
+        scores = []
+        for a in A:
+            attended = np.exp(np.append(a, 0) @ W_KQ @ tokens.T)
+            scores.append(len(A) * attended @ tokens @ w_V / attended.sum())
+        f = np.exp(scores) / np.exp(scores).sum()
+        losses.append(0.5 * np.sum((f - b) ** 2))
+    return report.measures["loss_model"].estimate, float(np.mean(losses))
+
+
 # -- token-norms: attention that rests on the first token --------------------------------------------------------------
 
 
@@ -121,6 +151,15 @@ CASES = {
         gauges=(("W_Q", "W_K"), ("b_Q", "b_K"), ("W_V", "W_O")),
         compared=("prefix_matching_score", "ov_copying_score", "loss_second_repeat"),
         agrees=learned_in_context,
+    ),
+    "softmax-regression": Case(
+        probe=lambda folder: probes.SoftmaxRegressionProbe(limit=40, n_tokens=N_CONTEXT),
+        planted=softmax_step,
+        absent=fresh_softmax_layer,
+        shows=lambda report: report.measures["cosine_gd"].estimate > 0.99,
+        gauges=(),
+        compared=("cosine_gd", "loss_model", "prediction_difference_copy", "shift_A", "shift_cosine"),
+        agrees=loss_of_a_softmax_layer,
     ),
     "token-norms": Case(
         probe=lambda folder: probes.TokenNorms(tokens=some_tokens(folder), untrained=1),

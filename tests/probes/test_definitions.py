@@ -72,9 +72,18 @@ def of_token_norms(folder: Path) -> set[str]:
     return reported(probes.TokenNorms(tokens=tokens(folder, 50, (12, 63)), untrained=1), planted_norms())
 
 
+def of_softmax_regression(folder: Path) -> set[str]:
+    """Of a layer on tasks, and of the heads of a language model."""
+    layer = models.from_softmax_layer(models.softmax_gradient_layer(6, 4.0, 3))
+    heads = probes.SoftmaxRegressionProbe(tokens=tokens(folder, 24, (3, 20)), queries=2, untrained=0)
+    on_tasks = reported(probes.SoftmaxRegressionProbe(limit=20, n_tokens=6), layer)
+    return on_tasks | reported(heads, induction_circuit(d_vocab=24, n_ctx=24))
+
+
 CASES = {
     "gd-alignment": of_gd_alignment,
     "induction-heads": of_induction_heads,
+    "softmax-regression": of_softmax_regression,
     "token-norms": of_token_norms,
 }
 

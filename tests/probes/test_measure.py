@@ -83,11 +83,13 @@ def test_a_mean_without_a_finite_value_is_undefined() -> None:
 
 
 def test_where_a_curve_diverges_it_has_no_value() -> None:
-    found = task_measures({"x": per_task([[1.0, np.inf], [2.0, 3.0]], axes=("t",), message="note")}, seed=0)["x"]
+    curve: dict[str, Any] = {"samples": [[1.0, np.inf], [2.0, 3.0]], "axes": ("t",), "message": "note"}
+    found = task_measures({"x": per_task(**curve)}, seed=0)["x"]
     assert found.status == "ok"
     assert found.values[0] == 1.5
     assert np.isnan([found.values[1], found.interval[0][1], found.interval[1][1]]).all()
-    assert found.message.startswith("note; NaN where")
+    assert found.message == "note; NaN where the value is infinite (the model diverges there)"
+    assert task_measures({"x": per_task(**curve, no_number="no key there")}, 0)["x"].message == "note; no key there"
     assert np.isfinite([found.interval[0][0], found.interval[1][0]]).all()
 
 

@@ -16,13 +16,15 @@ from mesascope.analyses.commands.source_reading import class_settings, describe,
 from mesascope.analyses.training.recipes import LANGUAGES, RECIPES
 from mesascope.data.errors import CheckpointRefused, UsageError
 from mesascope.data.regression import RegressionTasks
+from mesascope.data.softmax_regression import SoftmaxRegression
 from mesascope.models.opening.catalogue import LAYOUTS, shipped
 from mesascope.probes import registered
 
 
 def test_every_family_of_tasks_is_listed() -> None:
     families = {kind.family for kind in RegressionTasks.__subclasses__()}
-    assert families == set(TASKS) - {"file"}
+    families.add(SoftmaxRegression.family)
+    assert families == set(TASKS) - {"file", "softmax-regression-file"}
 
 
 @pytest.mark.parametrize("target", [*registered().values(), *TASKS.values(), *LANGUAGES.values()])
@@ -49,7 +51,8 @@ def test_probes_say_when_they_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(probes.PROBES, "slow", "slow_probe_module:Slow")
     found = {row["name"]: row["runs"] for row in rows("probes")}
-    assert found == {**dict.fromkeys(probes.PROBES, "by default"), "slow": "when named"}
+    named = {"slow": "when named", "softmax-regression": "when named"}
+    assert found == {**dict.fromkeys(probes.PROBES, "by default"), **named}
     assert "slow_probe_module" not in sys.modules
 
 
@@ -71,6 +74,8 @@ def test_checkpoints_say_what_they_read() -> None:
     found = {row["name"]: row for row in rows("checkpoints")}
     assert found["lsa-1layer"]["reads"] == "x of width 10"
     assert (found["lsa-1layer"]["attention"], found["lsa-1layer"]["tied"]) == ("linear", True)
+    layer = found["softmax-attention-1layer"]
+    assert (layer["reads"], layer["attention"], layer["layers"]) == ("rows of A of width 20", "softmax", 1)
     assert found["induction-2layer"]["reads"] == "129 tokens"
     assert (found["induction-2layer"]["attention"], found["induction-2layer"]["tied"]) == ("softmax", False)
     assert (found["induction-2layer"]["layers"], found["induction-2layer"]["heads"]) == (2, 4)

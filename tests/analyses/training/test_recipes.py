@@ -36,6 +36,15 @@ def test_settings_are_the_authors(
     assert recipe.seeds == (0, 1, 2, 3, 4)
 
 
+def test_settings_of_softmax_regression_are_those_that_are_stated() -> None:
+    for name, scale, steps in (("", 1.0, 5000), ("-c4", 4.0, 3000), ("-c16", 16.0, 3000)):
+        recipe = RECIPES[f"softmax-attention-1layer{name}"]
+        assert (recipe.config.output_scale, recipe.config.d_in, recipe.family.n_tokens) == (scale, 20, 25)
+        assert (recipe.family.input_scale, recipe.family.weight_scale, recipe.family.noise) == (2.0, 2.0, 0.0)
+        assert (recipe.steps, recipe.learning_rate, recipe.batch_size, recipe.init_scale) == (steps, 3e-3, 256, 0.02)
+        assert (recipe.b1, recipe.b2, recipe.seeds) == (0.9, 0.999, (0, 1, 2, 3, 4))
+
+
 def test_names_are_keys_and_summaries_are_lines() -> None:
     assert all(name == recipe.name and str(recipe) and "\n" not in str(recipe) for name, recipe in RECIPES.items())
 
@@ -66,6 +75,8 @@ def test_what_ships_was_made_by_the_recipe_of_its_name(name: str) -> None:
 
 
 def test_what_ships_is_small() -> None:
+    layers = [path.stat().st_size for name, path in shipped().items() if name.startswith("softmax-attention")]
+    assert max(layers) < 100_000
     assert set(shipped()) == set(SHIPPED)
     assert sum(path.stat().st_size for path in shipped().values()) < 20_000_000
 

@@ -358,7 +358,7 @@ def test_the_command_trains(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lsa-1layer", "lsa-2layer-recurrent"])
+@pytest.mark.parametrize("name", ["lsa-1layer", "lsa-2layer-recurrent", "softmax-attention-1layer"])
 def test_what_ships_can_be_made_again(name: str, tmp_path: Path) -> None:
     """The same bytes where the record's machine is, and the same losses anywhere."""
     path, ships = train(RECIPES[name], tmp_path / name), shipped()[name]

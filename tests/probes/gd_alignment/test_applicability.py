@@ -48,7 +48,7 @@ class LanguageModel(Subject):
 def test_a_language_model_gets_an_answer_and_no_measure() -> None:
     reason = GDAlignment().applies(LanguageModel())
     assert isinstance(reason, NotApplicable)
-    assert "does not answer regression tasks" in reason.reason
+    assert "does not answer linear-regression tasks" in reason.reason
     with pytest.raises(UsageError, match="applies"):
         GDAlignment().measure(LanguageModel(), 0, 8)
     assert GDAlignment().applies(from_transformer(random_model())) is None

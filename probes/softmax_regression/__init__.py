@@ -1,0 +1,1 @@
+"""softmax-regression: does attention shift the data as gradient descent shifts the weights?"""
