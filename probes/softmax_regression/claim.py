@@ -55,7 +55,8 @@ def _verdict(order: Ranking) -> str:
     blind = ", which does not look at A" * order.is_floor
     if _tied(order):
         other = order.title(order.next)
-        return f"These tasks do not separate {title} from {other} ({percent(left)} of the predictions unexplained)."
+        shares = f"{percent(left)} and {percent(order.unexplained(order.next))}"
+        return f"These tasks do not separate {title} from {other} ({shares} of the predictions unexplained)."
     if called == "none":
         return f"No candidate explains the model: even {title} leaves {share} of its predictions unexplained."
     if called == "agrees":
@@ -89,15 +90,17 @@ def _badge(order: Ranking) -> str:
 
 def _tied(order: Ranking) -> bool:
     """Whether the first sentence names two candidates: one explains at least in part, and another may be as close."""
-    return not order.separated and verdict(order.unexplained(order.closest)) != "none"
+    called = verdict(order.unexplained(order.closest))
+    return order.limit_of_smoother is None and not order.separated and called != "none"
 
 
 def _rival(order: Ranking) -> str:
     """The next candidate, and the gap to it; and how far one gradient step is, where it is neither."""
     if _tied(order):
         return f"Gap in prediction difference: {order.gap}."
-    share = percent(order.unexplained(order.next))
-    title = order.title(order.next)
+    share, title = percent(order.unexplained(order.next)), order.title(order.next)
+    if order.limit_of_smoother:
+        return f"{title[0].upper()}{title[1:]}, of which that is a limit, leaves {share} unexplained."
     words = f"Next: {title} ({share} unexplained). Gap in prediction difference: {order.gap}."
     if GD.name in (order.closest, order.next) or GD.name not in order.names:
         return words

@@ -9,6 +9,7 @@ import numpy as np
 from ...models.subject import Source
 from ..comparing.by_candidate import CANDIDATE, MODEL, OTHER_CANDIDATE
 from ..comparing.numbers import number, rounded
+from ..comparing.verdicts import verdict
 from ..measure import Measure
 from .formulas import SMALL_MOVE
 from .names import COPY, GD, SMOOTHER, STEPS
@@ -17,6 +18,8 @@ from .setting_measures import AT_END, GIVEN
 from .splits import recorded_law
 
 HARD_TO_SEPARATE = 0.99
+NEAR = 0.9
+"""A cosine below this is that of a model whose sensitivities are others, however near its predictions are."""
 VACUOUS = 2
 """Orders of magnitude by which the paper's constant exceeds the tight bound before it is called vacuous."""
 AS_HIGH = 0.05
@@ -40,6 +43,7 @@ def limits(order: Ranking, sources: tuple[Source, ...], tasks_file: str | None) 
         *_copying(order),
         *_two_solutions(measures),
         *_fitted_smoother(order),
+        *_other_sensitivities(order),
         *_hard_to_separate(order),
         *_at_end(measures),
         *_not_settled(measures),
@@ -149,6 +153,17 @@ def _fitted_smoother(order: Ranking) -> list[str]:
     return [
         "Kernel smoothing has two settings that were fitted to the model's own predictions, on other tasks; those of"
         " the other candidates were fitted to the loss."
+    ]
+
+
+def _other_sensitivities(order: Ranking) -> list[str]:
+    """Predictions that agree while their sensitivities do not."""
+    cosine = order.of("cosine", order.closest)
+    if verdict(order.unexplained(order.closest)) != "agrees" or not cosine.has_number or not cosine.interval[1] < NEAR:
+        return []
+    return [
+        f"The predictions agree with {order.title(order.closest)}, the sensitivities less: their cosine is"
+        f" {number(cosine)}."
     ]
 
 

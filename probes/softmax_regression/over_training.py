@@ -21,8 +21,10 @@ def over_training(by_step: Mapping[int, Mapping[str, Measure]]) -> OverTraining:
     measures = list(by_step.values())
     if not all("loss" in held for held in measures):
         return OverTraining()
-    cosines = np.stack([_points(held["cosine"].sel(**{CANDIDATE: GD.name})) for held in measures])
-    losses = np.stack([_points(held["loss_over_gd"]) for held in measures])
+    by_seed = [[_points(held["cosine"].sel(**{CANDIDATE: GD.name})), _points(held["loss_over_gd"])] for held in measures]
+    if len({points.shape for pair in by_seed for points in pair}) > 1:
+        return OverTraining()  # not every seed has every step: which seed is which is not known here
+    cosines, losses = (np.stack(points) for points in zip(*by_seed, strict=True))
     steps = np.array(list(by_step))
     peaks = np.where(np.isfinite(cosines), cosines, -np.inf).argmax(axis=0)
     left = _leaves(cosines, losses, peaks)
@@ -53,4 +55,4 @@ def _leaves(
 
 def _range(numbers: list[float], form: str = "{:.2f}") -> str:
     ends = [form.format(number) for number in (min(numbers), max(numbers))]
-    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+    return ends[0] if ends[0] == ends[1] else "–".join(ends)

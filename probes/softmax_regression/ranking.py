@@ -9,12 +9,33 @@ import numpy as np
 from ..comparing.by_candidate import MODEL
 from ..comparing.numbers import Number, number, rounded
 from ..comparing.ranking import Order, in_order
+from ..comparing.verdicts import verdict
 from ..measure import Measure
-from .names import CANDIDATES, FLOOR, SMOOTHER
+from .names import CANDIDATES, COPY, FLOOR, GD, SMOOTHER
 
 
 class Ranking(Order):
-    """With the names that sentences use."""
+    """With the names that sentences use.
+
+    A gradient step and a copy of b are limits of the smoother, whose two settings are fitted to the model: it is never
+    farther than they are. So where one of them agrees with the model, that one is called, and the smoother beside it.
+    """
+
+    @property
+    def closest(self) -> str:
+        return self.limit_of_smoother or self.names[0]
+
+    @property
+    def next(self) -> str:
+        return next(name for name in self.names if name != self.closest)
+
+    @property
+    def limit_of_smoother(self) -> str | None:
+        """The limit of the smoother that agrees with the model, where the smoother is closest."""
+        if self.names[0] != SMOOTHER.name:
+            return None
+        limits = (name for name in self.names if name in (GD.name, COPY.name))
+        return next((name for name in limits if verdict(self.unexplained(name)) == "agrees"), None)
 
     @property
     def is_floor(self) -> bool:

@@ -105,13 +105,33 @@ def test_similar_tokens_by_the_sign_of_the_sharpness() -> None:
         (GAPS | {"smoother": 0.5, "gd": 0.45, "copy": 0.44, "exact": 0.6}, "No candidate explains", "even copying b"),
         (GAPS | {"smoother": 0.5, "copy": 0.02}, "Agrees with copying b", "b, which does not look at A, leaving"),
         (GAPS | {"smoother": 0.5, "zero": 0.1}, "Closest: no step", "no step, which does not look at A, but"),
-        (GAPS | {"gd": 0.031}, "Not separated: kernel smoothing over unlike tokens, one", "do not separate kernel"),
+        (GAPS | {"exact": 0.031}, "Not separated: kernel smoothing over unlike tokens, the", "(4.5 % and 4.7 % of the"),
+        (GAPS | {"gd": 0.031}, "Agrees with one gradient step, 4.7 %", "agrees with one gradient step, leaving"),
+        (GAPS | {"copy": 0.05, "gd": 0.06}, "Agrees with copying b", "copying b, which does not look at A, leaving"),
     ],
 )
 def test_other_verdicts(gaps: dict[str, float], badge: str, sentence: str) -> None:
     claim = card(measures(gaps))
     assert claim.badge.startswith(badge)
     assert sentence in claim.found
+
+
+def test_what_is_a_limit_of_the_smoother_is_called_before_it() -> None:
+    """The smoother contains a gradient step and a copy, and its settings are fitted to the model."""
+    limit = card(measures(GAPS | {"gd": 0.031}))
+    assert limit.rival == "Kernel smoothing over unlike tokens, of which that is a limit, leaves 4.5 % unexplained."
+    assert "fitted to the model's own predictions" not in " ".join(limit.limits)
+    assert "is a limit" not in card().rival
+    assert "is a limit" not in card(measures(GAPS | {"exact": 0.031})).rival
+
+
+def test_predictions_that_agree_with_other_sensitivities() -> None:
+    words = (
+        "The predictions agree with kernel smoothing over unlike tokens, the sensitivities less: their cosine is 0.6"
+    )
+    assert words in limits()
+    assert "the sensitivities less" not in limits(cosine=along("candidate", {name: scalar(0.95) for name in GAPS}))
+    assert "the sensitivities less" not in limits(gaps=GAPS | {"smoother": 0.1})
 
 
 def test_how_far_one_gradient_step_is_where_it_is_neither() -> None:
@@ -282,6 +302,10 @@ def test_a_layer_that_gets_better_by_leaving_the_step() -> None:
 )
 def test_no_such_sentence_otherwise(last: dict[str, Measure]) -> None:
     assert sentence(at_step([0.0], [9.0]), at_step([0.7], [1.5]), last) == ""
+
+
+def test_steps_of_other_seeds_are_not_joined() -> None:
+    assert sentence(at_step([0.7], [1.5]), at_step([0.3, 0.85], [0.6, 0.9])) == ""
 
 
 def test_one_checkpoint_a_step_has_no_seeds_to_count() -> None:

@@ -34,7 +34,7 @@ def test_a_written_down_gradient_step_is_found(step_layer: SoftmaxRegressor) -> 
     assert measures["shift_cosine"].estimate > 0.9999
     assert measures["loss_over_gd"].estimate == pytest.approx(1, abs=0.01)
     assert measures["learning_rate_written"].estimate == pytest.approx(RATE)
-    assert report.claim.badge.startswith("Agrees with") or report.claim.badge.startswith("Not separated")
+    assert report.claim.badge.startswith("Agrees with one gradient step")
 
 
 def test_an_untrained_layer_shows_none_of_it(fresh_layer: SoftmaxRegressor) -> None:
@@ -200,4 +200,6 @@ def test_kernel_smoothing_explains_them_better_than_the_step(at_the_end: list[an
         assert report.measures["unexplained_share_smoother"].estimate < 0.1
         assert report.measures["unexplained_share_gd"].estimate > 0.1
         assert np.sign(report.measures["smoother_sharpness"].estimate) == sign
-        assert f"kernel smoothing over {'similar' if sign > 0 else 'unlike'} tokens" in report.claim.badge
+        called = "copying b" if sign > 0 else "kernel smoothing over unlike tokens"
+        assert report.claim.badge.startswith(f"Agrees with {called}")
+        assert ("Kernel smoothing over similar tokens, of which that is a limit" in report.claim.rival) == (sign > 0)
