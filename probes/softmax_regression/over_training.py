@@ -21,11 +21,17 @@ def over_training(by_step: Mapping[int, Mapping[str, Measure]]) -> OverTraining:
     measures = list(by_step.values())
     if not all("loss" in held for held in measures):
         return OverTraining()
-    by_seed = [[_points(held["cosine"].sel(**{CANDIDATE: GD.name})), _points(held["loss_over_gd"])] for held in measures]
-    if len({points.shape for pair in by_seed for points in pair}) > 1:
+    cosines = [_points(held["cosine"].sel(**{CANDIDATE: GD.name})) for held in measures]
+    losses = [_points(held["loss_over_gd"]) for held in measures]
+    if len({points.shape for points in (*cosines, *losses)}) > 1:
         return OverTraining()  # not every seed has every step: which seed is which is not known here
-    cosines, losses = (np.stack(points) for points in zip(*by_seed, strict=True))
-    steps = np.array(list(by_step))
+    return _sentence(tuple(by_step), np.stack(cosines), np.stack(losses))
+
+
+def _sentence(
+    all_steps: tuple[int, ...], cosines: Float[np.ndarray, "step seed"], losses: Float[np.ndarray, "step seed"]
+) -> OverTraining:
+    steps = np.array(all_steps)
     peaks = np.where(np.isfinite(cosines), cosines, -np.inf).argmax(axis=0)
     left = _leaves(cosines, losses, peaks)
     if not left.any():
