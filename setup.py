@@ -17,8 +17,11 @@ from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
 RECORD = Path("analyses", "_build.json")
+TOP = "top"
+"""Holds the package's own `__init__.py` and nothing else. It is not called `mesascope`: whoever stands in a checkout
+must not import another copy than the one installed."""
 FOLDERS = ("analyses", "data", "models", "probes")
-SHIPPED = (*FOLDERS, "pyproject.toml", "setup.py")
+SHIPPED = (TOP, *FOLDERS, "pyproject.toml", "setup.py")
 
 
 def git(*arguments: str) -> str:
@@ -58,11 +61,15 @@ class SourceArchive(sdist):
 
 
 def packages() -> list[str]:
-    """The four folders, each with every package in it: none can be forgotten, hence none can vanish from the wheel."""
+    """The front, and the four folders, each with every package in it: none can be forgotten, hence none can vanish
+    from the wheel."""
     return [
-        f"mesascope.{name}"
-        for folder in FOLDERS
-        for name in (folder, *(f"{folder}.{package}" for package in find_packages(folder)))
+        "mesascope",
+        *(
+            f"mesascope.{name}"
+            for folder in FOLDERS
+            for name in (folder, *(f"{folder}.{package}" for package in find_packages(folder)))
+        ),
     ]
 
 

@@ -28,8 +28,8 @@ def shipped_files(folder: str) -> set[str]:
 
 
 def test_the_folders_are_those_that_are_mapped() -> None:
-    folders = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("*/__init__.py")}
-    assert {f"mesascope.{folder}": folder for folder in folders} == FOLDERS
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("*/__init__.py")} - {"top"}
+    assert {"mesascope": "top", **{f"mesascope.{folder}": folder for folder in folders}} == FOLDERS
 
 
 @pytest.mark.parametrize("folder", sorted(FOLDERS.values()))
@@ -44,9 +44,9 @@ def test_every_data_file_is_declared(package: str, folder: str) -> None:
     declared = {
         path.relative_to(ROOT / folder).as_posix()
         for holder, patterns in SETUPTOOLS["package-data"].items()
-        if f"{holder}.".startswith(f"{package}.")
+        if holder == package or (folder != "top" and holder.startswith(f"{package}."))
         for pattern in patterns
-        for path in ROOT.joinpath(*holder.split(".")[1:]).glob(pattern)
+        for path in (ROOT / folder).joinpath(*holder.removeprefix(package).split(".")[1:]).glob(pattern)
     }
     data = {name for name in shipped_files(folder) if not name.endswith(".py")}
     assert "py.typed" in data

@@ -159,7 +159,27 @@ def planned(options: RunOptions, probes: Sequence[Probe], subjects: Sequence[Sub
             else:
                 groups.setdefault(repr(sorted(subject.source.facts.items())), []).append(subject)
         jobs += [Job(probe, tuple(in_order(group))) for group in groups.values()]
+    _refuse_unused(options.settings, jobs, subjects)
     return jobs
+
+
+def _refuse_unused(settings: Iterable[str], jobs: Sequence[Job], subjects: Sequence[Subject]) -> None:
+    """UsageError for a setting that no probe has which applies: who gave it expects another measurement.
+
+    A probe that would apply without the setting says itself why it does not.
+    """
+    applying = {job.probe.name: type(job.probe) for job in jobs}
+    for setting in settings if jobs else ():
+        owners = [name for name, kind in _every_class().items() if setting in _setting_names(kind)]
+        if not set(owners) & set(applying) and not _would_apply(owners, subjects):
+            raise UsageError(
+                f"setting {setting!r} is one of {', '.join(owners)}, but only {', '.join(applying)} would run here;"
+                " leave it out, or choose another model"
+            )
+
+
+def _would_apply(names: Iterable[str], subjects: Sequence[Subject]) -> bool:
+    return any(probe_named(name).applies(subject) is None for name in names for subject in subjects)
 
 
 def refusals(subject: Subject, options: RunOptions) -> dict[str, NotApplicable | None]:

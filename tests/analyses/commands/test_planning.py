@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 from annotated_types import Ge
-from mesascope import probes
-from mesascope.analyses.commands.planning import chosen_probes, probes_only_named
+from mesascope import models, probes
+from mesascope.analyses.commands.planning import Outcome, chosen_probes, planned, probes_only_named
 from mesascope.analyses.commands.run_options import RunOptions
 from mesascope.data.errors import UsageError
 from mesascope.probes import Probe
@@ -100,3 +100,35 @@ def test_a_setting_goes_to_the_probes_that_have_it() -> None:
 def test_a_setting_that_nobody_can_take_is_refused(names: Sequence[str], settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         chosen(*names, **settings)
+
+
+@dataclass(frozen=True)
+class Elsewhere(Quick):
+    name: ClassVar[str] = "quick"
+
+    def applies(self, subject: Any) -> Any:
+        return models.NotApplicable("this model is another one")
+
+
+def plan(monkeypatch: pytest.MonkeyPatch, *names: str, **settings: Any) -> list[str]:
+    """The probes that would run where `quick` does not apply."""
+    monkeypatch.setitem(probes.PROBES, "quick", "planned_probes:Elsewhere")
+    options = RunOptions(models=("m",), probe=names, settings=settings)
+    jobs = planned(options, chosen_probes(options), [models.load("lsa-1layer")], Outcome())
+    return [job.probe.name for job in jobs]
+
+
+def test_a_setting_that_only_probes_elsewhere_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "setting 'word' is one of quick, but only other would run here; leave it out, or choose another model"
+    with pytest.raises(UsageError, match=said):
+        plan(monkeypatch, word="lost")
+    with pytest.raises(UsageError, match=said):
+        plan(monkeypatch, "quick", "other", word="lost")
+
+
+def test_a_setting_that_one_of_the_probes_uses_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plan(monkeypatch, limit="3") == ["other"]
+
+
+def test_where_nothing_applies_the_reason_is_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plan(monkeypatch, "quick", word="lost") == []

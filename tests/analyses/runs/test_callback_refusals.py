@@ -22,14 +22,11 @@ MODEL = models.gd_transformer(4, 1.0, 3)
     [
         ({"probes": []}, "probes is empty; expected at least one"),
         ({"probes": ["token-norm"]}, "token-norm.* not known"),
-        ({"probes": 7}, "7 is no probe"),
         ({"every": 0}, "every = 0; expected a whole number of at least 1"),
-        ({"every": 2.5}, "every = 2.5; expected a whole number"),
-        ({"share": 0}, "share = 0; expected a number above 0 and of at most 1"),
+        ({"share": 0}, "share = 0; expected a number above 0 of at most 1"),
         ({"share": 1.5}, "share = 1.5; expected"),
         ({"share": float("nan")}, "share = nan; expected"),
         ({"seed": -1}, "seed = -1; expected"),
-        ({"name": 3}, "name = 3; expected text"),
         ({"tokenizer": object(), "subject": lambda model: model}, "tokenizer and subject are both given"),
     ],
 )
@@ -40,9 +37,7 @@ def test_settings_that_cannot_be(how: dict[str, Any], message: str) -> None:
 
 def test_a_model_that_no_probe_applies_to_is_refused_at_the_first_step(mean_answer: Any, tmp_path: Path) -> None:
     callback = Callback(["token-norms", mean_answer(refuse="no labels")], out=tmp_path)
-    with pytest.raises(
-        UsageError, match=r"no probe applies.*token-norms: this model reads no tok.*mean-answer: no lab"
-    ):
+    with pytest.raises(UsageError, match=r"no probe applies.*token-norms: this model reads.*mean-answer: no lab"):
         callback(MODEL, 1)  # which is not due
     assert list(tmp_path.iterdir()) == []
 
@@ -69,7 +64,6 @@ def test_a_model_that_cannot_be_opened_is_refused(mean_answer: Any, tmp_path: Pa
         ((0, 3, 3), "step = 3; expected one above 3, the step before"),
         ((0, 3, 2), "step = 2; expected one above 3"),
         ((-1,), "step = -1; expected one of at least 0"),
-        ((1.5,), "step = 1.5; expected a whole number"),
     ],
 )
 def test_steps_that_go_backwards_or_are_none(steps: Any, message: str, mean_answer: Any, tmp_path: Path) -> None:
@@ -95,7 +89,7 @@ def test_finishing_without_anything_measured(mean_answer: Any, tmp_path: Path) -
 
 def test_a_number_of_any_library_is_a_step(mean_answer: Any, tmp_path: Path) -> None:
     callback = Callback(mean_answer, out=tmp_path)
-    callback(MODEL, torch.tensor(100))  # type: ignore[arg-type]
+    callback(MODEL, torch.tensor(100))
     assert callback.finish()[0].sources[0]["step"] == 100
 
 
