@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,14 +18,15 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from ...data.batch import Batch
-from ..algorithms.fitting import STEP, Fit, fit_log_scale, given
+from ..algorithms.fitting import STEP, Fit, fit_log_scale, given, scan_points
 from ..comparing.memo import once_per_batch
 from ..statistics.bootstrap import sandwich_interval
 from .formulas import loss_of
 from .names import GAUSS_NEWTON, GD, STEPS
-from .solvers import Grams, Targets, descent, gauss_newton, smoothing
+from .solvers import Grams, Targets, descent, descent_path, gauss_newton, smoothing
 
 RATES = (1e-2, 1e4)
+_SCAN = np.exp(scan_points(*RATES)).tolist()
 LENGTHS = (1e-3, 1e3)
 FACTORS = (1e-1, 1e4)
 SMOOTHER_TASKS = 300
@@ -56,18 +58,31 @@ def fit_settings(tuning: Batch, learning_rate: float | None) -> Settings:
     """learning_rate: of the one gradient step, where it was given."""
     A, b = tuning.inputs, tuning.targets
     gram, unit = A @ A.mT, gauss_newton(A, b)
-    rates = {
-        name: given(learning_rate)
-        if learning_rate is not None and name == GD.name
-        else _fitted(b, lambda rate, steps=steps: descent(gram, b, steps, rate), RATES)
-        for name, steps in STEPS.items()
-    }
+    rates = _rates(gram, b) | ({} if learning_rate is None else {GD.name: given(learning_rate)})
     rates[GAUSS_NEWTON.name] = _fitted(b, lambda length: length * unit, LENGTHS)
     return Settings(rates, copy=_fitted(b, lambda factor: factor * b, FACTORS))
 
 
-def _fitted(b: Targets, scores: Callable[[float], Targets], ends: tuple[float, float]) -> Fit:
-    return fit_log_scale(lambda setting: loss_of(scores(setting).softmax(dim=-1), b).numpy(), *ends)
+def _rates(gram: Grams, b: Targets) -> dict[str, Fit]:
+    """Of gradient descent, by candidate. One descent for each rate of the scan passes through all numbers of steps."""
+    paths = [[_mean_loss(scores, b) for scores in descent_path(gram, b, max(STEPS.values()), rate)] for rate in _SCAN]
+    means = np.array(paths)
+    return {
+        name: _fitted(b, partial(descent, gram, b, steps), RATES, means[:, steps - 1]) for name, steps in STEPS.items()
+    }
+
+
+def _mean_loss(scores: Targets, b: Targets) -> float:
+    return float(loss_of(scores.softmax(dim=-1), b).numpy().mean())
+
+
+def _fitted(
+    b: Targets,
+    scores: Callable[[float], Targets],
+    ends: tuple[float, float],
+    scanned: Float[np.ndarray, " point"] | None = None,
+) -> Fit:
+    return fit_log_scale(lambda setting: loss_of(scores(setting).softmax(dim=-1), b).numpy(), *ends, scanned)
 
 
 def fit_smoother(tuning: Batch, prediction: Targets) -> Smoother:

@@ -11,6 +11,8 @@ All start from x = 0, where f is 1/n and J is the centring matrix over n. All ar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,11 +27,17 @@ Grams = Float[Tensor, "task token token"]
 
 def descent(gram: Grams, b: Targets, steps: int, rate: float) -> Targets:
     """Gradient descent with one rate for all steps, in terms of the scores A x and of A A^T alone."""
+    *_, scores = descent_path(gram, b, steps, rate)
+    return scores
+
+
+def descent_path(gram: Grams, b: Targets, steps: int, rate: float) -> Iterator[Targets]:
+    """The scores after each step."""
     scores = torch.zeros_like(b)
     for _ in range(steps):
         f = scores.softmax(dim=-1)
         scores = scores - rate * (gram @ times_jacobian(f, f - b)[..., None])[..., 0]
-    return scores
+        yield scores
 
 
 def first_step(A: Documents, b: Targets, rate: float) -> Float[Tensor, "task d_in"]:
