@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .reports.overview import overview
     from .reports.report import Report
     from .runs.asking import run
+    from .runs.callback import Callback
     from .runs.comparing import compare
     from .runs.family import run_family
     from .runs.verifying import Verification, verify
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .training.training import train
 
 _HOMES = {
+    "Callback": "runs.callback",
     "LanguageRecipe": "training.recipes",
     "RECIPES": "training.recipes",
     "Report": "reports.report",
@@ -31,6 +33,7 @@ _HOMES = {
 }
 __all__ = [
     "RECIPES",
+    "Callback",
     "LanguageRecipe",
     "Report",
     "SoftmaxRecipe",

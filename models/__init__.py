@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .subject import AttentionScores, NotApplicable, Regressor, Source, Subject, Trace
     from .token_layout import TokenLayout
     from .weights import AttentionWeights, Factors
+    from .wrapped_language_model import from_language_model
 
 _HOMES = {
     "AttentionOnlyConfig": "own.attention_only",
@@ -57,6 +58,7 @@ _HOMES = {
     "as_subject": "opening.as_subject",
     "convert": "opening.converting",
     "from_bridge": "opening.bridge",
+    "from_language_model": "wrapped_language_model",
     "from_module": "opening.in_memory",
     "from_predictor": "regressors",
     "from_softmax_layer": "softmax_regressors",
@@ -104,6 +106,7 @@ __all__ = [
     "as_subject",
     "convert",
     "from_bridge",
+    "from_language_model",
     "from_module",
     "from_predictor",
     "from_softmax_layer",

@@ -82,6 +82,10 @@ class LanguageModel(Subject):
         """Why embeddings are not what enters the first block, positions apart (ALBERT); None where they are."""
         return None
 
+    def no_edits(self) -> NotApplicable | None:
+        """Why no activation can be replaced; None where those that are shown can."""
+        return None
+
     @abstractmethod
     def unembedding(self) -> Float[Tensor, "d_model d_vocab"] | NotApplicable:
         """The matrix that `unembed` multiplies a state by, before any bias and any cap on the logits; or the reason why

@@ -25,7 +25,8 @@ OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings"}  # beyond 
 ROOMS = {
     "models": ("opening_check", "rotary", "token_layout", "norms", "weights", "attention", "subject", "tokenizing",
                "taps", "language_model", "own", "constructed", "predictor_check", "in_memory_sources", "regressors",
-               "softmax_regressors", "hugging_face", "opening"),
+               "softmax_regressors", "wrapped_parts", "wrapped_subject", "wrapped_check", "wrapped_language_model",
+               "hugging_face", "opening"),
     "probes": ("measure", "findings", "head_columns", "probe", "streaming", "statistics", "algorithms", "comparing",
                "drawing"),
     "analyses": ("reports", "runs", "training", "commands"),

@@ -15,18 +15,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .analyses import Report, compare, overview, run, run_family, train, verify
-    from .models import NotApplicable, as_subject, from_bridge, from_module, from_predictor, load, load_all
+    from .analyses import Callback, Report, compare, overview, run, run_family, train, verify
+    from .models import (
+        NotApplicable,
+        as_subject,
+        from_bridge,
+        from_language_model,
+        from_module,
+        from_predictor,
+        load,
+        load_all,
+    )
 
 __version__: str
 
 _FOLDERS = ("analyses", "data", "models", "probes")
 _HOMES = {
+    "Callback": "analyses",
     "NotApplicable": "models",
     "Report": "analyses",
     "as_subject": "models",
     "compare": "analyses",
     "from_bridge": "models",
+    "from_language_model": "models",
     "from_module": "models",
     "from_predictor": "models",
     "load": "models",
@@ -38,12 +49,14 @@ _HOMES = {
     "verify": "analyses",
 }
 __all__ = [
+    "Callback",
     "NotApplicable",
     "Report",
     "__version__",
     "as_subject",
     "compare",
     "from_bridge",
+    "from_language_model",
     "from_module",
     "from_predictor",
     "load",

@@ -40,11 +40,10 @@ def run(
     seed:        of everything that is drawn
     batch_size:  tasks or sequences in one forward pass; None: the probe's own number
     """
-    several = isinstance(probe, Sequence) and not isinstance(probe, str)
-    probes = [probe_of(one) for one in (probe if several else [probe])]
-    subject = as_subject(model)
-    answers = [run_one(subject, one, seed, batch_size, progress) for one in probes]
-    return answers if several else answers[0]
+    if isinstance(probe, Sequence) and not isinstance(probe, str):
+        probes, subject = [probe_of(one) for one in probe], as_subject(model)
+        return [run_one(subject, one, seed, batch_size, progress) for one in probes]
+    return run_one(as_subject(model), probe_of(probe), seed, batch_size, progress)
 
 
 def probe_of(asked: Any) -> Probe:

@@ -227,9 +227,9 @@ class InductionHeads(Probe):
         comparison: Comparison,
         measures: Mapping[str, Measure],
     ) -> dict[str, Measure]:
-        no_logits = experiment.access.no_logits
-        if self.ablate == "nothing" or no_logits is not None:
-            return not_ablated("ablate = nothing" if no_logits is None else no_logits.reason)
+        reason = experiment.access.no_logits or experiment.subject.no_edits()
+        if self.ablate == "nothing" or reason is not None:
+            return not_ablated("ablate = nothing" if reason is None else reason.reason)
         choice = choose(self.ablate, self._verdicts, measures, observations, comparison)
         return ablation_measures(Ablations.prepare(experiment, observations), choice)
 

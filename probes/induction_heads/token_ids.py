@@ -51,7 +51,9 @@ class TokenIds:
 
     @classmethod
     def of_model(cls, subject: LanguageModel) -> TokenIds:
-        """All but those with equal embedding rows, where at least two are left."""
+        """All but those with equal embedding rows, where at least two are left; all where no embedding is shown."""
+        if "embed" in subject.not_shown:
+            return cls(None)
         equal = equal_rows(subject.embedding())
         others = [token for token in (~equal).nonzero().flatten().tolist() if token != subject.bos]
         left_out = [token for token in equal.nonzero().flatten().tolist() if token != subject.bos]

@@ -180,6 +180,9 @@ class MeanZ(Watcher):
         self._sums[layer] = self._sums.get(layer, 0) + z.sum(dim=(0, 2), dtype=torch.float64)
 
     def mean(self) -> Float64[Tensor, "layer head d_head"]:
+        """Without a layer where the model does not show z."""
+        if not self._sums:
+            return torch.empty(0, 0, 0, dtype=torch.float64)
         return torch.stack([self._sums[layer] for layer in sorted(self._sums)]) / self._count
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
+from ...models.subject import Site
 from ..measure import Measure, missing, without_interval
 from ..statistics.jackknife import jackknife_interval, left_out_sums
 from .accumulator import Means, ModelPass, combined
@@ -106,9 +107,12 @@ def drain_measures(model_pass: ModelPass) -> dict[str, Measure]:
     noted, heads = model_pass.noted, Quantity(DRAIN_UNIT, ("layer", "kv_head"))
     stream = _first_over_later(noted.means(f"norm_{STREAM}").at(power=0))
     found = {"state_peak": mean_measure(Quantity(DRAIN_UNIT, ("layer",)), stream, model_pass.text)}
-    reason = model_pass.subject.not_shown.get("attention")
-    for name, noted_as in (("value_drain", "value_norm"), ("key_drain", "key_norm")):
-        if reason is not None:
+    not_shown = model_pass.subject.not_shown
+    sites: tuple[tuple[str, str, Site], ...] = (
+        ("value_drain", "value_norm", "v"), ("key_drain", "key_norm", "k"),
+    )  # fmt: skip
+    for name, noted_as, site in sites:
+        if reason := not_shown.get("attention") or not_shown.get(site):
             found[name] = missing(DRAIN_UNIT, "not applicable", reason)
         else:
             found[name] = mean_measure(heads, _first_over_later(noted.means(noted_as)), model_pass.text)

@@ -27,7 +27,7 @@ from ...data.documents import documents_sha256
 from ...data.errors import UsageError, nearest
 from ...data.recipe import named_seed
 from ...models.language_model import LanguageModel
-from ...models.subject import NotApplicable, Source, Subject
+from ...models.subject import NotApplicable, Site, Source, Subject
 from ..findings import Findings
 from ..measure import Claim, Measure
 from ..probe import Cost, Probe, Progress, silent
@@ -38,6 +38,10 @@ from .text import TextSettings, read_text, unreadable
 from .untrained_comparison import SAMPLE_TOKENS, NullModel, beside_untrained, null_model, sample_statistics
 
 PARTS = ("inner", "attention", "outliers")
+
+
+STREAM: tuple[Site, ...] = ("embed", "resid_pre", "resid_post")
+"""Sites without which nothing is measured."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,9 @@ class TokenNorms(Probe):
             return NotApplicable(
                 "this model reads no tokens, so it has no token representations. token-norms applies to language models"
             )
+        for site in STREAM:
+            if reason := subject.not_shown.get(site):
+                return NotApplicable(f"the lengths of this model's states cannot be measured: {reason}")
         return unreadable(subject, self._text_settings)
 
     def fingerprint(self) -> dict[str, str]:

@@ -34,7 +34,7 @@ def itself(x: Any, layer: int) -> Any:
 def parts_of(model: AttentionOnlyModel) -> dict[str, Any]:
     """All that can be given of a model of ours."""
     seen = lru_cache(maxsize=1)(lambda ids: model.observe(ids, dict.fromkeys(SITES, itself)))
-    shown = [site for site, values in seen(TOKENS).items() if values]
+    shown = [site for site, values in seen(TOKENS[:, :3] % model.shape.d_vocab).items() if values]
     weights, module = model.weights(), model.module
     parts: dict[str, Any] = {site: lambda ids, site=site: torch.stack(seen(ids)[site]) for site in shown}
     parts |= {name: getattr(weights, name) for name in OF_WEIGHTS}

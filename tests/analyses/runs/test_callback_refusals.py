@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,21 @@ def test_a_model_that_cannot_be_opened_is_refused(mean_answer: Any, tmp_path: Pa
         Callback(mean_answer, out=tmp_path)(nn.Linear(2, 2), 1)
     with pytest.raises(UsageError, match=r"subject\(model\) returned a Linear; expected a subject"):
         Callback(mean_answer, out=tmp_path, subject=lambda model: model)(nn.Linear(2, 2), 1)
+
+
+@pytest.mark.parametrize("given", [models.as_subject(MODEL), "lsa-1layer"])
+def test_what_does_not_train_is_refused(given: Any, mean_answer: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected the module that trains"):
+        Callback(mean_answer, out=tmp_path)(given, 0)
+
+
+def test_a_subject_that_is_opened_once_would_show_old_weights(mean_answer: Any, tmp_path: Path) -> None:
+    opened = models.as_subject(MODEL)
+    callback = Callback(mean_answer, 1, tmp_path, 1, subject=lambda model: opened)
+    callback(MODEL, 0)
+    with pytest.warns(RuntimeWarning, match="returned the same object again; expected the model opened anew"):
+        callback(MODEL, 1)
+    assert opened.source == models.as_subject(MODEL).source
 
 
 @pytest.mark.parametrize(
@@ -131,6 +147,23 @@ def test_an_error_later_is_a_warning_and_a_note(mean_answer: Any, tmp_path: Path
     assert report.sources[-1]["notes"][-1] == (
         "steps 1, 2 were due while training and not measured: RuntimeError: CUDA out of memory. Tried to allocate"
     )
+
+
+def test_the_claim_of_a_single_step_says_it_too(
+    mean_answer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As probes do, whose limits hold the notes of their sources."""
+    claim = mean_answer.claim
+
+    def with_notes(self: Any, measures: Any, sources: Any) -> Any:
+        return replace(claim(self, measures, sources), limits=sources[-1].notes)
+
+    monkeypatch.setattr(mean_answer, "claim", with_notes)
+    callback = Callback(mean_answer, 1, tmp_path, 1, subject=Failing((2,)))
+    callback(MODEL, 0)
+    with pytest.warns(RuntimeWarning, match="out of memory"):
+        callback(MODEL, 1)
+    assert callback.finish()[0].claim.limits[-1].startswith("step 1 was due while training and not measured")
 
 
 @pytest.mark.parametrize("first", [True, False])
