@@ -68,10 +68,10 @@ def _at_the_end(name: str, held: Measure, ax: Axes, panel: str, row: int) -> pd.
 
 
 def candidates_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
-    """The model beside every candidate. Left: the share of its predictions that a candidate leaves unexplained. Middle:
-    loss on the same tasks. Right: cosine of the sensitivities, the derivatives of a prediction with respect to A. What
-    is next to nothing lies beyond the axis. Bars are 95 % intervals. Grey marks are untrained layers, and the model on
-    b in random order.
+    """The model beside every candidate: the share of its predictions that a candidate leaves unexplained, the loss on
+    the same tasks, and the cosine of the sensitivities, the derivatives of a prediction with respect to A. What is next
+    to nothing lies beyond the axis. Bars are 95 % intervals. Grey marks are untrained layers, and the model on b in
+    random order.
     """
     measures = marks.last_step(findings.measures)
     if "loss" not in measures:

@@ -83,9 +83,10 @@ def _cosines(measures: Mapping[str, Measure]) -> list[tuple[marks.Look, Measure]
 
 def shifts_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Shifts of the targets, for the length of the step that makes them, beside three bounds: to first order, the tight
-    one that holds for every step, and the paper's, which lies beyond the axis. Left: one gradient step on x. Middle:
-    what the model writes into A. Right: the cosine of both shifts, and what it is where another candidate predicts in
-    the model's place. Bars are 95 % intervals. Grey marks are steps in random directions, and untrained layers.
+    one that holds for every step, and the paper's, which lies beyond the axis. The weight shift is by one gradient step
+    on x, the data shift by what the model writes into A; then the cosine of both shifts, and what it is where another
+    candidate predicts in the model's place. Bars are 95 % intervals. Grey marks are steps in random directions, and
+    untrained layers.
     """
     measures = marks.last_step(findings.measures)
     if "loss" not in measures:
