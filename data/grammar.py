@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -142,6 +142,15 @@ class Grammar:
             raise TaskError(f"zipf = {self.zipf}; expected 0 to 10")
         if not 0 <= self.recurrence < 1:
             raise TaskError(f"recurrence = {self.recurrence}; expected at least 0 and below 1")
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, Any], d_vocab: int) -> Grammar | None:
+        """The grammar that a training's record names, where its vocabulary has that size."""
+        tasks: Mapping[str, Any] = record.get("recipe", {}).get("tasks", {})
+        if tasks.get("family") != cls.family:
+            return None
+        grammar = cls(**{name: value for name, value in tasks.items() if name != "family"})
+        return grammar if grammar.d_vocab == d_vocab else None
 
     @cached_property
     def words(self) -> tuple[str, ...]:

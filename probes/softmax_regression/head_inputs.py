@@ -128,7 +128,7 @@ def _documents(
 
 def _drawn(subject: LanguageModel, n: int, length: int, seed: int) -> tuple[Sequence[Document], str, Mapping[str, Any]]:
     """Documents of the grammar that the subject's own record names, or of the shipped one as text, or random ids."""
-    own_grammar = _recorded_grammar(subject)
+    own_grammar = Grammar.recorded(subject.source.record, subject.shape.d_vocab)
     if own_grammar is None and subject.tokenizer is None:
         size = (n, length)
         ids = torch.randint(subject.shape.d_vocab, size, generator=generator(seed, "random tokens"))
@@ -140,12 +140,3 @@ def _drawn(subject: LanguageModel, n: int, length: int, seed: int) -> tuple[Sequ
         return [ids.numpy()[:length] for ids in drawn], "grammar", facts
     texts = [np.array(subject.encode(grammar.text(ids)), dtype=np.int64)[:length] for ids in drawn]
     return texts, "grammar as text", facts
-
-
-def _recorded_grammar(subject: LanguageModel) -> Grammar | None:
-    """The grammar that the subject's own record names, when its vocabulary is the grammar's."""
-    tasks: Mapping[str, Any] = subject.source.record.get("recipe", {}).get("tasks", {})
-    if tasks.get("family") != Grammar.family:
-        return None
-    grammar = Grammar(**{name: value for name, value in tasks.items() if name != "family"})
-    return grammar if grammar.d_vocab == subject.shape.d_vocab else None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -149,7 +149,8 @@ def read_text(subject: LanguageModel, settings: TextSettings, seed: int = 0) -> 
 
 def unreadable(subject: LanguageModel, settings: TextSettings) -> NotApplicable | None:
     """Why the subject can read nothing, where that is known before trying, and what to try."""
-    needs_no_tokenizer = settings.text is None and recorded_grammar(subject) is not None
+    own_grammar = Grammar.recorded(subject.source.record, subject.shape.d_vocab)
+    needs_no_tokenizer = settings.text is None and own_grammar is not None
     if settings.tokens is not None or subject.tokenizer is not None or needs_no_tokenizer:
         return None
     return NotApplicable(
@@ -158,18 +159,9 @@ def unreadable(subject: LanguageModel, settings: TextSettings) -> NotApplicable 
     )
 
 
-def recorded_grammar(subject: LanguageModel) -> Grammar | None:
-    """The grammar that the subject's own record names, when its vocabulary is the grammar's."""
-    tasks: Mapping[str, Any] = subject.source.record.get("recipe", {}).get("tasks", {})
-    if tasks.get("family") != Grammar.family:
-        return None
-    grammar = Grammar(**{name: value for name, value in tasks.items() if name != "family"})
-    return grammar if grammar.d_vocab == subject.shape.d_vocab else None
-
-
 def words_of(subject: LanguageModel) -> Callable[[Sequence[int]], str] | None:
     """What tells the text of token ids; None where nobody knows it."""
-    grammar = recorded_grammar(subject)
+    grammar = Grammar.recorded(subject.source.record, subject.shape.d_vocab)
     if grammar is not None:
         return lambda ids: " ".join(grammar.words[token] for token in ids)
     return None if subject.tokenizer is None else partial(text_of, subject.tokenizer)
@@ -184,7 +176,7 @@ def _window_length(subject: LanguageModel, context: int | None) -> int:
 
 def _grammar_text(subject: LanguageModel, limit: int | None, length: int, seed: int) -> Text:
     """Documents drawn with a seed of their own: none of a training's."""
-    own_grammar = recorded_grammar(subject)
+    own_grammar = Grammar.recorded(subject.source.record, subject.shape.d_vocab)
     grammar = own_grammar or Grammar()
     documents_seed = named_seed(seed, "token norms")
     drawn = grammar.documents(math.ceil((limit or TOKENS) / (grammar.length - 1)), documents_seed)

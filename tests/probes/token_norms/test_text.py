@@ -13,7 +13,7 @@ from mesascope.data.grammar import Grammar
 from mesascope.models import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer, Source
 from mesascope.models.opening.word_level import word_level
 from mesascope.probes.token_norms import text as text_module
-from mesascope.probes.token_norms.text import Text, TextSettings, read_text, recorded_grammar, unreadable
+from mesascope.probes.token_norms.text import Text, TextSettings, read_text, unreadable
 
 
 def model(
@@ -75,10 +75,14 @@ def test_frequencies_are_those_of_all_the_text_given(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.exp(given.log_frequency), np.bincount([1, 1, 1, 2, 2, 5, 5, 5, 5], minlength=30))
 
 
+def recorded(subject: AttentionOnlyModel) -> Grammar | None:
+    return Grammar.recorded(subject.source.record, subject.shape.d_vocab)
+
+
 @pytest.mark.parametrize("context", [20, 7])
 def test_the_truth_stands_at_the_token_that_it_follows(of_grammar: AttentionOnlyModel, context: int) -> None:
     """Against the grammar's own distribution after every prefix; a window need not begin where a document does."""
-    grammar = recorded_grammar(of_grammar)
+    grammar = recorded(of_grammar)
     assert grammar == Grammar(length=20)
     given = read(of_grammar, limit=60, context=context)
     for some in given.corpus.batches(3):
@@ -119,8 +123,8 @@ def test_other_models_read_the_grammar_as_text() -> None:
 
 
 def test_a_vocabulary_that_is_not_the_grammars_is_not_taken_for_it() -> None:
-    assert recorded_grammar(model(family="grammar", length=20)) is None
-    assert recorded_grammar(model(family="other")) is None
+    assert recorded(model(family="grammar", length=20)) is None
+    assert recorded(model(family="other")) is None
 
 
 def test_fewer_tokens_for_those_who_want_less(tmp_path: Path) -> None:
