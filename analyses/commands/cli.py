@@ -96,12 +96,17 @@ def _command(argv: Sequence[str]) -> int:
         return error.exit_code
     except SystemExit as stop:  # after --help and --version
         return int(stop.code or 0)
-    except KeyboardInterrupt:
-        print("mesascope: interrupted (Ctrl-C); no half-written report is left", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except Terminated:
-        print("mesascope: terminated (SIGTERM); no half-written report is left", file=sys.stderr)
-        return 128 + signal.SIGTERM
+    except KeyboardInterrupt as stop:
+        return _stopped("interrupted (Ctrl-C)", signal.SIGINT, stop)
+    except Terminated as stop:
+        return _stopped("terminated (SIGTERM)", signal.SIGTERM, stop)
+
+
+def _stopped(how: str, number: int, stop: BaseException) -> int:
+    """Say what is left, which the command knows if it is anything."""
+    left = stop.args[0] if stop.args else "no half-written report is left"
+    print(printable(f"mesascope: {how}; {left}"), file=sys.stderr)
+    return 128 + number
 
 
 @contextmanager
@@ -264,9 +269,8 @@ def _train(values: Values) -> int:
     try:
         with progress_bar(options.quiet) as progress, threads_set(n_threads, n_threads):
             train(recipe, path, seeds, options.device, progress, options.force)
-    except (KeyboardInterrupt, Terminated):
-        kept = f"{path}.partial holds the training so far; the same command goes on from there"
-        print(printable(kept), file=sys.stderr)
+    except (KeyboardInterrupt, Terminated) as stop:
+        stop.args = (f"{path}.partial holds the training so far; the same command goes on from there",)
         raise
     print(printable(str(path)))
     return 0

@@ -23,7 +23,11 @@ def test_train_writes_where_it_is_told_and_says_how_to_go_on(
 
     monkeypatch.setattr("mesascope.analyses.training.training.train", interrupted)
     assert cli.main(["train", "lsa-1layer", "-o", "mine.safetensors", "--seeds", "0,3", "--force"]) == 130
-    assert "mine.safetensors.partial holds the training so far" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said == (
+        "mesascope: interrupted (Ctrl-C); mine.safetensors.partial holds the training so far; the same command goes on"
+        " from there\n"
+    )
 
 
 def test_a_reader_that_went_away_is_no_traceback() -> None:
