@@ -14,6 +14,7 @@ from mesascope.models import (
     LanguageModel,
     RegressionConfig,
     RegressionTransformer,
+    SoftmaxRegressor,
     from_transformer,
     load,
     load_all,
@@ -108,6 +109,10 @@ def test_every_shipped_checkpoint_opens_and_answers() -> None:
             assert subject.source.record
             if isinstance(subject, LanguageModel):
                 assert subject.logits(torch.zeros(2, 5, dtype=torch.int64)).shape == (2, 5, subject.shape.d_vocab)
+                continue
+            if isinstance(subject, SoftmaxRegressor):
+                A, b = torch.zeros(2, 5, subject.d_in), torch.full((2, 5), 0.2)
+                torch.testing.assert_close(subject.predict(A, b), b)  # equal tokens, equal probabilities
                 continue
             inputs = torch.zeros(2, 5, subject.d_in + subject.d_out, dtype=subject.dtype)
             assert subject.predict(inputs).shape == (2, subject.d_out)
