@@ -96,13 +96,18 @@ class SoftmaxRegressionProbe(Probe):
 
     def applies(self, subject: Subject) -> NotApplicable | None:
         if isinstance(subject, SoftmaxRegressor):
-            return None
+            return self._unread(("text", "tokens"), "this model answers tasks and reads no tokens")
         if isinstance(subject, LanguageModel):
-            return no_head_shifts(subject)
+            return self._unread(("tasks",), "this model reads tokens and answers no tasks") or no_head_shifts(subject)
         return NotApplicable(
             "this model answers linear regression: its prediction is no softmax over its tokens. softmax-regression"
             " measures models of softmax regression, and language models"
         )
+
+    def _unread(self, names: tuple[str, ...], why: str) -> NotApplicable | None:
+        """A file was given that this model cannot read: who gave it expects to hear of it."""
+        given = [name for name in names if getattr(self, name) is not None]
+        return NotApplicable(f"{why}, but {' and '.join(given)} is given; leave it out") if given else None
 
     def fingerprint(self) -> dict[str, str]:
         given = {"tasks": self.tasks, "text": self.text, "tokens": self.tokens}

@@ -154,6 +154,18 @@ def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None
         SoftmaxRegressionProbe(**settings)
 
 
+def test_a_file_that_the_model_cannot_read_is_not_ignored(step_layer: SoftmaxRegressor) -> None:
+    language = models.load("induction-1layer")
+    for subject, settings, said in (
+        (step_layer, {"tokens": "mine.npy"}, "this model answers tasks and reads no tokens, but tokens is given"),
+        (language, {"tasks": "mine.npz"}, "this model reads tokens and answers no tasks, but tasks is given"),
+    ):
+        refused = SoftmaxRegressionProbe(**settings).applies(subject)
+        assert isinstance(refused, models.NotApplicable)
+        assert refused.reason == f"{said}; leave it out"
+    assert SoftmaxRegressionProbe(tokens="mine.npy").applies(language) is None
+
+
 def test_which_models_it_measures(step_layer: SoftmaxRegressor) -> None:
     probe = SoftmaxRegressionProbe()
     assert probe.applies(step_layer) is None
