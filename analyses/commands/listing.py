@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,16 @@ def _probes() -> list[Row]:
 
 
 def _described(thing: Description) -> Row:
-    settings = {setting.name: setting.default for setting in thing.settings}
+    settings = {setting.name: _value(setting.default) for setting in thing.settings}
     return {"what": thing.what, "settings": settings, "details": thing.details}
+
+
+def _value(source: str) -> Any:
+    """The default that a source spells; words stay words."""
+    try:
+        return ast.literal_eval(source)
+    except (ValueError, SyntaxError):
+        return source
 
 
 def _checkpoints() -> list[Row]:

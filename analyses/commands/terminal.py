@@ -113,7 +113,7 @@ def cell_text(value: Any) -> str:
     if isinstance(value, float):
         return number(value)
     if isinstance(value, Mapping):
-        return printable(", ".join(name if shown == "None" else f"{name}={shown}" for name, shown in value.items()))
+        return printable(", ".join(name if shown is None else f"{name}={shown}" for name, shown in value.items()))
     if isinstance(value, list | tuple):
         shown = list(map(str, value))
         if len(shown) > LONG_LIST:

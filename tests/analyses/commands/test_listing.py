@@ -81,6 +81,16 @@ def test_checkpoints_say_what_they_read() -> None:
     assert (found["induction-2layer"]["layers"], found["induction-2layer"]["heads"]) == (2, 4)
 
 
+def test_defaults_have_types() -> None:
+    """null is null, and a number a number; a word stays a word."""
+    settings = {row["name"]: row["settings"] for row in rows("probes")}
+    assert settings["token-norms"]["text"] is None
+    assert settings["token-norms"]["untrained"] == 19
+    assert settings["induction-heads"]["ablate"] == "auto"
+    assert settings["induction-heads"]["compatibility_scores"] is False
+    assert {row["name"]: row["settings"] for row in rows("tasks")}["linear-regression"]["noise"] == 0.0
+
+
 def test_revisions_are_of_a_model() -> None:
     found = rows("revisions", "lsa-1layer")
     assert {row["seed"] for row in found} == {0, 1, 2, 3, 4}
