@@ -104,6 +104,32 @@ def test_a_transformers_model_read_by_hooks_measures_as_the_opened_one(
     assert_same_measures(some_probes[name], subject, opened, 5e-4)
 
 
+# what a probe says of what is not shown
+
+
+def test_heads_that_cannot_be_ablated_are_measured_all_the_same(
+    model: AttentionOnlyModel, parts: dict[str, Any]
+) -> None:
+    """By the default settings; without z and the embedding, too, which only ablations and equal rows need."""
+    probe = InductionHeads(periods=(6,), n_sequences=14)
+    measures = probe.measure(wrapped(model, parts, "pattern"), 0, 8).measures
+    assert measures["prefix_matching_score"].has_number
+    assert measures["ablation"].status == "not applicable"
+    assert "cannot change what happens inside it" in measures["ablation"].message
+    assert wrapped(model, parts, "pattern").no_edits() is not None
+    assert model.no_edits() is None
+
+
+def test_drains_of_what_is_not_shown_say_so(
+    model: AttentionOnlyModel, parts: dict[str, Any], some_probes: dict[str, Probe]
+) -> None:
+    shown = ("resid_pre", "resid_post", "W_E", "pattern")
+    measures = some_probes["token-norms"].measure(wrapped(model, parts, *shown), 0, 8).measures
+    for name, part in (("value_drain", "v"), ("key_drain", "k")):
+        assert measures[name].status == "not applicable"
+        assert f"without its {part}" in measures[name].message
+
+
 # which part gives which measures
 
 
