@@ -54,8 +54,8 @@ def from_language_model(
     |--------------------------|-------------------|------------------------------------------------------------------|
     | resid_pre, resid_post    | W_E               | norms, growth, massive activations, anisotropy: token-norms      |
     | W_U                      | these             | the loss, and what each layer does to it: token-norms            |
-    | pattern                  | v, W_E            | what heads attend to, and losses: induction-heads                |
-    | pattern                  | v, the first row  | attention sinks, drains: token-norms                             |
+    | pattern                  | nothing else      | what heads attend to, and losses: induction-heads                |
+    | pattern                  | the first row     | attention sinks; with v, or q and k, drains: token-norms         |
     | W_Q, W_K, W_V, W_O       | pattern, attn_out | write norms, mixing ratios: token-norms; composition, null       |
     |                          | and the first row | models: induction-heads; all of softmax-regression               |
     | W_U                      | all of these      | copying, direct logit attribution: induction-heads               |

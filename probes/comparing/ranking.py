@@ -13,6 +13,9 @@ from ..statistics.bootstrap import t_interval
 from .by_candidate import CANDIDATE, OTHER_CANDIDATE
 from .numbers import Number, number, rounded
 
+NOT_FINITE = "The model's predictions on these tasks are not finite, so mesascope compared nothing."
+CONSTANT = "The model's predictions do not vary between these tasks, so no candidate explains them."
+
 
 @dataclass(frozen=True)
 class Order:

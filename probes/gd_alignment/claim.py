@@ -9,6 +9,7 @@ import numpy as np
 from ...models.subject import Source
 from ..comparing.by_candidate import CANDIDATE, MODEL
 from ..comparing.numbers import number
+from ..comparing.ranking import CONSTANT, NOT_FINITE
 from ..comparing.verdicts import percent, percent_with_interval, verdict
 from ..measure import Claim, Measure
 from .limits import limits, notes
@@ -22,9 +23,6 @@ CITATIONS = (
     "J. von Oswald, E. Niklasson, E. Randazzo, J. Sacramento, A. Mordvintsev, A. Zhmoginov, M. Vladymyrov."
     " Transformers learn in-context by gradient descent. ICML 2023. arXiv:2212.07677.",
 )
-
-NOT_FINITE = "The model's predictions on these tasks are not finite, so mesascope compared nothing."
-CONSTANT = "The model's predictions do not vary between these tasks, so no candidate explains them."
 
 
 def gd_claim(

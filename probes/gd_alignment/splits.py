@@ -17,17 +17,10 @@ from ...data.recipe import file_sha256, named_seed
 from ...data.regression import LinearRegression
 from ...data.tasks import load_tasks
 from ...models.subject import Regressor
+from ..comparing.folds import Fold, halves
 
 EVALUATION_TASKS = 10_000
 NULL_TASKS = 2_000
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Tasks to evaluate, and others to fit settings on."""
-
-    tuning: Batch
-    evaluation: Batch
 
 
 @dataclass(frozen=True)
@@ -92,12 +85,4 @@ def file_splits(file: TaskFile) -> Splits:
             f"{file.path}: tokens are {width} wide, but the model takes {expected}"
             f" (d_in = {file.d_in} and d_out = {file.d_out})"
         )
-    return Splits(_halves(tasks), tasks[:NULL_TASKS], tasks, None)
-
-
-def _halves(tasks: Batch) -> tuple[Fold, ...]:
-    half = len(tasks) // 2
-    if half == 0:
-        return (Fold(tasks, tasks),)  # a single task has no other half; the claim says so
-    first, second = tasks[:half], tasks[half:]
-    return (Fold(second, first), Fold(first, second))
+    return Splits(halves(tasks), tasks[:NULL_TASKS], tasks, None)

@@ -17,7 +17,7 @@ from ...data.batch import Batch
 from ...models.softmax_regressors import SoftmaxFunction
 from ..comparing.behaviour import Behaviour
 from ..comparing.memo import once_per_batch
-from .exact import first_sensitivity, minimiser
+from .exact import first_sensitivity, solved
 from .fits import Settings, Smoother
 from .formulas import softmax_of
 from .names import COPY, EXACT, GAUSS_NEWTON, STEPS, ZERO
@@ -52,7 +52,7 @@ def solver_behaviours(tasks: Batch, settings: Settings, batch_size: int) -> Mapp
     """Of every candidate that does not depend on the model, in float64."""
     A, b = tasks.inputs, tasks.targets
     found = {name: behaviour(_softmax_of(scores), A, b, batch_size) for name, scores in _scores(settings).items()}
-    x = minimiser(A, b)
+    x = solved(tasks)
     found[EXACT.name] = Behaviour(softmax_of(A, x), _as_sensitivity(first_sensitivity(A, b, x)))
     return found
 

@@ -9,6 +9,7 @@ import numpy as np
 from ...models.subject import Source
 from ..comparing.by_candidate import MODEL
 from ..comparing.numbers import number, rounded
+from ..comparing.ranking import CONSTANT, NOT_FINITE
 from ..comparing.verdicts import percent, percent_with_interval, verdict
 from ..measure import Claim, Measure
 from .limits import limits
@@ -21,8 +22,6 @@ CITATIONS = (
     "S. Li, Z. Song, Y. Xia, T. Yu, T. Zhou. The closeness of in-context learning and weight shifting for softmax"
     " regression. NeurIPS 2024. arXiv:2304.13276.",
 )
-NOT_FINITE = "The model's predictions on these tasks are not finite, so mesascope compared nothing."
-CONSTANT = "The model's predictions do not vary between these tasks, so no candidate explains them."
 
 
 def task_claim(measures: Mapping[str, Measure], sources: tuple[Source, ...], tasks_file: str | None) -> Claim:

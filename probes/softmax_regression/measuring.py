@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from ...models.softmax_regressors import LayerSoftmaxRegressor
@@ -16,7 +17,7 @@ from ..findings import Findings
 from ..measure import Measure, missing, without_interval
 from ..probe import Progress
 from ..statistics.bootstrap import bootstrap_means, percentile_interval
-from .exact import minimiser, settled
+from .exact import settled, solved
 from .names import GD, LOSS
 from .nulls import null_comparisons, untrained_layers
 from .setting_measures import setting_measures
@@ -96,11 +97,12 @@ def _ratio(losses: Float[np.ndarray, "*resample two"]) -> Float[np.ndarray, "*re
 
 def _settled(setup: Setup) -> Measure:
     """How often the search for the exact solution ended where the gradient has vanished."""
-    A, b = setup.splits.evaluation.inputs, setup.splits.evaluation.targets
-    share = float(settled(A, b, minimiser(A, b)).double().mean())
+    folds = [fold.evaluation for fold in setup.splits.folds]
+    found = torch.cat([settled(tasks.inputs, tasks.targets, solved(tasks)) for tasks in folds])
+    share = float(found.double().mean())
     words = "at the other tasks the exact solution is where its search stopped"
     return without_interval(
-        np.array(share), "share of tasks", message=words if share < 1 else "", no_nulls="no mechanism", n=len(b)
+        np.array(share), "share of tasks", message=words if share < 1 else "", no_nulls="no mechanism", n=len(found)
     )
 
 

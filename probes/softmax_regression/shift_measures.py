@@ -141,7 +141,7 @@ def _bounds(moved: str, shift: WeightShift | DataShift) -> dict[str, PerTask]:
     units = {FIRST_ORDER: OF_STEP[moved], TIGHT: OF_STEP[moved], PAPER: "log10"}
     return {
         BOUNDS[kind].format(moved): PerTask(bound.numpy(), units[kind], no_nulls=A_BOUND)
-        for kind, bound in shift.bounds().items()
+        for kind, bound in shift.bounds.items()
     }
 
 
@@ -156,6 +156,6 @@ def _premises(moved: str, shift: WeightShift | DataShift) -> dict[str, PerTask]:
 
 
 def _reached(shift: WeightShift | DataShift) -> Measure:
-    shares = shift.shift.norm(dim=-1) / shift.step / shift.bounds()[TIGHT]
+    shares = shift.shift.norm(dim=-1) / shift.step / shift.bounds[TIGHT]
     message = "the largest over the tasks of the ratio over its tight bound: no mean, so no interval"
     return without_interval(np.array(float(shares.max())), "share", message=message, no_nulls=A_BOUND, n=len(shares))

@@ -14,16 +14,9 @@ from ...data.batch import Batch
 from ...data.errors import TaskError
 from ...data.recipe import Recipe, file_sha256, named_seed
 from ...data.softmax_regression import SoftmaxRegression, load_softmax_tasks
+from ..comparing.folds import Fold, halves
 
 EVALUATION_TASKS, TUNING_TASKS, NULL_TASKS = 2_000, 2_000, 250
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Tasks to evaluate, and others to fit settings on."""
-
-    tuning: Batch
-    evaluation: Batch
 
 
 @dataclass(frozen=True)
@@ -82,12 +75,4 @@ def file_splits(file: TaskFile) -> Splits:
     tasks = load_softmax_tasks(file.path, file.limit)
     if (width := tasks.inputs.shape[2]) != file.d_in:
         raise TaskError(f"{file.path}: rows of A are {width} wide, but the model takes {file.d_in}")
-    return Splits(_halves(tasks), tasks[:NULL_TASKS], tasks, None)
-
-
-def _halves(tasks: Batch) -> tuple[Fold, ...]:
-    half = len(tasks) // 2
-    if half == 0:
-        return (Fold(tasks, tasks),)  # a single task has no other half; the claim says so
-    first, second = tasks[:half], tasks[half:]
-    return (Fold(second, first), Fold(first, second))
+    return Splits(halves(tasks), tasks[:NULL_TASKS], tasks, None)

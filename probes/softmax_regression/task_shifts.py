@@ -49,6 +49,7 @@ class WeightShift:
         """Of the entries of A x."""
         return formulas.scores_of(self.A, self.x).abs().amax(dim=-1)
 
+    @cached_property
     def bounds(self) -> Bounds:
         n = self.A.shape[-2]
         uniform = torch.full_like(self.A[..., 0], 1 / n)
@@ -87,12 +88,15 @@ class DataShift:
         """Of the entries of A x."""
         return self.written.abs().amax(dim=-1)
 
+    @cached_property
     def bounds(self) -> Bounds:
-        """|x| is 1, and J the centring matrix over n, whose norm is 1/n."""
+        """|x| is 1, and f is 1/n for every task."""
         n, one = self.written.shape[-1], torch.ones_like(self.step)
+        x = one.new_ones(1)
+        first_order, tight = formulas.first_order_A(torch.full_like(self.written[0], 1 / n), x), formulas.tight_A(x)
         moved = torch.cat([self.A, self.written[..., None]], dim=-1)  # its norm is at least that of A alone
         R = formulas.spectral_norm(moved).clamp(min=formulas.LEAST_RADIUS)
-        return {FIRST_ORDER: one / n, TIGHT: one / 2, PAPER: formulas.log10_paper_bound(n, R)}
+        return {FIRST_ORDER: first_order * one, TIGHT: tight * one, PAPER: formulas.log10_paper_bound(n, R)}
 
     def in_random_direction(self, rng: torch.Generator) -> DataShift:
         return DataShift.of(self.A, _turned(self.written, rng))

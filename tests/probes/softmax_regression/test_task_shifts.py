@@ -69,22 +69,22 @@ def test_bounds_are_those_of_both_problems(tasks: tuple[Tensor, Tensor]) -> None
     step = WeightShift(A, first_step(A, b, 5.0))
     written = DataShift.of(A, 3 * b)
     for moved in (step, written):
-        bounds, ratios = moved.bounds(), moved.shift.norm(dim=-1) / moved.step
+        bounds, ratios = moved.bounds, moved.shift.norm(dim=-1) / moved.step
         assert (ratios <= bounds[TIGHT]).all()
         assert (bounds[TIGHT].log10() < bounds[PAPER]).all()
         assert (bounds[FIRST_ORDER] <= bounds[TIGHT]).all()
     norms = [np.linalg.norm(rows, 2) for rows in A.numpy()]
-    np.testing.assert_allclose(step.bounds()[TIGHT], np.array(norms) / 2)
+    np.testing.assert_allclose(step.bounds[TIGHT], np.array(norms) / 2)
     R = [max(4.0, norm, float(x.norm())) for norm, x in zip(norms, step.x, strict=True)]
-    np.testing.assert_allclose(step.bounds()[PAPER], np.log10(8**1.5) + 10 * np.square(R) / np.log(10))
+    np.testing.assert_allclose(step.bounds[PAPER], np.log10(8**1.5) + 10 * np.square(R) / np.log(10))
 
 
 def test_to_first_order_small_steps_reach_no_more_than_their_bound(tasks: tuple[Tensor, Tensor]) -> None:
     A, b = tasks
     for moved in (WeightShift(A, first_step(A, b, 1e-4)), DataShift.of(A, 1e-4 * b)):
         ratios = moved.shift.norm(dim=-1) / moved.step
-        assert (ratios <= moved.bounds()[FIRST_ORDER] * (1 + 1e-3)).all()
-        assert (ratios >= 0.2 * moved.bounds()[FIRST_ORDER]).all()
+        assert (ratios <= moved.bounds[FIRST_ORDER] * (1 + 1e-3)).all()
+        assert (ratios >= 0.2 * moved.bounds[FIRST_ORDER]).all()
 
 
 def test_random_directions_have_the_length_of_the_step(tasks: tuple[Tensor, Tensor]) -> None:
