@@ -22,6 +22,10 @@ NEAR = 0.9
 """A cosine below this is that of a model whose sensitivities are others, however near its predictions are."""
 VACUOUS = 2
 """Orders of magnitude by which the paper's constant exceeds the tight bound before it is called vacuous."""
+NEAR_IDENTITY = 0.5
+"""A block of W_KQ that is no farther than this from a multiple of the identity attends by similarity."""
+HIGH = 0.5
+"""A cosine below this needs no warning that other solutions have one as high."""
 AS_HIGH = 0.05
 """By so much a candidate's cosine may be lower than the model's and still count as like it."""
 THEOREMS = (
@@ -61,12 +65,13 @@ def _theorems(measures: Mapping[str, Measure]) -> list[str]:
 def _right_answers(order: Ranking) -> list[str]:
     """A high cosine between the shifts says little where whatever solves the task has one."""
     own, others = order.measures["shift_cosine"], order.measures["candidate_shift_cosine"].apart()
-    if not own.has_number:
+    if not own.has_number or own.estimate < HIGH:
         return []
+    fitted_to_the_model = (SMOOTHER.name,)  # which therefore shifts as the model does, whatever that is
     as_high = {
         name: other.estimate
         for name, other in others.items()
-        if name not in STEPS and other.has_number and other.estimate > own.estimate - AS_HIGH
+        if name not in (*STEPS, *fitted_to_the_model) and other.has_number and other.estimate > own.estimate - AS_HIGH
     }
     if not as_high:
         return []
@@ -134,10 +139,10 @@ def _copying(order: Ranking) -> list[str]:
 
 def _two_solutions(measures: Mapping[str, Measure]) -> list[str]:
     """Seeds on both sides: W_KQ and w_V may change sign together, which to first order changes nothing."""
-    points = measures["KQ_diagonal"].points
-    if points is None:
+    points, distances = (measures[name].points for name in ("KQ_diagonal", "KQ_identity_distance"))
+    if points is None or distances is None:
         return []
-    signs = np.sign(points[np.isfinite(points)])
+    signs = np.sign(points[distances < NEAR_IDENTITY])  # before training the diagonal has some sign by chance
     near, far = int((signs > 0).sum()), int((signs < 0).sum())
     if not (near and far):
         return []

@@ -66,6 +66,7 @@ def measures(
         "learning_rate": each({"gd": 40.0}),
         "smoother_sharpness": scalar(-0.3),
         "KQ_diagonal": exactly(-0.3),
+        "KQ_identity_distance": exactly(0.1),
         "loss_path": scalar(0.1),
         "exact_settled": exactly(1.0),
     } | changed  # fmt: skip
@@ -169,6 +170,14 @@ def test_a_cosine_that_every_solution_has(own: float, named: str) -> None:
         assert "one gradient step 1.00" not in words
 
 
+def test_a_low_cosine_is_not_that_of_every_solution() -> None:
+    """Nor is that of the smoother, which is fitted to the model, a solution like others."""
+    assert "Whatever solves these tasks" not in limits(shift_cosine=scalar(0.1))
+    only_smoother = each(SHIFTS | {"copy": 0.2, "exact": 0.2})
+    assert "Whatever solves these tasks" not in limits(shift_cosine=scalar(0.7), candidate_shift_cosine=only_smoother)
+    assert "kernel smoothing over unlike tokens 0.7" not in limits(shift_cosine=scalar(0.62))
+
+
 def test_premises_are_named_where_they_are_violated() -> None:
     violated = limits(premise_x=scalar(1.0))
     assert "Premise violated" in violated
@@ -202,12 +211,15 @@ def test_copying_that_beats_the_step() -> None:
 
 
 def test_seeds_on_both_sides() -> None:
-    def of(*points: float) -> str:
-        diagonal = scalar(0.0, points=np.array(points), replicate="seed", n=len(points))
-        return limits(KQ_diagonal=diagonal)
+    def of(*points: float, distance: float = 0.1) -> str:
+        how: dict[str, Any] = {"replicate": "seed", "n": len(points)}
+        diagonal = scalar(0.0, points=np.array(points), **how)
+        distances = scalar(distance, points=np.full(len(points), distance), **how)
+        return limits(KQ_diagonal=diagonal, KQ_identity_distance=distances)
 
     assert "1 attends to similar tokens, 2 to unlike ones. Means over both describe neither" in of(-0.3, 2.8, -0.2)
     assert "two solutions" not in of(-0.3, -0.2)
+    assert "two solutions" not in of(-0.003, 0.002, distance=0.99)  # untrained: a sign by chance
     assert "two solutions" not in limits()
 
 
