@@ -54,8 +54,8 @@ def report(words: list[str], timed: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         taken = run([*words, "--json", "--force", "-o", folder])
     rows: list[dict[str, Any]] = json.loads(dry.printed)["would_run"]
-    said = max(float(row["memory"].split()[1]) * 1e9 for row in rows)
-    times = " + ".join(row["time"].removeprefix("about ") for row in rows)
+    said = max(row["memory_bytes"] for row in rows)
+    times = " + ".join(f"{row['seconds']:.0f} s" for row in rows)
     print(
         f"{shlex.join(words)}\n  memory: {said / 1e9:.2f} GB said, {taken.memory / 1e9:.2f} GB used"
         f" ({said / taken.memory - 1:+.0%})\n  time: {times} said, {taken.cpu - dry.cpu:.0f} CPU s used",

@@ -21,7 +21,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 LAYERS = ("data", "models", "probes", "analyses")  # imports point left here: a layer sees those before it
-OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings"}  # beyond these, models and data are strangers
+# beyond these, models and data are strangers
+OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings", "setting_files"}
 ROOMS = {
     "models": ("opening_check", "rotary", "token_layout", "norms", "weights", "attention", "subject", "tokenizing",
                "taps", "language_model", "own", "constructed", "predictor_check", "in_memory_sources", "regressors",

@@ -168,7 +168,7 @@ RUN_PARAMETERS = [
     ),
     _option(
         "--layout", metavar="NAME",
-        help=f"How names in the file are read: {', '.join(LAYOUTS)}, or a FILE.toml that declares it.",
+        help=f"How names in the file are read: {', '.join(LAYOUTS)}, or a FILE (TOML, YAML, JSON) that declares it.",
     ),
     _option("--model-config", metavar="FILE.json", help="Facts that the weights do not show, as a file."),
     _option(
@@ -183,7 +183,7 @@ RUN_PARAMETERS = [
     _option("-o", "--output-dir", metavar="DIR", help=f"Folder for the reports. Default: ./{RunOptions.output_dir}."),
     _option("--figures", metavar="KIND", help="none, png, or paper: PDF, SVG and PNG; of a"
         f" family's members the main figure, as PNG. Default: {RunOptions.figures}."),
-    _option("--config", metavar="FILE", help="These options in a TOML or JSON file; the command line wins."),
+    _option("--config", metavar="FILE", help="These options in a TOML, YAML or JSON file; the command line wins."),
     _switch("--offline", help="Tell every library to stay offline. mesascope itself downloads nothing."),
     _switch("--force", help="Measure again, even if a finished report exists."),
     _switch("--dry-run", help="Say what would run, and about how much time and memory it takes; measure nothing."),

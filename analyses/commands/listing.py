@@ -45,10 +45,7 @@ def rows(what: str, model: str | None = None) -> list[Row]:
 
 def _probes() -> list[Row]:
     found = {name: describe(target) for name, target in sorted(registered().items())}
-    return [
-        {"name": name, "runs": "by default" if probe.by_default else "when named", **_described(probe)}
-        for name, probe in found.items()
-    ]
+    return [{"name": name, "by_default": probe.by_default, **_described(probe)} for name, probe in found.items()]
 
 
 def _described(thing: Description) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ def _dry_run(jobs: Sequence[Job], options: RunOptions, outcome: Outcome) -> int:
         groups |= {"not_applicable": skipped}
         print_json({**groups, "failed": outcome.messages})
         return outcome.exit_code
-    print_table("Would run", would_run)
+    print_table("Would run", list(map(_prospect_in_words, would_run)))
     if would_run:
         print(printable(about_time(options.time)) + "\n")
     if named:
@@ -211,9 +211,19 @@ def _prospect(job: Job, index: int, options: RunOptions, cost: Cost | None, meas
         "probe": job.probe.name,
         "checkpoint": subject.source.label,
         "threads": torch.get_num_threads(),
-        "memory": "unknown" if needed is None else f"about {_with_libraries(subject, needed) / 1e9:.2g} GB",
+        "memory_bytes": None if needed is None else _with_libraries(subject, needed),
+        "seconds": seconds,
+        "finished": None if there is None else str(there),
+    }
+
+
+def _prospect_in_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    memory, seconds = row["memory_bytes"], row["seconds"]
+    return {
+        **{name: row[name] for name in ("probe", "checkpoint", "threads")},
+        "memory": "unknown" if memory is None else f"about {memory / 1e9:.2g} GB",
         "time": "unknown" if seconds is None else in_words(seconds),
-        "finished": str(there) if there else "no",
+        "finished": row["finished"] or "no",
     }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 
 from ...data.errors import UsageError
+from ...data.setting_files import read_tables
 from ...data.setting_text import pairs
 from ...data.settings import read_settings
 from ..runs.threads import MOST_THREADS
@@ -65,7 +64,7 @@ def run_options(given: Mapping[str, Any]) -> RunOptions:
     Raises UsageError for a value that an option cannot have, and where no model is named.
     """
     line = _sorted({name: value for name, value in given.items() if name != "config"})
-    file = _sorted(_configuration(Path(given["config"]))) if "config" in given else {}
+    file = _sorted(read_tables(Path(given["config"]))) if "config" in given else {}
     merged = {**file, **line, "settings": {**file.get("settings", {}), **line["settings"]}}
     if not merged.get("models"):
         raise UsageError("run: no MODEL; expected a shipped name (`mesascope list checkpoints`), a file or a hub id")
@@ -104,16 +103,3 @@ def _by_name(value: Any, keep_text: bool = False) -> Any:
     if not isinstance(value, str):
         return value
     return pairs(value, str) if keep_text else pairs(value)
-
-
-def _configuration(path: Path) -> dict[str, Any]:
-    """The table of a TOML or JSON file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        loaded = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"--config {path} cannot be read as TOML or JSON ({reason}); check the path") from error
-    if not isinstance(loaded, dict):
-        raise UsageError(f"--config {path} holds a {type(loaded).__name__}; expected a table of options")
-    return loaded

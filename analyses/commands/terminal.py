@@ -75,7 +75,7 @@ def print_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Iterable
     names = list(columns or (rows[0] if rows else ()))
     table = Table(title=Text(printable(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(names):
-        numeric = bool(rows) and all(isinstance(row[name], int | float) for row in rows)
+        numeric = bool(rows) and all(_is_number(row[name]) for row in rows)
         table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(Text(cell_text(row[name])) for name in names))
@@ -108,8 +108,14 @@ def interval(low: float, high: float, digits: int = 4) -> str:
     return "" if math.isnan(low) else f"[{number(low, digits)}, {number(high, digits)}]"
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def cell_text(value: Any) -> str:
-    """A value as it stands in a table: numbers rounded, long lists cut in the middle, settings as name=default."""
+    """A value in a table: yes or no, numbers rounded, long lists cut in the middle, settings as name=default."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return number(value)
     if isinstance(value, Mapping):

@@ -13,7 +13,7 @@ import torch
 
 from ...data.recipe import canonical_json
 from ...models.language_model import LanguageModel
-from ...models.opening.catalogue import DECLARED, remakeable
+from ...models.opening.catalogue import DECLARED, is_declared, remakeable
 from ...models.subject import Subject
 from ...probes.findings import Findings
 from ...probes.probe import Probe
@@ -95,7 +95,7 @@ def key(subject: Subject, probe: Probe, seed: int, batch_size: int, findings: Fi
     source = subject.source
     identity = {
         "weights": source.weights_sha256 or _findings_sha256(findings),
-        "layout": DECLARED if source.layout.endswith(".toml") else source.layout,  # what it says is in the facts
+        "layout": DECLARED if is_declared(source.layout) else source.layout,  # what it says is in the facts
         "facts": source.facts,
         "record": source.record,
         "probe": [probe.name, probe.version, code_sha256(type(probe))],

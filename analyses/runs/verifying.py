@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from ...data.errors import CheckpointRefused, UsageError
-from ...models.opening.catalogue import DECLARED, HAIKU, HUGGING_FACE, read_header, remakeable, shipped
+from ...models.opening.catalogue import DECLARED, HAIKU, HUGGING_FACE, is_declared, read_header, remakeable, shipped
 from ...models.opening.file_kinds import PICKLED
 from ...models.opening.loading import load_all
 from ...models.subject import Subject
@@ -196,7 +196,7 @@ def _open(place: str, revision: str | None, source: Fields, report: Report) -> d
 def _told_again(source: Fields) -> dict[str, Any]:
     """What the record says of a foreign layout: a declared one by what its file said, which may not be here."""
     try:
-        return told_beside({**source, "layout": DECLARED if source["layout"].endswith(".toml") else source["layout"]})
+        return told_beside({**source, "layout": DECLARED if is_declared(source["layout"]) else source["layout"]})
     except KeyError as error:
         raise UsageError(
             f"report.json: sources.options lacks {error}, which layout {source['layout']!r} needs"

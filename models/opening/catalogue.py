@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import CheckpointRefused, UsageError, nearest, not_a_file
+from ...data.setting_files import ENDINGS, once_each
 from .file_kinds import not_safetensors, refuse_other_kinds
 from .tl_legacy_names import TL_LEGACY, TL_NATIVE, layout_advice
 
@@ -193,18 +193,14 @@ def refuse_crowded(content: bytes, most: int) -> None:
         raise ValueError(f"{marks} brackets, colons and commas; expected at most {most}")
 
 
-def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Raises ValueError if a key occurs twice, since readers differ in which value they take."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"the key {key!r:.60} occurs twice")
-    return found
-
-
 def remakeable(layout: str) -> bool:
     """Whether the record in a report is enough to open the checkpoint again."""
-    return layout in (*LAYOUTS, HUGGING_FACE, DECLARED) or layout.endswith(".toml")
+    return layout in (*LAYOUTS, HUGGING_FACE) or is_declared(layout)
+
+
+def is_declared(layout: str) -> bool:
+    """Whether a file declares the layout, or the record of a report does."""
+    return layout == DECLARED or layout.endswith(ENDINGS)
 
 
 def shipped() -> dict[str, Path]:

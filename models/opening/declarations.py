@@ -1,4 +1,5 @@
-"""What a declared layout may say: a `.toml` that maps the tensors of a file to roles, and says the order of their axes.
+"""What a declared layout may say: a file that maps the tensors of another to roles, and says the order of their axes.
+In TOML here; YAML and JSON say the same.
 
     [model]                                  # settings that the weights do not show: fields of AttentionOnlyConfig,
                                              # and bos, the token that begins sequences
@@ -17,7 +18,7 @@
     ignore = ["*.attn.mask"]                 # names that are not weights
 
     [check]
-    samples = "samples.npz"                  # tokens [batch, pos] with logits, or with loss; beside the .toml
+    samples = "samples.npz"                  # tokens [batch, pos] with logits, or with loss; beside this file
     tolerance = 1e-4
 
 With `task = "regression"` in [model] the file holds an in-context regression transformer; see `regression_files.py`.
@@ -26,13 +27,13 @@ With `task = "regression"` in [model] the file holds an in-context regression tr
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...data.errors import UsageError, nearest
+from ...data.setting_files import read_tables
 from ..own.attention_only import AttentionOnlyConfig
 from ..own.regression_transformer import RegressionConfig
 
@@ -101,13 +102,7 @@ class Declaration:
 
 def read_declaration(path: Path) -> Declaration:
     """A layout from its file. Raises UsageError for what is not understood."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not TOML ({error}); see docs/checkpoints.md#declared-layouts") from error
-    return declared(content, path.name, path.parent)
+    return declared(read_tables(path), path.name, path.parent)
 
 
 def declared(content: Mapping[str, Any], name: str, folder: Path) -> Declaration:

@@ -36,7 +36,7 @@ from .state_dicts import ONE_HOT, Stacks, completed, defaults_note, read_bos, st
 def open_declared(
     path: Path, layout: str | Mapping[str, Any], facts: Mapping[str, Any], given_path: str
 ) -> AttentionOnlyModel | TransformerRegressor | SequenceRegressor:
-    """A state dict as a subject, by a declared layout: a `.toml` or its tables. Every name in the file must be declared
+    """A state dict as a subject, by a declared layout: a file or its tables. Every name in the file must be declared
     or ignored.
     """
     if isinstance(layout, str):

@@ -41,7 +41,8 @@ def load(
 
     revision:      of a family: "seed3", "step1000" or "seed3-step1000"; default: the first seed's last step. Of a hub
                    id: a branch, a commit or a training step
-    layout:        a name from `mesascope list layouts`, a `.toml` that declares a layout, or the tables of such a file
+    layout:        a name from `mesascope list layouts`, a file that declares a layout (TOML, YAML
+                   or JSON), or the tables of such a file
     model_config:  settings that the weights do not show: a JSON file or a mapping
     model_args:    the same, with precedence over model_config
     dtype:         default: the checkpoint's own

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import UsageError, nearest
-from .catalogue import HAIKU, LAYOUTS, Header, Member, find, read_header, shipped
+from ...data.setting_files import ENDINGS
+from .catalogue import HAIKU, LAYOUTS, Header, Member, find, is_declared, read_header, shipped
 from .file_kinds import PICKLED, refuse_unconverted
 from .hub_cache import cached_snapshot, full_revision, repository_of
 
@@ -62,8 +63,10 @@ def named(
     path = find(model)
     refuse_unconverted(path)
     layout = layout or _layout_by_ending(path)
-    if isinstance(layout, str) and layout not in LAYOUTS and not layout.endswith(".toml"):
-        raise UsageError(f"layout {layout!r} is neither a .toml nor known; {nearest(layout, LAYOUTS)}")
+    if isinstance(layout, str) and layout not in LAYOUTS and not is_declared(layout):
+        raise UsageError(
+            f"layout {layout!r} is neither known nor a file ({', '.join(ENDINGS)}); {nearest(layout, LAYOUTS)}"
+        )
     if layout == "mesascope":
         if model_args or model_config:
             raise UsageError(f"{path.name} holds its own configuration; leave out --model-args and --model-config")

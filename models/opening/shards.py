@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import CheckpointRefused
-from .catalogue import MAX_JSON, once_each, parse_json, read_json_header
+from ...data.setting_files import once_each
+from .catalogue import MAX_JSON, parse_json, read_json_header
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _CONVERT = "expected safetensors; convert them with save_pretrained"

@@ -140,7 +140,7 @@ def test_names_of_options_are_reserved() -> None:
         (["run", "m", "--figures", "papre"], "figures = 'papre'; expected none, png or paper; did you mean paper"),
         (["run", "m", "--model-args", "tied"], "'tied' has no name; expected name=value"),
         (["run", "m", "--seed"], "run: option '--seed' requires an argument; see `mesascope run --help`"),
-        (["run", "m", "--config", "missing.toml"], "--config missing.toml cannot be read"),
+        (["run", "m", "--config", "missing.toml"], "missing.toml: cannot be read"),
         (["show"], "show: missing argument 'REPORT'; see `mesascope show --help`"),
         (["show", "a", "b"], "show: got unexpected extra argument (b)"),
     ],

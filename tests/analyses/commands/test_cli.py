@@ -215,7 +215,7 @@ def test_verbose_shows_every_measure(checkpoint: Callable[..., str], capsys: pyt
         (["list", "probe"], 2, "list: 'probe' is not known; did you mean probes"),
         (["figures", "nowhere", "--formats", "pdf,gif"], 2, "expected a list of pdf, svg or png"),
         (["run", "model.safetensors", "--layout", "von-oswald"], 2, "did you mean von-oswald-haiku"),
-        (["run", "model.safetensors", "--layout", "mine.tml"], 2, "layout 'mine.tml' is neither a .toml nor known"),
+        (["run", "model.safetensors", "--layout", "mine.tml"], 2, "layout 'mine.tml' is neither known nor a file"),
         (["list", "revisions", "model.safetensors", "x"], 2, "unexpected extra argument (x)"),
         (["show", "nowhere"], 2, "nowhere: no such report"),
         (["show", "."], 2, "holds no report"),
@@ -356,11 +356,15 @@ def test_dry_run_estimates_time_and_memory(
     found = json.loads(capsys.readouterr().out)
     rows = {row["probe"]: row for row in found["would_run"]}
     assert "40 billion operations a second on each thread" in found["time"]
-    assert (rows["toy"]["time"], rows["toy"]["memory"]) == ("unknown", "unknown")
+    assert [rows["toy"][name] for name in ("seconds", "memory_bytes", "finished")] == [None, None, None]
     assert [rows[name]["threads"] for name in rows] == [2, 2]
-    assert re.fullmatch(r"about \d+ s", rows["gd-alignment"]["time"])
-    assert re.fullmatch(r"about 0\.\d+ GB", rows["gd-alignment"]["memory"])
+    assert 0 < rows["gd-alignment"]["seconds"] < 100
+    assert 1e8 < rows["gd-alignment"]["memory_bytes"] < 1e9
     assert timed == []
+    assert cli.main(dry) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"gd-alignment +model +2 +about 0\.\d+ GB +about \d+ s +no *\n", out)
+    assert re.search(r"toy +model +2 +unknown +unknown +no *\n", out)
     assert cli.main([*dry, "--time", "-p", "gd-alignment"]) == 0
     out = capsys.readouterr().out
     assert "about 25 min" in out, "150,000 operations of 0.01 s"

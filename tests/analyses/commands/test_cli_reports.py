@@ -107,7 +107,7 @@ def test_an_edited_report_is_not_found_again_but_measured(
     capsys.readouterr()
     assert cli.main(["run", a, b, *RUN, "--dry-run", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert [row["finished"] == "no" for row in json.loads(out)["would_run"]] == [True, False]
+    assert [row["finished"] is None for row in json.loads(out)["would_run"]] == [True, False]
     assert cli.main(["run", a, b, *RUN, "-q"]) == 0
     err = capsys.readouterr().err
     assert "mesascope: warning: measuring again instead of reusing what is there: reports/a/toy/" in err

@@ -50,9 +50,9 @@ def test_probes_say_when_they_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     path.write_text("class Slow(Probe):\n    by_default: ClassVar[bool] = False\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(probes.PROBES, "slow", "slow_probe_module:Slow")
-    found = {row["name"]: row["runs"] for row in rows("probes")}
-    named = {"slow": "when named", "softmax-regression": "when named"}
-    assert found == {**dict.fromkeys(probes.PROBES, "by default"), **named}
+    found = {row["name"]: row["by_default"] for row in rows("probes")}
+    named = {"slow": False, "softmax-regression": False}
+    assert found == {**dict.fromkeys(probes.PROBES, True), **named}
     assert "slow_probe_module" not in sys.modules
 
 
@@ -128,7 +128,7 @@ def test_answering_quickly_means_importing_nothing_heavy(command: list[str], tmp
         (["some/hub-id"], 3, "nor in the local hub cache"),
         (["weights.safetensors"], 3, "weights.safetensors: no such file"),
         (["lsa-1layer", "-p", "nope"], 2, "probe 'nope' is not known"),
-        (["lsa-1layer", "--layout", "nope"], 2, "layout 'nope' is neither a .toml nor known"),
+        (["lsa-1layer", "--layout", "nope"], 2, "layout 'nope' is neither known nor a file"),
     ],
 )
 def test_refusals_that_need_no_weights_come_without_torch(

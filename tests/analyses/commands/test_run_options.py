@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from mesascope.analyses.commands.arguments import parse
 from mesascope.analyses.commands.run_options import RunOptions, run_options
 from mesascope.data.errors import UsageError
@@ -37,10 +38,10 @@ def options(*words: str) -> RunOptions:
     return run_options(parse(["run", *words])[1])
 
 
-@pytest.mark.parametrize("suffix", [".toml", ".json"])
+@pytest.mark.parametrize("suffix", [".toml", ".yaml", ".json"])
 def test_the_configuration_file_says_what_the_command_line_does_not(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"run{suffix}"
-    path.write_text(json.dumps(TABLE) if suffix == ".json" else TOML)
+    path.write_text(TOML if suffix == ".toml" else yaml.safe_dump(TABLE) if suffix == ".yaml" else json.dumps(TABLE))
     found = options("--config", str(path), "--batch-size", "8", "--limit", "6")
     assert found == RunOptions(
         models=("m",),
@@ -80,5 +81,5 @@ def test_mistakes_in_the_configuration_file_name_the_key(tmp_path: Path, key: st
 def test_a_file_of_no_options_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text("[1]")
-    with pytest.raises(UsageError, match="holds a list; expected a table of options"):
+    with pytest.raises(UsageError, match="holds a list; expected settings by name"):
         options("--config", str(path))

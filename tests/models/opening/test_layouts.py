@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from einops import rearrange
 from mesascope.data import CheckpointRefused, UsageError
 from mesascope.models import AttentionOnlyModel, load
@@ -366,6 +367,10 @@ def test_what_a_layout_file_said_opens_the_same(make: Make, tmp_path: Path) -> N
     again = load(path, layout=options["declaration"], model_args=options["model_args"])
     assert (again.source.weights_sha256, again.bos) == (subject.source.weights_sha256, 2)
     assert again.source.layout == "declared"
+    in_yaml = tmp_path / "layout.yaml"
+    in_yaml.write_text(yaml.safe_dump(options["declaration"]))
+    the_same = load(path, layout=str(in_yaml), model_args={"bos": 2})
+    assert (the_same.source.weights_sha256, the_same.source.options) == (subject.source.weights_sha256, options)
     hostile = {**options["declaration"], "check": {"samples": "/etc/hostname"}}
     assert "declares no samples" in load(path, layout=hostile).source.notes[-1]
     with pytest.raises(UsageError, match="declared: 'tensor' is not known"):
