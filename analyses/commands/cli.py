@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -92,21 +93,33 @@ def _command(argv: Sequence[str]) -> int:
         command, values = parse(argv)
         return _COMMANDS[command](values)
     except MesascopeError as error:
+        if stop := _stop_behind(error):
+            return _stopped(stop)
         complain(error)
         return error.exit_code
     except SystemExit as stop:  # after --help and --version
         return int(stop.code or 0)
-    except KeyboardInterrupt as stop:
-        return _stopped("interrupted (Ctrl-C)", signal.SIGINT, stop)
-    except Terminated as stop:
-        return _stopped("terminated (SIGTERM)", signal.SIGTERM, stop)
+    except BaseException as error:
+        stop = _stop_behind(error)
+        if stop is None:
+            raise
+        return _stopped(stop)
 
 
-def _stopped(how: str, number: int, stop: BaseException) -> int:
+def _stop_behind(error: BaseException | None) -> KeyboardInterrupt | Terminated | None:
+    """What stopped the program. Where the stop came, a library may clean up what is half made, and raise of its own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt | Terminated):
+        error = error.__context__
+    return error
+
+
+def _stopped(stop: KeyboardInterrupt | Terminated) -> int:
     """Say what is left, which the command knows if it is anything."""
+    terminated = isinstance(stop, Terminated)
+    how = "terminated (SIGTERM)" if terminated else "interrupted (Ctrl-C)"
     left = stop.args[0] if stop.args else "no half-written report is left"
     print(printable(f"mesascope: {how}; {left}"), file=sys.stderr)
-    return 128 + number
+    return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
 
 
 @contextmanager
@@ -235,6 +248,7 @@ def _compare(values: Values) -> int:
 def _figures(values: Values) -> int:
     from ..reports.escaping import slug
     from ..reports.figures import draw
+    from ..reports.saving import publish_files
     from .showing import load
 
     options = read_settings(FiguresOptions, values, "figures: ", text=True)
@@ -242,7 +256,8 @@ def _figures(values: Values) -> int:
     folder = Path(options.output_dir or f"{slug(report.label)}-{slug(options.style)}")
     try:
         chosen = {"only": options.only, "panel": options.panel, "width": options.width}
-        paths = draw(report, folder, options.formats, options.style, **chosen)
+        drawn = partial(draw, report, formats=options.formats, style=options.style, **chosen)
+        paths = publish_files(folder, drawn)
     except OSError as error:
         raise UsageError(f"{folder}: the figures cannot be written ({error.strerror or error})") from error
     for path in paths:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ...models.subject import NotApplicable, Subject
 from ...probes.probe import Cost, weights_in_bytes
 from ..reports.index_page import write_index
 from ..reports.report import Report
-from ..reports.saving import lacks_figures, number_of_files
+from ..reports.saving import lacks_figures, made_folder, number_of_files
 from ..reports.threads import blas_threads
 from ..runs.estimating import FIGURE_FILES, about_time, in_words, stated_speed, timed_speed
 from ..runs.family import family_report, finished_family
@@ -58,16 +59,8 @@ def run_command(options: RunOptions) -> int:
     for line in remarks(options, subjects, jobs, outcome):
         _remark(line, options)
     if jobs:
-        refuse_unwritable(Path(options.output_dir))
-    for job in jobs:
-        try:
-            with job.threads(options.threads):
-                done = carried_out(job, options)
-            for report, folder, again in done:
-                outcome.reports.append({**report_summary(report, folder), "found_again": again})
-                _print_result(report, folder, again, options, alone=len(job.subjects) == 1)
-        except MesascopeError as error:
-            outcome.failed(error, only_item=len(jobs) == 1)
+        with _output_folder(Path(options.output_dir)):
+            _measure_all(jobs, options, outcome)
     index = _kept_index(Path(options.output_dir)) if outcome.reports else None
     if options.json:
         skipped = outcome.not_applicable
@@ -78,17 +71,32 @@ def run_command(options: RunOptions) -> int:
     return outcome.exit_code
 
 
-def refuse_unwritable(out: Path) -> None:
-    """UsageError for a folder that cannot be written: better now than after the measurement."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UsageError(f"--output-dir {out}: cannot be written ({error.strerror or error})") from error
+@contextmanager
+def _output_folder(out: Path) -> Iterator[None]:
+    """UsageError for a folder that cannot be written: better now than after the measurement. No empty one stays."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(made_folder(out))
+            with tempfile.TemporaryFile(dir=out):
+                pass
+        except OSError as error:
+            raise UsageError(f"--output-dir {out}: cannot be written ({error.strerror or error})") from error
+        yield
 
 
 # -- measuring --------------------------------------------------------------------------------------------------------
+
+
+def _measure_all(jobs: Sequence[Job], options: RunOptions, outcome: Outcome) -> None:
+    for job in jobs:
+        try:
+            with job.threads(options.threads):
+                done = carried_out(job, options)
+            for report, folder, again in done:
+                outcome.reports.append({**report_summary(report, folder), "found_again": again})
+                _print_result(report, folder, again, options, alone=len(job.subjects) == 1)
+        except MesascopeError as error:
+            outcome.failed(error, only_item=len(jobs) == 1)
 
 
 def carried_out(job: Job, options: RunOptions) -> list[Saved]:

@@ -14,8 +14,8 @@ import re
 import shutil
 import socket
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from .record import Record
 FORMATS = {"paper": ("pdf", "svg", "png"), "png": ("png",), "main": ("png",), "none": ()}
 """Kinds of drawing, the most first. `main` is the main figure alone, as a member of a family gets it."""
 TIMING = "timing.json"
+MOST_TRIES = 100
 _BUILDING, _REPLACED = ".mesascope-new", ".mesascope-old"
 _LEFTOVER = re.compile(r"\.mesascope-(?:new|old)-(?P<host>[^-]+)-(?P<pid>\d+)-[0-9a-f]+-(?P<name>.+)")
 
@@ -105,16 +106,60 @@ def _write(path: Path, text: str) -> None:
 
 def publish(final: Path, fill: Callable[[Path], None]) -> Path:
     """Let `fill` write a folder, then move it to `final` in one step. An identical folder there is kept."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    building = final.with_name(_mark(_BUILDING, final.name))
-    try:
-        building.mkdir()
+    with _building(final) as building:
         fill(building)
         _flush(*building.rglob("*"), building)
         _move(building, final)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return final
+
+
+def publish_files(folder: Path, fill: Callable[[Path], list[Path]]) -> list[Path]:
+    """Let `fill` write files somewhere, then move each to the same place below `folder`, over one of its name."""
+    clear_leftovers(folder)
+    with _building(folder / "all") as building:
+        files = fill(building)
+        _flush(*files)
+        moved = [folder / file.relative_to(building) for file in files]
+        for file, final in zip(files, moved, strict=True):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, final)
+    return moved
+
+
+@contextmanager
+def _building(final: Path) -> Iterator[Path]:
+    """A new folder beside `final` that is not there afterwards."""
+    building = final.with_name(_mark(_BUILDING, final.name))
+    with made_folder(final.parent):
+        try:
+            _make(building)
+            yield building
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and those above it. What was made goes again if it is empty afterwards."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        _make(folder)
+        yield
+    finally:
+        for path in missing:  # the deepest comes first
+            with suppress(OSError):  # it is not empty, or not there
+                path.rmdir()
+
+
+def _make(folder: Path) -> None:
+    """Another run may take away an empty folder above it at any moment; then it is made again."""
+    for left in reversed(range(MOST_TRIES)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+        except FileNotFoundError:
+            if not left:
+                raise
 
 
 def publish_file(path: Path, text: str) -> None:

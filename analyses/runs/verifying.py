@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -117,15 +118,19 @@ def _threads(report: Report) -> AbstractContextManager[None]:
 
 
 def _given(report: Report, subject: Subject | Sequence[Subject]) -> list[Subject]:
-    """Subjects passed again: as many as there were, with the same weights."""
+    """Subjects passed again: as many as there were, with the same weights. Which one is meant, its weights say; the
+    name is the caller's.
+    """
     subjects = [subject] if isinstance(subject, Subject) else list(subject)
-    recorded = sorted(source["weights_sha256"] or "hidden" for source in report.sources)
-    passed = sorted(one.source.weights_sha256 or "hidden" for one in subjects)
-    if recorded != passed:
+    recorded = sorted((source["weights_sha256"] or "hidden", index) for index, source in enumerate(report.sources))
+    passed = sorted((one.source.weights_sha256 or "hidden", index) for index, one in enumerate(subjects))
+    digests = [[digest for digest, _ in found] for found in (recorded, passed)]
+    if digests[0] != digests[1]:
         raise WeightsDifferError(
-            f"weights_sha256: the report has {', '.join(recorded)}; you passed {', '.join(passed)}"
+            f"weights_sha256: the report has {', '.join(digests[0])}; you passed {', '.join(digests[1])}"
         )
-    return subjects
+    pairs = [(subjects[j], report.sources[i]) for (_, i), (_, j) in zip(recorded, passed, strict=True)]
+    return [_as_recorded(copy.copy(one), source) if source["weights_sha256"] else one for one, source in pairs]
 
 
 def _found(report: Report, weights: str | Path | None) -> list[Subject]:

@@ -108,7 +108,7 @@ def same(one: Any, other: Any) -> None:
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They have tests of their own."""
     save = Report.save
-    monkeypatch.setattr(Report, "save", lambda self, out, figures="none": save(self, out, "none"))
+    monkeypatch.setattr(Report, "save", lambda self, out, figures="none", *kept, **more: save(self, out, "none", *kept, **more))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,8 +139,11 @@ def test_it_finds_what_run_finds_on_the_checkpoints(kind: str, tmp_path: Path) -
         else:
             models.save_checkpoint(tmp_path / f"{step}.safetensors", model.config, dict(model.named_parameters()))
 
-    report = callback.finish(train(make, loss, watch))[0]
+    model = train(make, loss, watch)
+    report = callback.finish(model)[0]
     assert isinstance(report, Report)
+    (last,) = tmp_path.glob("reports/mine-step5/*/*")
+    assert analyses.verify(last, subject=models.as_subject(model)).verdict == "bit-identical"
     steps = (3, 5)
     subjects = [models.load(tmp_path / (f"{step}" if kind == "gpt2" else f"{step}.safetensors")) for step in steps]
     for step, subject in zip(steps, subjects, strict=True):

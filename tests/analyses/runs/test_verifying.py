@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,10 @@ def test_what_was_in_memory_has_to_be_passed_again(mean_answer: Any, make_subjec
     assert verify(folder, subject=make_subject()).verdict == "bit-identical"
     assert verify(report, subject=make_subject()).verdict == "bit-identical"
     assert verify(folder, subject=make_subject(rate=3.0)).verdict == "weights differ"
+    elsewhere = make_subject()
+    elsewhere.source = replace(elsewhere.source, name="what I call it today", step=7)
+    assert verify(folder, subject=elsewhere).verdict == "bit-identical"
+    assert elsewhere.source.name == "what I call it today"
 
 
 def test_families_in_memory(mean_answer: Any, seeds: Any, tmp_path: Path) -> None:
