@@ -5,14 +5,16 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 _MEANING = re.compile(r"(?P<names>[a-z]\w*(?:, [a-z]\w*)*):\s+(?P<text>\S.*)")
 REQUIRED = "required"
+PROBE = "Probe"
+_Node = ast.ClassDef | ast.FunctionDef
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,15 @@ def describe(target: str) -> Description:
     """The object at "module:name", without importing it. `what` says so where the source cannot be found."""
     module, _, name = target.partition(":")
     tree = _source(module)
-    nodes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    if name not in nodes:
+    node = _named(tree).get(name)
+    if node is None:
         return Description(f"cannot be found: {target}")
-    details = ast.get_docstring(nodes[name]) or ""
-    is_probe = "Probe" in (ast.unparse(base) for base in getattr(nodes[name], "bases", ()))
+    details = ast.get_docstring(node) or ""
+    family = [node, *_ancestors(node, tree, module)]
+    is_probe = any(PROBE in map(ast.unparse, getattr(one, "bases", ())) for one in family)
     about = ast.get_docstring(tree) if is_probe else details
-    body = dict(_assignments(nodes[name], nodes))
-    meanings = read_meanings(details)
+    body = {name: line for one in reversed(family) for name, line in _assignments(one)}
+    meanings = {name: text for one in family for name, text in read_meanings(ast.get_docstring(one) or "").items()}
     settings = tuple(
         Setting(field, _default(line), ast.unparse(line.annotation) == "bool", meanings.get(field, ""))
         for field, line in body.items()
@@ -68,7 +71,9 @@ def describe(target: str) -> Description:
 
 def class_settings(kind: type) -> tuple[Setting, ...]:
     """The settings of an imported dataclass."""
-    types, meanings = get_type_hints(kind), read_meanings(inspect.getdoc(kind) or "")
+    types = get_type_hints(kind)
+    documented = [one.__doc__ for one in reversed(kind.__mro__) if "__doc__" in vars(one) and one.__doc__]
+    meanings = {name: text for words in documented for name, text in read_meanings(inspect.cleandoc(words)).items()}
     return tuple(
         Setting(
             field.name,
@@ -105,14 +110,35 @@ def _source(module: str) -> ast.Module:
     return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
 
 
-def _assignments(node: ast.AST, others: Mapping[str, Any]) -> Iterator[tuple[str, ast.AnnAssign]]:
-    """Annotated names of a class and, before them, of its bases in the same file."""
-    if not isinstance(node, ast.ClassDef):
-        return
-    for base in node.bases:
-        if isinstance(base, ast.Name) and base.id in others:
-            yield from _assignments(others[base.id], others)
-    for line in node.body:
+def _named(tree: ast.Module) -> dict[str, _Node]:
+    """Classes and functions of a file."""
+    return {node.name: node for node in tree.body if isinstance(node, _Node)}
+
+
+def _ancestors(node: _Node, tree: ast.Module, module: str) -> Iterator[_Node]:
+    """The bases of a class, the nearest first, in its own file and in those that it imports from; none of `Probe`'s."""
+    for base in getattr(node, "bases", ()):
+        name = ast.unparse(base)
+        if name == PROBE:
+            continue
+        there, home = (module, tree) if name in _named(tree) else _imported(name, tree, module)
+        if (found := _named(home).get(name)) is not None:
+            yield found
+            yield from _ancestors(found, home, there)
+
+
+def _imported(name: str, tree: ast.Module, module: str) -> tuple[str, ast.Module]:
+    """The module that a name is imported from, and its source."""
+    for line in tree.body:
+        if isinstance(line, ast.ImportFrom) and name in (alias.name for alias in line.names):
+            there = resolve_name("." * line.level + (line.module or ""), module.rpartition(".")[0])
+            return there, _source(there) if there.startswith("mesascope.") else ast.Module([], [])
+    return module, ast.Module([], [])
+
+
+def _assignments(node: _Node) -> Iterator[tuple[str, ast.AnnAssign]]:
+    """Annotated names of a class."""
+    for line in node.body if isinstance(node, ast.ClassDef) else ():
         if isinstance(line, ast.AnnAssign):
             yield ast.unparse(line.target), line
 

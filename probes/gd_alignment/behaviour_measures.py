@@ -13,9 +13,9 @@ from ..comparing.behaviour import Behaviour, agreement, half_squared_error
 from ..comparing.by_candidate import flat_samples, measures_by_candidate
 from ..comparing.unexplained import share_measures
 from ..measure import Measure
+from ..regression.sensitivity import LOSS
 from ..statistics.sample_measures import PerTask
 from .behaviours import PENALTIES, RATE_FACTORS, Comparison, NearMisses
-from .sensitivity import LOSS
 
 WORDS = Words(
     units={

@@ -10,13 +10,13 @@ import torch
 from ...data.batch import Batch
 from ..algorithms.named import RIDGE
 from ..comparing.behaviour import Behaviour, Compared
+from ..regression.nulls import Untrained, shuffles
+from ..regression.reading import Reading
+from ..regression.sign import readout_sign
+from ..regression.token_search import read_tokens
 from .constructed import constructed_gd
-from .nulls import Untrained, shuffles
-from .reading import Reading
 from .settings import FittedSettings, Settings
 from .setup import Setup
-from .sign import readout_sign
-from .token_search import read_tokens
 
 RATE_FACTORS = (0.25, 0.5, 1.0, 2.0)
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)

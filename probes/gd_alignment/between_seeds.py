@@ -9,10 +9,10 @@ import numpy as np
 from ...models.subject import NotApplicable
 from ..comparing.behaviour import agreement
 from ..measure import Measure, Status, missing
+from ..regression.sensitivity import LOSS
 from ..statistics.bootstrap import t_interval
 from .names import PATH_TASKS
 from .path_measures import POSITION
-from .sensitivity import LOSS
 from .setup import Setup
 from .weight_comparison import path_losses, signed_products
 from .weight_measures import DISTANCE

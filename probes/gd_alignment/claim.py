@@ -12,12 +12,12 @@ from ..comparing.numbers import number
 from ..comparing.ranking import CONSTANT, NOT_FINITE
 from ..comparing.verdicts import percent, percent_with_interval, verdict
 from ..measure import Claim, Measure
+from ..regression.nulls import UNTRAINED
+from ..regression.reading_measures import GIVEN, assumed_layout, found_layout, in_words
+from ..regression.sign import turned_seeds
 from .limits import limits, notes
 from .names import GD
-from .nulls import UNTRAINED
 from .ranking import Ranking, numbers_of_steps, ranking
-from .reading_measures import GIVEN, assumed_layout, found_layout, in_words
-from .sign import turned_seeds
 
 CITATIONS = (
     "J. von Oswald, E. Niklasson, E. Randazzo, J. Sacramento, A. Mordvintsev, A. Zhmoginov, M. Vladymyrov."

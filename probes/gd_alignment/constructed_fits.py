@@ -20,9 +20,9 @@ from ...models.own.regression_transformer import RegressionTransformer
 from ..algorithms.fitting import STEP, Fit, fit_log_scale
 from ..comparing.behaviour import half_squared_error
 from ..comparing.memo import once_per_batch
+from ..regression.sensitivity import predictions
 from ..statistics.bootstrap import sandwich_interval
 from .constructed import ConstructedShape, constructed_gdpp
-from .sensitivity import predictions
 
 RATE_RANGE = (1e-3, 1e3)
 

@@ -22,12 +22,13 @@ from ..algorithms.fitting import Fit
 from ..comparing.behaviour import half_squared_error
 from ..comparing.by_candidate import MODEL
 from ..comparing.memo import once_per_batch
+from ..regression.examined import Predict, quick_predict
+from ..regression.sensitivity import predictions
+from ..regression.sign import turned
 from .constructed import ConstructedShape
 from .constructed_fits import GDPPFit
-from .sensitivity import predictions
 from .settings import Settings
-from .setup import Predict, Setup, quick_predict
-from .sign import turned
+from .setup import Setup
 
 
 @dataclass(frozen=True)

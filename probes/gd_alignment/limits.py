@@ -13,11 +13,11 @@ from ..comparing.by_candidate import CANDIDATE, MODEL, OTHER_CANDIDATE
 from ..comparing.numbers import number
 from ..comparing.verdicts import verdict
 from ..measure import Measure
+from ..regression.reading_measures import assumed_layout, found_layout, in_words
+from ..regression.sign import turned_seeds
+from ..regression.splits import recorded_law
 from .ranking import Ranking
-from .reading_measures import assumed_layout, found_layout, in_words
 from .setting_measures import AT_END
-from .sign import turned_seeds
-from .splits import recorded_law
 
 HARD_TO_SEPARATE = 0.99
 FAR_OFF = 10.0

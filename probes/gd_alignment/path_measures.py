@@ -11,10 +11,10 @@ from jaxtyping import Float
 from ...models.subject import NotApplicable
 from ..comparing.by_candidate import CANDIDATE
 from ..measure import Measure, along, missing
+from ..regression.sensitivity import LOSS
 from ..statistics.bootstrap import bootstrap_means, percentile_interval
 from ..statistics.sample_measures import PerTask, mean_measure
 from .names import GD, GDPP
-from .sensitivity import LOSS
 from .weight_comparison import ALIGNED, PATH_LABELS, PathLosses
 from .weights import PATH, barrier
 

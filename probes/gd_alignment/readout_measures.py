@@ -9,10 +9,10 @@ import numpy as np
 from ...models.subject import NotApplicable
 from ..comparing.by_candidate import CANDIDATE, MODEL, measures_by_candidate, missing_by_candidate
 from ..measure import Measure, along
+from ..regression.sensitivity import LOSS
 from ..statistics.sample_measures import PerTask, task_measures
 from .names import GD
 from .readouts import ROLLOUT_STEPS, LayerLosses
-from .sensitivity import LOSS
 
 NOT_TRAINED = "read-outs before the last layer are not trained to be predictions"
 FEWER_LAYERS = "NaN after its last layer"

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 
 from ..comparing.by_candidate import measures_by_candidate, missing_by_candidate
 from ..measure import Measure
+from ..regression.sensitivity import LOSS
 from ..statistics.sample_measures import PerTask
 from .distribution_shift import CURVES, Shift
-from .sensitivity import LOSS
 
 NO_LAW = "the tasks came from a file: mesascope does not know the law that it would shift"
 NO_NULLS = "an untrained model scores as the zero predictor does"

@@ -23,10 +23,10 @@ from ..comparing.behaviour import Behaviour, prediction_difference
 from ..comparing.unexplained import variation
 from ..comparing.verdicts import NEXT_TO_NOTHING, NOTHING
 from ..measure import Measure, without_interval
+from ..regression.sensitivity import predictions
 from .constructed import constructed_gdpp
 from .constructed_fits import fit_gdpp
 from .names import GDPP_LAYERS, descents
-from .sensitivity import predictions
 from .setup import Setup
 
 LADDER = (*range(1, 9), 12, 16, 24, 32, 48, 64)

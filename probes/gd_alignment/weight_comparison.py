@@ -14,7 +14,7 @@ from ...models.own.merged import predict_stack
 from ...models.own.regression_transformer import RegressionTransformer
 from ...models.subject import NotApplicable
 from ..comparing.behaviour import half_squared_error
-from .nulls import Untrained
+from ..regression.nulls import Untrained
 from .setup import Setup
 from .weights import (
     Live,

@@ -12,8 +12,9 @@ import pytest
 from mesascope.data import Batch, LinearRegression
 from mesascope.models import RegressionTransformer, Regressor, from_transformer
 from mesascope.probes import Findings, GDAlignment
-from mesascope.probes.gd_alignment import distribution_shift, nulls
+from mesascope.probes.gd_alignment import distribution_shift
 from mesascope.probes.measure import Measures
+from mesascope.probes.regression import nulls
 from scipy.optimize import brentq, minimize_scalar
 
 Head = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # query, key, value [d, k], linear [k, d]

@@ -23,8 +23,8 @@ from mesascope.models import (
     initialise,
 )
 from mesascope.probes import PROBES, Findings, GDAlignment, registered
-from mesascope.probes.gd_alignment.splits import file_splits, generated_splits, law_of_tasks, task_file
 from mesascope.probes.measure import Measures, flat
+from mesascope.probes.regression.splits import file_splits, generated_splits, law_of_tasks, task_file
 from torch import Tensor
 
 Measured = Callable[..., Findings]

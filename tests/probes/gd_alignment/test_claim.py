@@ -12,9 +12,9 @@ from mesascope.analyses.commands import terminal
 from mesascope.models import Source
 from mesascope.probes import Claim, Measure
 from mesascope.probes.gd_alignment.claim import gd_claim
-from mesascope.probes.gd_alignment.reading_measures import AXIS, GIVEN
 from mesascope.probes.gd_alignment.setting_measures import AT_END
 from mesascope.probes.measure import along, missing, without_interval
+from mesascope.probes.regression.reading_measures import AXIS, GIVEN
 from rich.console import Console
 
 NAMES = ("gd", "zero", "mean_label", "ridge", "min_norm", "gd_1", "gd_2")

@@ -11,7 +11,8 @@ from mesascope.data.regression import LinearRegression, RegressionTasks
 from mesascope.models import RegressionTransformer, from_transformer, gd_transformer
 from mesascope.models.own import merged
 from mesascope.probes import GDAlignment
-from mesascope.probes.gd_alignment import behaviours, distribution_shift, nulls, readouts
+from mesascope.probes.gd_alignment import behaviours, distribution_shift, readouts
+from mesascope.probes.regression import nulls
 from mesascope.probes.statistics import bootstrap
 
 D_IN, CONTEXT = 3, 5

@@ -11,12 +11,12 @@ import torch
 from mesascope.analyses.runs.aggregation import mean_over
 from mesascope.models import Source, TokenLayout, from_predictor, gd_transformer
 from mesascope.probes import Claim, Findings, Measure
-from mesascope.probes.gd_alignment import nulls
 from mesascope.probes.gd_alignment.claim import gd_claim
 from mesascope.probes.gd_alignment.names import SEARCHED
 from mesascope.probes.gd_alignment.ranking import ranking
-from mesascope.probes.gd_alignment.sign import sign_measure
 from mesascope.probes.gd_alignment.steps import steps_measure
+from mesascope.probes.regression import nulls
+from mesascope.probes.regression.sign import sign_measure
 from scipy import stats
 
 Measured = Callable[..., Findings]

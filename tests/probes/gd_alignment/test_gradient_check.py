@@ -11,13 +11,13 @@ import torch
 from mesascope.data import UsageError
 from mesascope.models import TokenLayout, from_predictor
 from mesascope.probes import Claim, GDAlignment
-from mesascope.probes.gd_alignment.gradient_check import (
+from mesascope.probes.measure import Measure
+from mesascope.probes.regression.gradient_check import (
     NO_GRADIENT,
     WRONG_GRADIENT,
     finite_differences,
     no_sensitivities,
 )
-from mesascope.probes.measure import Measure
 from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("few_shifts")

@@ -17,8 +17,8 @@ from mesascope.probes.comparing.behaviour import cosine
 from mesascope.probes.gd_alignment import distribution_shift
 from mesascope.probes.gd_alignment.constructed import ConstructedShape, constructed_gd, constructed_gdpp
 from mesascope.probes.gd_alignment.constructed_fits import fit_gdpp, fit_learning_rate
-from mesascope.probes.gd_alignment.sensitivity import behaviour
 from mesascope.probes.measure import Measures, flat
+from mesascope.probes.regression.sensitivity import behaviour
 from torch import Tensor
 
 Measured = Callable[..., Findings]

@@ -12,16 +12,16 @@ from mesascope.probes.algorithms.fitting import Fit, given
 from mesascope.probes.gd_alignment.constructed import ConstructedShape, constructed_gd
 from mesascope.probes.gd_alignment.constructed_fits import GDPPFit
 from mesascope.probes.gd_alignment.path_measures import path_measures
-from mesascope.probes.gd_alignment.reading import Reading
 from mesascope.probes.gd_alignment.setting_measures import AT_END, setting_measures
 from mesascope.probes.gd_alignment.settings import Settings
 from mesascope.probes.gd_alignment.setup import Setup
 from mesascope.probes.gd_alignment.shift_measures import no_shift_measures
-from mesascope.probes.gd_alignment.splits import generated_splits
 from mesascope.probes.gd_alignment.weight_comparison import PATH_LABELS, PathLosses, WeightComparison, compare_weights
 from mesascope.probes.gd_alignment.weight_measures import weight_measures
 from mesascope.probes.gd_alignment.weights import PATH, WeightProducts, align, live_entries, module_products
 from mesascope.probes.measure import Measures
+from mesascope.probes.regression.reading import Reading
+from mesascope.probes.regression.splits import generated_splits
 
 FITTED = Fit(3.0, 2.9, 3.1, n=60)
 
@@ -33,7 +33,15 @@ def settings(n_layers: int = 1, gd: tuple[Fit, ...] | None = (FITTED,), gdpp: bo
     """Measures of settings, all alike but those of some algorithms."""
     subject = from_transformer(gd_transformer(6, 3.0, 3, n_layers=n_layers))
     shape, tasks = ConstructedShape(6, 3, 1, n_layers), generated_splits(LinearRegression(6, 3), n=2, seed=0)
-    setup = Setup(subject, tasks, shape, seed=0, batch_size=2, reading=Reading(subject.layout, {}), steps=(1, 2))
+    setup = Setup(
+        subject=subject,
+        splits=tasks,
+        shape=shape,
+        seed=0,
+        batch_size=2,
+        reading=Reading(subject.layout, {}),
+        steps=(1, 2),
+    )
     curved = GDPPFit((FITTED,), (FITTED,)) if gdpp else None
     held = Settings(gd, curved, {"ridge": FITTED, "gd_1": FITTED, "gd_2": FITTED} | fits)
     return Measures(setting_measures(setup, held))
@@ -178,7 +186,15 @@ def comparison(layers: int, steps: int, *rates: float) -> WeightComparison | Not
     """Weights of gradient descent of some layers beside constructed ones, of one rate or of one for each step."""
     subject = from_transformer(gd_transformer(6, 3.0, 3, n_layers=layers))
     shape, tasks = ConstructedShape(6, 3, 1, steps), generated_splits(LinearRegression(6, 3), n=2, seed=0)
-    setup = Setup(subject, tasks, shape, seed=0, batch_size=2, reading=Reading(subject.layout, {}), steps=(1, 2))
+    setup = Setup(
+        subject=subject,
+        splits=tasks,
+        shape=shape,
+        seed=0,
+        batch_size=2,
+        reading=Reading(subject.layout, {}),
+        steps=(1, 2),
+    )
     return compare_weights(setup, {"gd": constructed_gd(shape, rates)}, [])
 
 

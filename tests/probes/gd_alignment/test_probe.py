@@ -18,8 +18,8 @@ from mesascope.models import (
     initialise,
 )
 from mesascope.probes import Findings, GDAlignment, Measure
-from mesascope.probes.gd_alignment import nulls
 from mesascope.probes.measure import flat
+from mesascope.probes.regression import nulls
 from torch import Tensor
 
 Measured = Callable[..., Findings]

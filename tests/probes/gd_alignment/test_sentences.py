@@ -12,10 +12,10 @@ import torch
 from mesascope.models import Source, TokenLayout, from_predictor, from_transformer, gd_transformer, gdpp_transformer
 from mesascope.models.regressors import PredictorRegressor
 from mesascope.probes import Claim, Findings
-from mesascope.probes.gd_alignment import nulls
 from mesascope.probes.gd_alignment.claim import gd_claim
 from mesascope.probes.gd_alignment.names import SEARCHED
 from mesascope.probes.gd_alignment.steps import steps_measure
+from mesascope.probes.regression import nulls
 from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("few_shifts")

@@ -9,8 +9,9 @@ import pytest
 from mesascope.data import Batch, LinearRegression
 from mesascope.models import from_transformer, gd_transformer
 from mesascope.probes import GDAlignment
-from mesascope.probes.gd_alignment import constructed_fits, probe
+from mesascope.probes.gd_alignment import constructed_fits
 from mesascope.probes.gd_alignment.constructed import ConstructedShape
+from mesascope.probes.regression import probe
 
 
 def test_the_seeds_of_a_family_share_their_tasks_and_fits(monkeypatch: pytest.MonkeyPatch, few_shifts: None) -> None:

@@ -24,12 +24,12 @@ from mesascope.probes import Findings, GDAlignment
 from mesascope.probes.algorithms.fitting import given
 from mesascope.probes.algorithms.named import gradient_descent
 from mesascope.probes.comparing.behaviour import cosine
-from mesascope.probes.gd_alignment import nulls
 from mesascope.probes.gd_alignment.behaviours import model_behaviours, null_comparisons
 from mesascope.probes.gd_alignment.settings import Settings
 from mesascope.probes.gd_alignment.setup import Setup
-from mesascope.probes.gd_alignment.sign import found_sign, turned_seeds
 from mesascope.probes.measure import flat
+from mesascope.probes.regression import nulls
+from mesascope.probes.regression.sign import found_sign, turned_seeds
 from scipy.stats import ks_2samp
 from torch import Tensor
 

@@ -20,10 +20,10 @@ from mesascope.models import (
     initialise,
 )
 from mesascope.probes import Claim, GDAlignment
-from mesascope.probes.gd_alignment import nulls, token_search
-from mesascope.probes.gd_alignment.reading import Gain, Reading, products, share
-from mesascope.probes.gd_alignment.reading_measures import assumed_layout, found_layout
 from mesascope.probes.measure import Measure
+from mesascope.probes.regression import nulls, token_search
+from mesascope.probes.regression.reading import Gain, Reading, products, share
+from mesascope.probes.regression.reading_measures import assumed_layout, found_layout
 from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("few_shifts")

@@ -12,7 +12,7 @@ from mesascope.probes import Findings, Measure
 from mesascope.probes.comparing.behaviour import Behaviour
 from mesascope.probes.comparing.unexplained import share_measures
 from mesascope.probes.gd_alignment.behaviours import Comparison
-from mesascope.probes.gd_alignment.reading import Reading
+from mesascope.probes.regression.reading import Reading
 from torch import Tensor
 
 Measured = Callable[..., Findings]

@@ -1,4 +1,4 @@
-"""The tasks of one gd-alignment run: which law, and three splits that share no task.
+"""The tasks that a regression model is examined on: which law, and three splits that share no task.
 
 Generated tasks: a tuning, a nulls and an evaluation split from seeds of their own. A user's file is evaluated whole:
 what has to be fitted for one half of its tasks is fitted on the other (cross-fitting), so no task judges a setting that
@@ -13,7 +13,7 @@ from typing import Any
 
 from ...data.batch import Batch
 from ...data.errors import TaskError
-from ...data.recipe import file_sha256, named_seed
+from ...data.recipe import Recipe, file_sha256, named_seed
 from ...data.regression import LinearRegression
 from ...data.tasks import load_tasks
 from ...models.subject import Regressor
@@ -35,6 +35,13 @@ class Splits:
     @property
     def n_context(self) -> int:
         return self.evaluation.inputs.shape[1] - 1
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        if self.law is None:
+            return {"evaluation": self.evaluation.recipe}
+        tuning = self.folds[0].tuning.recipe
+        return {"tuning": tuning, "nulls": self.nulls.recipe, "evaluation": self.evaluation.recipe}
 
 
 def recorded_law(record: Mapping[str, Any]) -> dict[str, Any]:

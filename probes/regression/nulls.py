@@ -18,8 +18,8 @@ from torch import Tensor
 from ...data.batch import Batch, generator
 from ...models.own.regression_transformer import RegressionTransformer, initialise
 from ...models.regressors import TransformerRegressor
+from .examined import Examined
 from .reading import Reading
-from .setup import Setup
 from .sign import readout_sign
 from .token_search import read_each
 
@@ -37,41 +37,41 @@ class Untrained:
     sign: int
 
 
-def untrained_models(setup: Setup) -> list[Untrained]:
+def untrained_models(examined: Examined) -> list[Untrained]:
     """The subject's architecture at fresh initialisations, at the scale of its recipe where it is recorded.
 
     A wrapped predictor has none: its architecture is not known.
     """
-    subject = setup.subject
+    subject = examined.subject
     if not isinstance(subject, TransformerRegressor):
         return []
     recipe = subject.source.record.get("recipe", {})
     scale = float(recipe.get("init_scale", AUTHORS_INIT_SCALE / subject.config.n_layers))
-    draws = (generator(setup.seed, "untrained", _own_draws(setup), draw) for draw in range(UNTRAINED))
-    modules = (setup.at_precision(initialise(subject.config, scale, rng)) for rng in draws)
+    draws = (generator(examined.seed, "untrained", _own_draws(examined), draw) for draw in range(UNTRAINED))
+    modules = (examined.at_precision(initialise(subject.config, scale, rng)) for rng in draws)
     models = [TransformerRegressor(module, subject.source) for module in modules]
-    return [_untrained(setup, *pair) for pair in zip(models, read_each(setup, models), strict=True)]
+    return [_untrained(examined, *pair) for pair in zip(models, read_each(examined, models), strict=True)]
 
 
-def _untrained(setup: Setup, model: TransformerRegressor, reading: Reading) -> Untrained:
+def _untrained(examined: Examined, model: TransformerRegressor, reading: Reading) -> Untrained:
     read = model.read_as(reading.layout)
-    return Untrained(read.module, reading, readout_sign(setup, read))
+    return Untrained(read.module, reading, readout_sign(examined, read))
 
 
-def shuffles(setup: Setup) -> Iterator[Callable[[Batch], Batch]]:
+def shuffles(examined: Examined) -> Iterator[Callable[[Batch], Batch]]:
     """Several ways to put the context labels of tasks in random order."""
 
     def shuffled(tasks: Batch, draw: int) -> Batch:
-        rng = generator(setup.seed, "shuffled labels", _own_draws(setup), draw)
-        return Batch(shuffle(setup.inputs(tasks), setup.subject.d_in, rng), tasks.targets, tasks.recipe)
+        rng = generator(examined.seed, "shuffled labels", _own_draws(examined), draw)
+        return Batch(shuffle(examined.inputs(tasks), examined.subject.d_in, rng), tasks.targets, tasks.recipe)
 
     for draw in range(SHUFFLES):
         yield partial(shuffled, draw=draw)
 
 
-def _own_draws(setup: Setup) -> int:
+def _own_draws(examined: Examined) -> int:
     """The seeds of a family draw nulls of their own: side by side they are then as many samples as they look."""
-    return setup.subject.source.seed or 0
+    return examined.subject.source.seed or 0
 
 
 def shuffle(

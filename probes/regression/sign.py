@@ -18,8 +18,8 @@ from ...data.batch import Batch
 from ...models.subject import Regressor
 from ..measure import Measure, without_interval
 from ..statistics.bootstrap import LEVEL
+from .examined import Examined, Predict, quick_predict
 from .sensitivity import predictions
-from .setup import Predict, Setup, quick_predict
 
 SIGN_TASKS = 2_000
 """Tuning tasks of each fold that decide; so few, because each of 70 null models is asked, too."""
@@ -44,17 +44,17 @@ def _upper_end(products: Float[np.ndarray, " task"]) -> float:
     return float(products.mean() + stats.norm.ppf((1 + LEVEL) / 2) * products.std(ddof=1) / np.sqrt(len(products)))
 
 
-def readout_sign(setup: Setup, model: Regressor, shown: SearchedOn = lambda tasks: tasks, start: int = 1) -> int:
+def readout_sign(examined: Examined, model: Regressor, shown: SearchedOn = lambda tasks: tasks, start: int = 1) -> int:
     """The sign that was asked for, or the one found on tuning tasks.
 
     shown:  what the model sees in the place of these tasks; the labels that decide stay those of the tasks
     start:  the sign that is kept where the tasks leave it open
     """
-    if setup.requested_sign is not None:
-        return setup.requested_sign
-    tuning = [fold.tuning[:SIGN_TASKS] for fold in setup.splits.folds]
+    if examined.requested_sign is not None:
+        return examined.requested_sign
+    tuning = [fold.tuning[:SIGN_TASKS] for fold in examined.splits.folds]
     predict = quick_predict(model)
-    answered = (start * predictions(predict, setup.inputs(shown(tasks)), setup.batch_size) for tasks in tuning)
+    answered = (start * predictions(predict, examined.inputs(shown(tasks)), examined.batch_size) for tasks in tuning)
     return start * found_sign([(p, tasks.targets.cpu().double()) for p, tasks in zip(answered, tuning, strict=True)])
 
 

@@ -18,9 +18,9 @@ from ...models.own.stacked import StackedTransformers
 from ...models.regressors import TransformerRegressor
 from ...models.subject import Regressor
 from ...models.token_layout import TokenLayout
+from .examined import Examined
 from .reading import Gain, Products, Reading, products, share
 from .sensitivity import predictions
-from .setup import Setup
 
 LAYOUT_TASKS = 200
 """Tuning tasks of each fold that decide; so few, because each of 70 null models reads them in every layout."""
@@ -35,7 +35,10 @@ Answers = Callable[[TokenLayout, Tensor], Float[Tensor, "model task d_out"]]
 
 
 def read_tokens(
-    setup: Setup, model: Regressor, first: TokenLayout | None = None, shown: Callable[[Batch], Batch] = lambda b: b
+    examined: Examined,
+    model: Regressor,
+    first: TokenLayout | None = None,
+    shown: Callable[[Batch], Batch] = lambda b: b,
 ) -> Reading:
     """The layout that was asked for or declared, else the one that the tuning tasks show, else the first.
 
@@ -45,25 +48,25 @@ def read_tokens(
 
     def answers(layout: TokenLayout, tokens: Tensor) -> Float[Tensor, "1 task d_out"]:
         try:
-            return predictions(model.read_as(layout).predict, tokens, setup.batch_size)[None]
+            return predictions(model.read_as(layout).predict, tokens, examined.batch_size)[None]
         except Exception:  # another's function may refuse tokens in any way it likes: zeros, then
             return torch.zeros(1, len(tokens), model.d_out, dtype=torch.float64)
 
-    return _search(setup, model, answers, 1, first, shown)[0]
+    return _search(examined, model, answers, 1, first, shown)[0]
 
 
-def read_each(setup: Setup, models: Sequence[TransformerRegressor]) -> list[Reading]:
+def read_each(examined: Examined, models: Sequence[TransformerRegressor]) -> list[Reading]:
     """`read_tokens` of several transformers of one configuration."""
     stack = StackedTransformers.of([model.module for model in models])
 
     def answers(layout: TokenLayout, tokens: Tensor) -> Float[Tensor, "model task d_out"]:
-        return stack.with_label_last(layout.slot).predict(tokens, setup.batch_size).cpu().double()
+        return stack.with_label_last(layout.slot).predict(tokens, examined.batch_size).cpu().double()
 
-    return _search(setup, models[0], answers, len(models))
+    return _search(examined, models[0], answers, len(models))
 
 
 def _search(
-    setup: Setup,
+    examined: Examined,
     model: Regressor,
     answers: Answers,
     n_models: int,
@@ -72,20 +75,20 @@ def _search(
 ) -> list[Reading]:
     """Of each of the models that answer; `model` is one of them."""
     first = model.layouts()[0] if first is None else first
-    if setup.requested_layout is not None:
-        return [Reading(setup.requested_layout, {})] * n_models
-    tasks = [fold.tuning[:LAYOUT_TASKS] for fold in setup.splits.folds]
+    if examined.requested_layout is not None:
+        return [Reading(examined.requested_layout, {})] * n_models
+    tasks = [fold.tuning[:LAYOUT_TASKS] for fold in examined.splits.folds]
     if min(map(len, tasks)) < FEWEST_TASKS:
         return [Reading(first, {})] * n_models
     labels = [batch.targets.cpu().double() for batch in tasks]
-    inputs = [setup.inputs(shown(batch)) for batch in tasks]
+    inputs = [examined.inputs(shown(batch)) for batch in tasks]
     layouts = tuple(dict.fromkeys((first, *model.layouts())))
     held = {layout: [answers(layout, tokens) for tokens in inputs] for layout in layouts}
     answered = (
         {layout: [products(p[i], y) for p, y in zip(folds, labels, strict=True)] for layout, folds in held.items()}
         for i in range(n_models)
     )
-    return [Reading(_chosen(first, one, setup.seed), one) for one in answered]
+    return [Reading(_chosen(first, one, examined.seed), one) for one in answered]
 
 
 def _chosen(first: TokenLayout, answered: Mapping[TokenLayout, Sequence[Products]], seed: int) -> TokenLayout:
