@@ -28,9 +28,9 @@ ROOMS = {
                "taps", "language_model", "own", "constructed", "predictor_check", "in_memory_sources", "regressors",
                "softmax_regressors", "wrapped_parts", "wrapped_subject", "wrapped_check", "wrapped_language_model",
                "hugging_face", "opening"),
-    "probes": ("measure", "findings", "head_columns", "probe", "streaming", "statistics", "algorithms", "comparing",
-               "drawing"),
-    "analyses": ("reports", "runs", "training", "commands"),
+    "probes": ("measure", "findings", "head_columns", "probe", "token_texts", "kept_attention", "streaming",
+               "statistics", "algorithms", "comparing", "regression", "drawing"),
+    "analyses": ("reports", "runs", "training", "exporting", "commands"),
 }  # fmt: skip
 """Rooms of a layer, files and packages, each of which imports only those before it. After those of `probes` come the
 probes themselves, which never import each other."""
