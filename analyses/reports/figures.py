@@ -152,7 +152,7 @@ def plot(
     """One panel of a figure on the caller's axes (default: pyplot's current ones); returns what is drawn."""
     names = [known(report, name)] if name is not None else _main_first(report)
     if ax is None:
-        ax = _current_axes()
+        ax = current_axes()
     for tried in names:
         build = figures_of(report.probe)[tried]
         table = page.draw_on(build, report.findings, ax, None if panel is None else str(panel))
@@ -167,7 +167,7 @@ def _main_first(report: Record) -> list[str]:
     return sorted(names, key=lambda name: not name.startswith(TRAJECTORY)) if _steps(report) else names
 
 
-def _current_axes() -> Axes:
+def current_axes() -> Axes:
     """Of a figure of pyplot's; a new one makes room for what stands beside its axes."""
     from matplotlib import pyplot
 

@@ -1,6 +1,7 @@
 """A report as one HTML page: self-contained, without network, and with every name escaped.
 
-Its only script shows heads, and the page's policy allows it by its digest; without it the table of heads is whole, too.
+Its scripts show heads and attention, and the page's policy allows each by its digest; without them the table of heads
+and the tokens are whole, too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from ...probes.measure import Measure, flat, last_step
 from ...probes.statistics.null_p import p_words
-from . import examples, page_heads
+from . import examples, page_attention, page_heads
 from .definitions import definitions, links, reference
 from .figures import caption
 from .headline import badge, covers
@@ -53,7 +54,8 @@ def _context(report: Record) -> dict[str, Any]:
     places = links(report, defined)
     measures = last_step(flat(report.measures))
     scalars = {name: measure for name, measure in measures.items() if not measure.axes}
-    table = head_table(report)
+    table, attention = head_table(report), page_attention.context(report)
+    seen = {"report_script.js.jinja": table, "attention_script.js.jinja": attention and attention["view"]}
     return {
         "notebook": False,
         "report": report,
@@ -65,7 +67,8 @@ def _context(report: Record) -> dict[str, Any]:
         "heads_data": None if table is None else data_block(page_heads.parts(report, table, places)),
         "by_verdict": by_verdict(report),
         "examples": examples.for_page(report),
-        "script": script("report_script.js.jinja"),
+        "attention": attention,
+        "scripts": [script(name) for name, what in seen.items() if what is not None],
         "links": places,
         "definitions": defined,
         "references": [(reference(n), citation) for n, citation in enumerate(report.claim.citations)],

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...probes.measure import flat
 from .headline import badge
 from .record import Record
+
+if TYPE_CHECKING:
+    from .attention import AttentionView
 
 
 class Report(Record):
@@ -49,6 +53,19 @@ class Report(Record):
         from .figures import plot
 
         return plot(self, name, ax, panel)
+
+    def attention(self, heads: str | Sequence[str] | None = None, value_weighted: bool = False) -> AttentionView:
+        """Attention of the heads that the report keeps: a view to point at in a notebook, with `.plot(ax)` and
+        `.save("FILE.pdf")` (or .svg, .png, .html).
+
+        heads:           names, such as L1H4; None: all that are kept
+        value_weighted:  whether drawings show attention times ‖v W_O‖
+
+        UsageError for other heads, with those that are kept and the option that keeps others.
+        """
+        from .attention import attention
+
+        return attention(self, heads, value_weighted)
 
     def __repr__(self) -> str:
         numbers = f"{len(flat(self.measures))} measures"

@@ -13,6 +13,7 @@ from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable
 from ...models.weights import AttentionWeights
 
+NORMALISED = "this model normalises the output of attention before it enters the residual stream"
 _SAME = 0.02  # of the largest number: bfloat16 keeps two digits
 
 
@@ -57,5 +58,5 @@ def _normalised_writes(subject: LanguageModel, weights: AttentionWeights) -> Not
         if weights.b_O is not None:
             written = written + weights.b_O[layer]
         if not (written - out).abs().max() <= _SAME * out.abs().max():
-            return NotApplicable("this model normalises the output of attention before it enters the residual stream")
+            return NotApplicable(NORMALISED)
     return None

@@ -18,12 +18,13 @@ from ..streaming import Beside, Watcher, stream
 from .access import Access
 from .inputs import PeriodInputs
 
-REPEATED, CONTROLS, SHUFFLED_REPEATS, SINGLE_HEADS, GROUPS_OF_HEADS, OWN_TEXT = PURPOSES = (
+REPEATED, CONTROLS, SHUFFLED_REPEATS, SINGLE_HEADS, GROUPS_OF_HEADS, KEPT_ATTENTION, OWN_TEXT = PURPOSES = (
     "repeated",
     "controls",
     "shuffled repeats",
     "single-head ablations",
     "group ablations",
+    "kept attention",
     "own text",
 )
 """What forward passes are spent on."""

@@ -27,6 +27,7 @@ from ...data.errors import UsageError
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable, Source, Subject
 from ..findings import Findings, Head, head_name
+from ..kept_attention import MOST_TOKENS, RECIPE
 from ..measure import Claim, Measure, missing
 from ..probe import Cost, OverTraining, Probe, Progress, silent
 from .ablation import Ablations
@@ -45,6 +46,7 @@ from .observations import ModelObservations, observe
 from .offset_measures import offset_measures
 from .onset import onset
 from .score_measures import Comparison, definition_measures, head_measures, sample_arrays
+from .shown import checked_heads, chosen_heads, keep_attention, require_heads, shown_sequence
 from .text import read_corpus, text_measures
 from .token_ids import TokenIds
 from .verdicts import head_verdicts, heads_called, near_measure, strength_measure
@@ -76,6 +78,9 @@ class InductionHeads(Probe):
                            tokens that occur there, and heads may match there, too
     pad_id:                the token that fills documents up; it is left out at their ends
     limit:                 the first so many tokens of it
+    attention:             heads whose attention on one sequence is kept to look at: "called" (of those with a verdict
+                           the strongest, up to 8), "nothing", or up to 8 names, such as L1H4
+    attention_tokens:      the first so many tokens of that sequence: of the text, or of the longest period's first
     compatibility_scores:  report the definitions of other papers and tools, too
     """
 
@@ -99,12 +104,15 @@ class InductionHeads(Probe):
     tokens: str | None = None
     pad_id: Annotated[int, Ge(0)] | None = None
     limit: Annotated[int, Ge(2)] | None = None
+    attention: Literal["called", "nothing"] | tuple[str, ...] = "called"
+    attention_tokens: Annotated[int, Ge(2), Le(MOST_TOKENS)] = 128
     compatibility_scores: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.periods, int):
             object.__setattr__(self, "periods", (self.periods,))
+        object.__setattr__(self, "attention", checked_heads(self.attention))
         if self.text is not None and self.tokens is not None:
             raise UsageError("induction-heads: text and tokens are both given; expected one of them")
         if self.periods == ():
@@ -165,6 +173,7 @@ class InductionHeads(Probe):
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         if not isinstance(subject, LanguageModel):
             raise UsageError("induction-heads needs a language model; ask applies() first")
+        require_heads(self.attention, subject.shape)
         corpus = self._corpus(subject)
         token_ids = TokenIds.of_model(subject) if corpus is None else TokenIds.of_text(corpus)
         experiment = self._experiment(subject, token_ids, seed, batch_size)
@@ -188,9 +197,14 @@ class InductionHeads(Probe):
         measures |= self._by_ablation(experiment, observations, comparison, measures)
         measures["strength"] = strength_measure(measures, self.thresholds)
         measures["near_threshold"] = near_measure(measures, self.thresholds)
+        arrays = sample_arrays(observations) | loss_arrays(observations, comparison, experiment.access.no_logits)
+        heads = chosen_heads(self.attention, self._verdicts(measures), measures)
+        kept = keep_attention(experiment, heads, shown_sequence(experiment, corpus, self.attention_tokens))
+        if kept is not None:
+            arrays |= kept.arrays
+            recipes[RECIPE] = kept.recipe
         measures["forward_passes"] = cost_measure(experiment)
         progress("done", 1.0)
-        arrays = sample_arrays(observations) | loss_arrays(observations, comparison, experiment.access.no_logits)
         return Findings(measures, arrays, recipes)
 
     def _corpus(self, subject: LanguageModel) -> Corpus | None:

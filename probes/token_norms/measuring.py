@@ -11,6 +11,7 @@ from ..findings import Examples
 from ..measure import Measure
 from ..probe import Progress
 from ..streaming import Watcher, stream
+from ..token_texts import words_of
 from .accumulator import ModelPass
 from .attention_measures import attention_measures
 from .attention_watcher import AttentionWatcher
@@ -22,7 +23,7 @@ from .length_measures import length_measures
 from .length_watcher import BLOCK_SITES, OUTER_SITES, STREAM, LengthWatcher
 from .outlier_measures import outlier_measures
 from .outlier_watcher import OutlierWatcher, pilot_windows, pilots
-from .text import Text, words_of
+from .text import Text
 from .token_rows import token_rows
 from .vocabulary_measures import vocabulary_measures
 

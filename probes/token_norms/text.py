@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -19,7 +18,6 @@ from ...data.grammar import Grammar
 from ...data.recipe import named_seed
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable
-from ...models.tokenizing import text_of
 
 LONGEST = 512
 """Tokens of a window where nobody asks for another length, and the model reads as many."""
@@ -157,14 +155,6 @@ def unreadable(subject: LanguageModel, settings: TextSettings) -> NotApplicable 
         f"{subject.source.name} has no tokenizer, so mesascope cannot turn text into its tokens. token-norms would"
         " apply with --tokens FILE (token ids: .npy, .npz or .jsonl)"
     )
-
-
-def words_of(subject: LanguageModel) -> Callable[[Sequence[int]], str] | None:
-    """What tells the text of token ids; None where nobody knows it."""
-    grammar = Grammar.recorded(subject.source.record, subject.shape.d_vocab)
-    if grammar is not None:
-        return lambda ids: " ".join(grammar.words[token] for token in ids)
-    return None if subject.tokenizer is None else partial(text_of, subject.tokenizer)
 
 
 def _window_length(subject: LanguageModel, context: int | None) -> int:

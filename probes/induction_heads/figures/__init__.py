@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...drawing.attention_maps import patterns_figure, value_weighted_figure
 from .ablation import ablation_figure
 from .composition import composition_figure
 from .evidence import evidence_figure, offsets_figure
@@ -12,6 +13,8 @@ from .trajectory import losses_figure, trajectory_figure
 FIGURES = {
     "heads": heads_figure,
     "attention": attention_figure,
+    "patterns": patterns_figure,
+    "value_weighted": value_weighted_figure,
     "evidence": evidence_figure,
     "offsets": offsets_figure,
     "composition": composition_figure,
