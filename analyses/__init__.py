@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .exporting.exporting import export
     from .reports.overview import overview
     from .reports.report import Report
     from .runs.asking import run
@@ -25,6 +26,7 @@ _HOMES = {
     "TrainingRecipe": "training.recipes",
     "Verification": "runs.verifying",
     "compare": "runs.comparing",
+    "export": "exporting.exporting",
     "overview": "reports.overview",
     "run": "runs.asking",
     "run_family": "runs.family",
@@ -40,6 +42,7 @@ __all__ = [
     "TrainingRecipe",
     "Verification",
     "compare",
+    "export",
     "overview",
     "run",
     "run_family",

@@ -16,9 +16,8 @@ from ...models.opening.catalogue import HAIKU, LAYOUTS, MODEL_ARGS
 from ...probes import PROBES, probe_class, refuse_reserved, registered
 from .run_options import ALL_PROBES, RunOptions
 from .source_reading import REQUIRED, Setting, class_settings, describe
+from .suggesting import FORMATS, LISTS, SHELLS, suggest
 
-LISTS = ("probes", "checkpoints", "tasks", "layouts", "recipes", "revisions")
-FORMATS = ("pdf", "svg", "png")
 EXIT_CODES = """\
 exit codes:
   0  done (also: a probe does not apply)         1  some items failed, or verify found a difference
@@ -38,7 +37,7 @@ class SettingOption(click.Option):
     def __init__(self, setting: Setting) -> None:
         self.spelled = f"--{setting.name.replace('_', '-')}"
         negated = f"/--no-{self.spelled.removeprefix('--')}" if setting.switch else ""
-        super().__init__([setting.name, self.spelled + negated], default=None)
+        super().__init__([setting.name, self.spelled + negated], default=None, shell_complete=suggest)
 
 
 class RunCommand(click.Command):
@@ -143,7 +142,7 @@ def _given(**values: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _option(*names: str, metavar: str, help: str, several: bool = False) -> click.Option:
-    return click.Option(names, metavar=metavar, help=help, multiple=several)
+    return click.Option(names, metavar=metavar, help=help, multiple=several, shell_complete=suggest)
 
 
 def _switch(*names: str, help: str) -> click.Option:
@@ -158,9 +157,9 @@ _JSON = _switch("--json", help="Print data as JSON on stdout, everything else on
 _QUIET = _switch("-q", "--quiet", help="Show no progress; print only where the results are.")
 _THREADS = _option("--threads", metavar="N", help="Threads of torch, NumPy and SciPy. Default: OMP_NUM_THREADS if"
     " it is set; else 1 for small models, and one a core for others.")  # fmt: skip
-_REPORT = click.Argument(["report"], metavar="REPORT")
+_REPORT = click.Argument(["report"], metavar="REPORT", shell_complete=suggest)
 RUN_PARAMETERS = [
-    click.Argument(["models"], nargs=-1, metavar="MODEL..."),
+    click.Argument(["models"], nargs=-1, metavar="MODEL...", shell_complete=suggest),
     _PROBE,
     _option(
         "revisions", "--revision", "--revisions", metavar="A,B,…", several=True,
@@ -202,8 +201,8 @@ _COMMANDS = {
     "list": (
         "List what there is: probes, checkpoints, tasks, layouts, recipes, revisions of a family.",
         [
-            click.Argument(["what"], required=False, metavar=f"[{'|'.join(LISTS)}]"),
-            click.Argument(["model"], required=False, metavar="[MODEL]"),
+            click.Argument(["what"], required=False, metavar=f"[{'|'.join(LISTS)}]", shell_complete=suggest),
+            click.Argument(["model"], required=False, metavar="[MODEL]", shell_complete=suggest),
             _JSON,
         ],
     ),
@@ -217,7 +216,19 @@ _COMMANDS = {
     ),
     "compare": (
         "Set reports side by side, with the differences and their intervals.",
-        [click.Argument(["reports"], nargs=-1, metavar="REPORT REPORT..."), _JSON],
+        [click.Argument(["reports"], nargs=-1, metavar="REPORT REPORT...", shell_complete=suggest), _JSON],
+    ),
+    "export": (
+        "Put reports into one table for a paper or a page, or send them to Weights & Biases.",
+        [
+            click.Argument(["reports"], nargs=-1, metavar="REPORT...", shell_complete=suggest),
+            _option("--to", metavar="PLACE", help="markdown, latex, or wandb: a run for each report."),
+            _option("--measures", metavar="NAME,…", help="In the tables, as loss_model or excess[layer=1,head=0]."),
+            _option("-o", "--output", metavar="FILE", help="For the tables. Default: print them."),
+            _switch("--force", help="Write over FILE if it exists."),
+            _option("--project", metavar="NAME", help="At Weights & Biases. Default: as its own settings say."),
+            _switch("--offline", help="Write the runs to ./wandb and send nothing."),
+        ],
     ),
     "figures": (
         "Draw a saved report's figures in another style or format.",
@@ -234,7 +245,7 @@ _COMMANDS = {
     "train": (
         "Train a recipe's checkpoints. An interrupted training goes on where it was.",
         [
-            click.Argument(["recipe"], metavar="RECIPE"),
+            click.Argument(["recipe"], metavar="RECIPE", shell_complete=suggest),
             _option("-o", "--output", metavar="FILE", help="The checkpoint to write. Default: RECIPE.safetensors."),
             _option("--seeds", metavar="N,…", help="Seeds to train. Default: the recipe's."),
             _option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps. Default: cpu."),
@@ -247,12 +258,16 @@ _COMMANDS = {
         "Write the arrays of a pickle or an .npz as a .safetensors.\n\n"
         "Nothing in the file is run: a pickle that names anything but arrays is refused.",
         [
-            click.Argument(["source"], metavar="FILE"),
-            click.Argument(["target"], metavar="OUT.safetensors"),
+            click.Argument(["source"], metavar="FILE", shell_complete=suggest),
+            click.Argument(["target"], metavar="OUT.safetensors", shell_complete=suggest),
             _option("--separator", metavar="TEXT", help="Between the names of nested parts. Default: /."),
             _switch("--force", help="Write over OUT if it exists."),
             _QUIET,
         ],
+    ),
+    "completion": (
+        "Print the script that completes words in a shell; a shell reads it when it starts.",
+        [click.Argument(["shell"], metavar="|".join(SHELLS), shell_complete=suggest)],
     ),
 }
 MESASCOPE = click.version_option(package_name="mesascope", message="mesascope %(version)s")(

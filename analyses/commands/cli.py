@@ -25,6 +25,7 @@ from ...data.settings import read_settings
 from ...probes import home_of
 from ..runs.threads import largest_matrix, number_of_threads
 from .arguments import FORMATS, LISTS, parse
+from .completing import VARIABLE, answer, script
 from .run_options import ALL_PROBES, RunOptions, Threads, refuse_threads, run_options
 from .terminal import complain, print_json, print_table, printable, warn
 
@@ -90,6 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str]) -> int:
     try:
+        if VARIABLE in os.environ:  # a shell asks, not a user
+            return answer(os.environ[VARIABLE])
         command, values = parse(argv)
         return _COMMANDS[command](values)
     except MesascopeError as error:
@@ -245,6 +248,12 @@ def _compare(values: Values) -> int:
     return 0
 
 
+def _export(values: Values) -> int:
+    from .export_command import export_command
+
+    return export_command(values)
+
+
 def _figures(values: Values) -> int:
     from ..reports.escaping import slug
     from ..reports.figures import draw
@@ -304,13 +313,20 @@ def _convert(values: Values) -> int:
     return 0
 
 
+def _completion(values: Values) -> int:
+    print(script(values["shell"]), end="")
+    return 0
+
+
 _COMMANDS: dict[str, Callable[[Values], int]] = {
     "run": _run,
     "list": _list,
     "show": _show,
     "verify": _verify,
     "compare": _compare,
+    "export": _export,
     "figures": _figures,
     "train": _train,
     "convert": _convert,
+    "completion": _completion,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -16,16 +17,30 @@ from .tidy import short
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
     "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%",
-    "½": r"$\frac12$", "×": r"$\times$", "Σ": r"$\sum$", "α": r"$\alpha$", "ρ": r"$\rho$", "‖": r"$\Vert$",
+    "½": r"$\frac12$", "×": r"$\times$", "Σ": r"$\sum$", "‖": r"$\Vert$",
     "→": r"$\to$", "−": "$-$", "–": "--", "·": r"$\cdot$", "²": "$^2$",
+    "±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$",
 }  # fmt: skip
 
+_GREEK = "GREEK SMALL LETTER "
+_LETTERS = {"lamda": "lambda", "omicron": "mathrm{o}"}
+"""Where Unicode and LaTeX call one letter by two names."""
 MOST_EXAMPLES = 20
 
 
 def escape(text: object) -> str:
-    """Any text as LaTeX text on one line: the ten specials escaped, what cannot be printed left out."""
-    return "".join(_SPECIAL.get(char, char) for char in " ".join(str(text).split()) if char.isprintable())
+    """Any text as LaTeX text on one line: the ten specials escaped, Greek letters and signs as commands, what cannot be
+    printed left out.
+    """
+    return "".join(map(_escaped, filter(str.isprintable, " ".join(str(text).split()))))
+
+
+def _escaped(char: str) -> str:
+    name = unicodedata.name(char, "")
+    if name.startswith(_GREEK) and name.count(" ") == _GREEK.count(" "):
+        letter = name.removeprefix(_GREEK).lower()
+        return rf"$\{_LETTERS.get(letter, letter)}$"
+    return _SPECIAL.get(char, char)
 
 
 def tables(report: Record) -> dict[str, str]:
@@ -48,7 +63,7 @@ def tables(report: Record) -> dict[str, str]:
 def _measures(report: Record, scalars: dict[str, Measure]) -> str:
     header = ("Measure", "Estimate", r"95\,\% interval", "Null", r"$n$")
     rows = [
-        (escape(name), _number(m.estimate), _interval(m), _null(m), f"{m.n} {escape(m.replicate)}")
+        (escape(name), number(m.estimate), _interval(m), _null(m), f"{m.n} {escape(m.replicate)}")
         for name, m in scalars.items()
     ]
     return _table(report, "lrllr", [header, *rows])
@@ -58,7 +73,7 @@ def _matrix(report: Record, name: str, measure: Measure) -> str:
     first, second = (measure.labels(axis) for axis in measure.axes)
     header = (escape(name), *(escape(label) for label in second))
     rows = [
-        (escape(label), *(_number(float(value)) for value in values))
+        (escape(label), *(number(float(value)) for value in values))
         for label, values in zip(first, measure.values, strict=True)
     ]
     return _table(report, "l" + "r" * len(second), [header, *rows])
@@ -115,7 +130,8 @@ def _table(report: Record, columns: str, rows: Sequence[Sequence[str]], note: st
     return f"{origin}\n% needs \\usepackage{{booktabs}}\n\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}\n"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """In math, the exponent as a power of ten."""
     text = short(value)
     if "e" in text:
         mantissa, exponent = text.split("e")
@@ -125,7 +141,7 @@ def _number(value: float) -> str:
 
 def _interval(measure: Measure) -> str:
     low, high = (float(bound) for bound in measure.interval)
-    return "--" if np.isnan(low) or np.isnan(high) else f"[{_number(low)}, {_number(high)}]"
+    return "--" if np.isnan(low) or np.isnan(high) else f"[{number(low)}, {number(high)}]"
 
 
 def _null(measure: Measure) -> str:
@@ -135,7 +151,7 @@ def _null(measure: Measure) -> str:
         finite = samples[np.isfinite(samples)]
         if len(finite) > 1:
             spread = float(f"{finite.std(ddof=1):.2g}")
-            texts.append(rf"{escape(name)}: {_number(finite.mean())} $\pm$ {_number(spread)}")
+            texts.append(rf"{escape(name)}: {number(finite.mean())} $\pm$ {number(spread)}")
     return "; ".join(texts) or "--"
 
 

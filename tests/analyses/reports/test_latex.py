@@ -25,6 +25,15 @@ def test_lines_and_controls_cannot_leave_the_cell() -> None:
     assert escape("a\nb\x1b[2J\u202ec") == "a b[2Jc"
 
 
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [("λ", r"$\lambda$"), ("η", r"$\eta$"), ("α", r"$\alpha$"), ("ο", r"$\mathrm{o}$"), ("≤", r"$\leq$"), ("é", "é")],
+)
+def test_greek_and_signs_are_commands(given: str, command: str) -> None:
+    """pdfTeX knows the letters by their commands alone."""
+    assert escape(f"a {given}_1") == rf"a {command}\_1"
+
+
 def test_tables_of_a_report(mean_answer: Any, make_subject: Any) -> None:
     made = tables(run(make_subject(), mean_answer()))
     assert set(made) == {"measures", "heads", "by_head"}
