@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .analyses import Callback, Report, compare, overview, run, run_family, train, verify
+    from .analyses import Callback, Report, compare, export, overview, run, run_family, train, verify
     from .models import (
         NotApplicable,
         as_subject,
@@ -36,6 +36,7 @@ _HOMES = {
     "Report": "analyses",
     "as_subject": "models",
     "compare": "analyses",
+    "export": "analyses",
     "from_bridge": "models",
     "from_language_model": "models",
     "from_module": "models",
@@ -55,6 +56,7 @@ __all__ = [
     "__version__",
     "as_subject",
     "compare",
+    "export",
     "from_bridge",
     "from_language_model",
     "from_module",

@@ -97,6 +97,7 @@ def _needed(given: object) -> str:
     if isinstance(given, str):
         return "expected a model in memory; open a name or a path with models.load"
     return (
-        "expected a PreTrainedModel of transformers; for a regression model use models.from_predictor; for another"
-        " transformer, write its state dict to a file, and open it with models.load(FILE, layout='FILE.toml')"
+        "expected a PreTrainedModel of transformers; wrap another language model by models.from_language_model, a"
+        " regression model by models.from_predictor; or write the state dict of a small transformer to a file, and open"
+        " it with models.load(FILE, layout='FILE.toml')"
     )

@@ -58,7 +58,7 @@ def test_a_transformers_model_is_opened_also_when_compiled() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (nn.Linear(2, 2), "given a Linear; expected a PreTrainedModel of transformers; for a regression model use"),
+        (nn.Linear(2, 2), "given a Linear; expected a PreTrainedModel of transformers; wrap another language model by"),
         (3.5, "a float is no model; expected a name or a path, a module, or a subject from mesascope.models"),
         (lambda x: x, "a function is no model; expected"),
     ],
