@@ -146,8 +146,8 @@ class HookedTransformer(nn.Module):
     ("given", "message"),
     [
         (nn.Linear(2, 2), "was given a Linear; expected a PreTrainedModel of transformers; wrap another"
-         " language model by models.from_language_model, a regression model by models.from_predictor; or write the state"
-         " dict of a small transformer to a file, and open it with models.load(FILE, layout='FILE.toml')"),
+         " language model by models.from_language_model, a regression model by models.from_predictor; or write the"
+         " state dict of a small transformer to a file, and open it with models.load(FILE, layout='FILE.toml')"),
         (nn.DataParallel(nn.Linear(2, 2)), "was given a Linear inside a DataParallel; expected"),
         (torch.compile(nn.Linear(2, 2), backend="eager"), "was given a Linear inside a OptimizedModule; expected"),
         (REGRESSION, "a regression transformer of mesascope's own; use models.from_transformer"),
