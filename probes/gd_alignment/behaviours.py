@@ -9,7 +9,8 @@ import torch
 
 from ...data.batch import Batch
 from ..algorithms.named import RIDGE
-from ..comparing.behaviour import Behaviour, Compared
+from ..comparing.behaviour import Behaviour
+from ..regression.examined import Comparison
 from ..regression.nulls import Untrained, shuffles
 from ..regression.reading import Reading
 from ..regression.sign import readout_sign
@@ -20,18 +21,6 @@ from .setup import Setup
 
 RATE_FACTORS = (0.25, 0.5, 1.0, 2.0)
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-
-
-@dataclass(frozen=True)
-class Comparison(Compared):
-    """And how the model was read.
-
-    reading:  of the model's tokens
-    sign:     of the model's read-out; its behaviour here is that of the model turned by it
-    """
-
-    reading: Reading
-    sign: int
 
 
 def model_behaviours(setup: Setup) -> dict[Batch, Behaviour]:

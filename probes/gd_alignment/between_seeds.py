@@ -9,6 +9,7 @@ import numpy as np
 from ...models.subject import NotApplicable
 from ..comparing.behaviour import agreement
 from ..measure import Measure, Status, missing
+from ..regression.products import WeightProducts, live_entries
 from ..regression.sensitivity import LOSS
 from ..statistics.bootstrap import t_interval
 from .names import PATH_TASKS
@@ -16,7 +17,7 @@ from .path_measures import POSITION
 from .setup import Setup
 from .weight_comparison import path_losses, signed_products
 from .weight_measures import DISTANCE
-from .weights import PATH, WeightProducts, align, barrier, live_entries, tensor_distance
+from .weights import PATH, align, barrier, tensor_distance
 
 UNITS = {"cosine": "cosine", "prediction_difference": "label", "model_difference": "label / input"}
 WEIGHT_UNITS = {"loss_path": LOSS, "barrier": LOSS, "weight_distance": DISTANCE}

@@ -15,19 +15,9 @@ from ...models.own.regression_transformer import RegressionTransformer
 from ...models.subject import NotApplicable
 from ..comparing.behaviour import half_squared_error
 from ..regression.nulls import Untrained
+from ..regression.products import Live, WeightProducts, live_entries, module_products, products
 from .setup import Setup
-from .weights import (
-    Live,
-    WeightProducts,
-    align,
-    live_entries,
-    matched_blocks,
-    module_products,
-    path,
-    products,
-    rotated,
-    with_sign,
-)
+from .weights import align, matched_blocks, path, rotated, with_sign
 
 WRONG_RATE = 0.5
 RATES_DIFFER = "constructed layers have learning rates of their own, but all layers of this model share one block"

@@ -12,10 +12,11 @@ from ...models.subject import NotApplicable
 from ..algorithms.named import LEARNING_RATE
 from ..comparing.by_candidate import CANDIDATE
 from ..measure import Measure, Status, along, missing, without_interval
+from ..regression.products import Products
 from .path_measures import no_path_measures
 from .setting_measures import GAMMA
 from .weight_comparison import CONTROLS, WeightComparison
-from .weights import Products, rates_in_weights, relative_distance, tensor_distance
+from .weights import rates_in_weights, relative_distance, tensor_distance
 
 DISTANCE = "relative Frobenius distance"
 CONTROL, PRODUCT, ENTRIES = "control", "product", "entries"

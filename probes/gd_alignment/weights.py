@@ -15,9 +15,9 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...models.own.regression_transformer import RegressionConfig, RegressionTransformer
-from ...models.regressors import TransformerRegressor
-from ...models.subject import NotApplicable, Subject
+from ...models.own.regression_transformer import RegressionConfig
+from ...models.subject import NotApplicable
+from ..regression.products import Live, Products, WeightProducts
 
 PATH = tuple(i / 20 for i in range(21))
 """Positions t of the interpolation: 0 is the trained model, 1 the constructed one."""
@@ -25,38 +25,7 @@ NEAR_ZERO = 0.05
 """β is undefined below this share of the diagonal's root mean square: it is then a difference of cancelling entries."""
 LABEL_SET = "the sign of the predictions is turned, and these tasks set the query's y slot, which does not turn along"
 
-Products = Float[Tensor, "block head d_model d_model"]
 Stack = Float[Tensor, "t block head d_model d_model"]
-
-
-@dataclass(frozen=True)
-class WeightProducts:
-    """KQ and PV of each distinct block, float64 on the CPU, and the model around them."""
-
-    KQ: Products
-    PV: Products
-    config: RegressionConfig
-
-    @property
-    def single_head(self) -> bool:
-        return self.KQ.shape[1] == 1
-
-
-def products(subject: Subject) -> WeightProducts | NotApplicable:
-    """A subject's products, or why its weights cannot be set beside constructed ones."""
-    if not isinstance(subject, TransformerRegressor):
-        return NotApplicable("mesascope cannot read attention weights of this subject")
-    if subject.config.softmax:
-        return NotApplicable("constructed gradient descent has linear attention, this model softmax attention")
-    if subject.config.layer_norm:
-        return NotApplicable("constructed gradient descent has no layer norm, but this model has")
-    return module_products(subject.module)
-
-
-def module_products(module: RegressionTransformer) -> WeightProducts:
-    """Products of a linear-attention transformer's distinct blocks."""
-    W_Q, W_K, W_V, W_O = (getattr(module, name).detach().cpu().double() for name in ("W_Q", "W_K", "W_V", "W_O"))
-    return WeightProducts(W_Q @ W_K.mT, W_V @ W_O, module.config)
 
 
 def with_sign(weights: WeightProducts, sign: int, query_label_set: bool = False) -> WeightProducts | NotApplicable:
@@ -94,32 +63,6 @@ def align(weights: WeightProducts) -> WeightProducts | NotApplicable:
         return NotApplicable(f"the alignment is undefined: the mean of KQ's x diagonal is near zero ({blocks})")
     factor = torch.from_numpy(beta)[:, None, None, None]
     return replace(weights, KQ=weights.KQ / factor, PV=weights.PV * factor)
-
-
-@dataclass(frozen=True)
-class Live:
-    """Entries of KQ and PV that can change a prediction, block by block."""
-
-    KQ: Bool[Tensor, "block d_model d_model"]
-    PV: Bool[Tensor, "block d_model d_model"]
-
-
-def live_entries(config: RegressionConfig, query_label_set: bool = False) -> Live:
-    """Which entries can reach the output.
-
-    In the last application only the query's y slot is read: PV's y columns are live. In the first the query's y slot is
-    still 0 (unless the tasks set it), so with one layer KQ's y rows are dead; later it holds the running residual, and
-    context tokens always carry labels. With `target_only` PV's x columns write nowhere.
-    """
-    KQ = torch.ones(config.n_blocks, config.d_model, config.d_model, dtype=torch.bool)
-    PV = KQ.clone()
-    if config.n_layers == 1 and not query_label_set:
-        KQ[:, config.d_in :] = False
-    if config.n_layers == 1 or not config.tied:
-        PV[-1, :, : config.d_in] = False
-    if config.target_only:
-        PV[:, :, : config.d_in] = False
-    return Live(KQ, PV)
 
 
 def tensor_distance(a: WeightProducts, b: WeightProducts, live: Live) -> float:

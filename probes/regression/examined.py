@@ -16,7 +16,7 @@ from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable, Regressor
 from ...models.token_layout import TokenLayout
 from ..algorithms.spectrum import Spectrum, decompose
-from ..comparing.behaviour import Behaviour
+from ..comparing.behaviour import Behaviour, Compared
 from ..comparing.memo import once_per_batch
 from .gradient_check import finite_differences, without_sensitivities
 from .reading import Reading
@@ -26,6 +26,18 @@ from .splits import Splits
 Sensitivities = Literal["gradient", "differences"]
 Predict = Callable[[Tensor], Tensor]
 """[task, token, feature] -> [task, d_out]"""
+
+
+@dataclass(frozen=True)
+class Comparison(Compared):
+    """And how the model was read.
+
+    reading:  of the model's tokens
+    sign:     of the model's read-out; its behaviour here is that of the model turned by it
+    """
+
+    reading: Reading
+    sign: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,10 @@ def no_sensitivities(
     predict: Callable[[Tensor], Tensor], inputs: Float[Tensor, "task token feature"], d_in: int
 ) -> str:
     """Why a predictor's gradients are no sensitivities; empty where they are, zeros of a constant included."""
-    gradient = behaviour(predict, inputs, d_in, len(inputs)).sensitivity.flatten(1)
+    try:
+        gradient = behaviour(predict, inputs, d_in, len(inputs)).sensitivity.flatten(1)
+    except RuntimeError:  # `.numpy()` of what asks for a gradient; without one the function has answered before
+        return NO_GRADIENT
     differences = finite_differences(predict, inputs, d_in, len(inputs)).sensitivity.flatten(1)
     largest = torch.maximum(gradient.norm(dim=1), differences.norm(dim=1))
     differing = (gradient - differences).norm(dim=1) > DIFFERS * largest

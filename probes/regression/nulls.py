@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,7 @@ from torch import Tensor
 from ...data.batch import Batch, generator
 from ...models.own.regression_transformer import RegressionTransformer, initialise
 from ...models.regressors import TransformerRegressor
+from ...models.subject import Regressor
 from .examined import Examined
 from .reading import Reading
 from .sign import readout_sign
@@ -37,20 +39,27 @@ class Untrained:
     sign: int
 
 
-def untrained_models(examined: Examined) -> list[Untrained]:
+def untrained_models(examined: Examined, n: int | None = None) -> list[Untrained]:
     """The subject's architecture at fresh initialisations, at the scale of its recipe where it is recorded.
+
+    n:  the first so many of them; None: all
 
     A wrapped predictor has none: its architecture is not known.
     """
     subject = examined.subject
     if not isinstance(subject, TransformerRegressor):
         return []
-    recipe = subject.source.record.get("recipe", {})
-    scale = float(recipe.get("init_scale", AUTHORS_INIT_SCALE / subject.config.n_layers))
-    draws = (generator(examined.seed, "untrained", _own_draws(examined), draw) for draw in range(UNTRAINED))
-    modules = (examined.at_precision(initialise(subject.config, scale, rng)) for rng in draws)
+    modules = map(examined.at_precision, islice(untrained_modules(subject, examined.seed), n))
     models = [TransformerRegressor(module, subject.source) for module in modules]
     return [_untrained(examined, *pair) for pair in zip(models, read_each(examined, models), strict=True)]
+
+
+def untrained_modules(subject: TransformerRegressor, seed: int) -> Iterator[RegressionTransformer]:
+    """The weights of `untrained_models` alone, in float64: no task decides how they are read."""
+    recipe = subject.source.record.get("recipe", {})
+    scale = float(recipe.get("init_scale", AUTHORS_INIT_SCALE / subject.config.n_layers))
+    for draw in range(UNTRAINED):
+        yield initialise(subject.config, scale, generator(seed, "untrained", _own_draws(subject), draw))
 
 
 def _untrained(examined: Examined, model: TransformerRegressor, reading: Reading) -> Untrained:
@@ -58,20 +67,20 @@ def _untrained(examined: Examined, model: TransformerRegressor, reading: Reading
     return Untrained(read.module, reading, readout_sign(examined, read))
 
 
-def shuffles(examined: Examined) -> Iterator[Callable[[Batch], Batch]]:
-    """Several ways to put the context labels of tasks in random order."""
+def shuffles(examined: Examined, n: int | None = None) -> Iterator[Callable[[Batch], Batch]]:
+    """Several ways to put the context labels of tasks in random order; `n` of them, or `SHUFFLES`."""
 
     def shuffled(tasks: Batch, draw: int) -> Batch:
-        rng = generator(examined.seed, "shuffled labels", _own_draws(examined), draw)
+        rng = generator(examined.seed, "shuffled labels", _own_draws(examined.subject), draw)
         return Batch(shuffle(examined.inputs(tasks), examined.subject.d_in, rng), tasks.targets, tasks.recipe)
 
-    for draw in range(SHUFFLES):
+    for draw in range(SHUFFLES if n is None else n):
         yield partial(shuffled, draw=draw)
 
 
-def _own_draws(examined: Examined) -> int:
+def _own_draws(subject: Regressor) -> int:
     """The seeds of a family draw nulls of their own: side by side they are then as many samples as they look."""
-    return examined.subject.source.seed or 0
+    return subject.source.seed or 0
 
 
 def shuffle(

@@ -87,7 +87,9 @@ class RegressionProbe(Probe):
             requested_sign=self.sign,
         )
         reading = read_tokens(examined, subject)
-        examined = replace(examined, subject=subject.read_as(reading.layout), reading=reading)
+        if reading.layout != subject.layout:  # a subject that is read so already would be rearranged twice
+            subject = subject.read_as(reading.layout)
+        examined = replace(examined, subject=subject, reading=reading)
         examined = replace(examined, sensitivities=self._sensitivities(examined))
         return replace(examined, sign=readout_sign(examined, examined.subject))
 

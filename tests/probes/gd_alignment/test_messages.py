@@ -18,8 +18,9 @@ from mesascope.probes.gd_alignment.setup import Setup
 from mesascope.probes.gd_alignment.shift_measures import no_shift_measures
 from mesascope.probes.gd_alignment.weight_comparison import PATH_LABELS, PathLosses, WeightComparison, compare_weights
 from mesascope.probes.gd_alignment.weight_measures import weight_measures
-from mesascope.probes.gd_alignment.weights import PATH, WeightProducts, align, live_entries, module_products
+from mesascope.probes.gd_alignment.weights import PATH, align
 from mesascope.probes.measure import Measures
+from mesascope.probes.regression.products import WeightProducts, live_entries, module_products
 from mesascope.probes.regression.reading import Reading
 from mesascope.probes.regression.splits import generated_splits
 

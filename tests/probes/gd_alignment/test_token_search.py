@@ -323,3 +323,8 @@ def test_a_reading_knows_its_rival() -> None:
     assert gain is not None
     assert gain.value == pytest.approx(float(share(good.mean(axis=0)) - share(fair.mean(axis=0))), rel=1e-12)
     assert Reading(one, {one: [good], two: [good]}).gain(0) is None
+
+
+def test_a_subject_that_is_read_in_a_layout_already_is_not_rearranged_again() -> None:
+    subject = from_transformer(gd_transformer(6, 2.0, D)).read_as(TokenLayout(D, 1, "joint", 0))
+    assert GDAlignment(**LAW)._setup(subject, 0, 512).subject is subject
