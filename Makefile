@@ -1,5 +1,6 @@
-# Two commands: `make demo` and `make test`. Each makes its own virtual environment, builds the wheel and works with
-# what the wheel installs, never with the sources. `make demo PYTHON=python3.12` chooses the interpreter.
+# Three commands: `make demo`, `make test` and `make docs`. Each makes its own virtual environment (the last two share
+# one), builds the wheel and works with what the wheel installs, never with the sources. `make demo PYTHON=python3.12`
+# chooses the interpreter. `make docs` builds the documentation site: open site/index.html.
 
 PYTHON ?= python3
 VENV ?= .venv-test
@@ -8,14 +9,14 @@ REPORTS ?= reports
 PYTEST_ARGS ?=
 
 PIP = -m pip install --quiet --no-input --disable-pip-version-check --constraint constraints.txt
-SHIPPED := analyses data models probes pyproject.toml setup.py
+SHIPPED := analyses data models probes top pyproject.toml setup.py
 # What the built wheel depends on: the bytes of the sources and the commit they stand on. Stamps carry it in their
 # name, so a deleted file or a new commit rebuilds, and a mere `touch` does not.
 ID := $(shell { find $(SHIPPED) MANIFEST.in README.md constraints.txt -type f ! -path '*/__pycache__/*' \
 	| LC_ALL=C sort | xargs cksum; git rev-parse HEAD; git status --porcelain -- $(SHIPPED); } 2>/dev/null \
 	| cksum | cut -d' ' -f1)
 
-.PHONY: demo test
+.PHONY: demo docs test
 .DELETE_ON_ERROR:
 
 demo: $(DEMO_VENV)/installed-$(ID)
@@ -27,6 +28,15 @@ test: $(VENV)/installed-$(ID)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
 	$(VENV)/bin/python -P -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+docs: EXTRAS = [test,dev]
+docs: $(VENV)/docs-$(ID)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -P -m mkdocs build
+
+%/docs-$(ID): %/installed-$(ID)
+	@rm -f $*/docs-*
+	@wheel=$$(echo $*/dist/*.whl) && $*/bin/python $(PIP) "$$wheel[docs]"
+	@touch $@
 
 %/installed-$(ID): %/dist-$(ID)
 	@echo "installing into $* (the first time: some minutes, torch is large)"
@@ -47,4 +57,4 @@ test: $(VENV)/installed-$(ID)
 	@echo "making $*"
 	@$(PYTHON) -m venv $*
 
-.PRECIOUS: %/bin/python %/dist-$(ID) %/installed-$(ID)
+.PRECIOUS: %/bin/python %/dist-$(ID) %/installed-$(ID) %/docs-$(ID)

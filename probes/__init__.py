@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PROBES = {
     "gd-alignment": "mesascope.probes.gd_alignment.probe:GDAlignment",
+    "gd-certificate": "mesascope.probes.gd_certificate.probe:GDCertificate",
+    "icl-algorithm": "mesascope.probes.icl_algorithm.probe:ICLAlgorithm",
     "induction-heads": "mesascope.probes.induction_heads.probe:InductionHeads",
     "softmax-regression": "mesascope.probes.softmax_regression.probe:SoftmaxRegressionProbe",
     "token-norms": "mesascope.probes.token_norms.probe:TokenNorms",

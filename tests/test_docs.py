@@ -22,6 +22,7 @@ from mesascope.models.subject import Subject
 from mesascope.probes import PROBES
 from mesascope.probes.gd_alignment import distribution_shift
 from mesascope.probes.gd_alignment import figures as gd_figures
+from mesascope.probes.icl_algorithm import contest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,6 +54,8 @@ def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distribution_shift, "CURVES", few)
         patch.setattr(planning, "load_all", of_two_seeds)
+        patch.setattr(contest, "UNTRAINED", 1)  # every rule is fitted to each of them again
+        patch.setattr(contest, "SHUFFLES", 1)
         patch.setattr(gd_figures, "FIGURES", dict(list(gd_figures.FIGURES.items())[:1]))
         clean = {"commit": "c" * 40, "dirty": False}
         for place in ("reports.provenance", "runs.running"):  # sources that have changed reuse nothing
@@ -106,7 +109,8 @@ def test_the_commands_of_a_page_run(
         command, _ = parse(words)
         if command == "train":
             continue  # minutes; its own tests train small recipes
-        small = ["--limit", "20", "--figures", "none"] if command == "run" else []
+        limit = [] if "gd-certificate" in words else ["--limit", "20"]  # which draws no tasks
+        small = [*limit, "--figures", "none"] if command == "run" else []
         assert cli.main([*words, *small]) == 0, f"{' '.join(words)}: {capsys.readouterr().err}"
 
 
@@ -134,10 +138,11 @@ def test_the_readme_lists_every_probe_and_its_links_exist() -> None:
     assert [link for link in links if not (ROOT / link).is_file()] == []
 
 
-def test_the_notebook_runs(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["quickstart", "language-models"])
+def test_the_notebooks_run(name: str, folder: Path) -> None:
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
-    notebook = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "docs" / f"{name}.ipynb", as_version=4)
     nbformat.validate(notebook)
     assert all(not cell.get("outputs") for cell in notebook.cells), "outputs are made by running, not kept"
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()

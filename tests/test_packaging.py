@@ -73,7 +73,8 @@ def test_constraints_pin_everything_that_is_required() -> None:
     pins = {pin.name.lower(): pin for pin in (Requirement(line) for line in lines if not line.startswith("#"))}
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["test"], *extras["dev"], *PYPROJECT["build-system"]["requires"]]
+    needed = [requirement for extra in ("test", "dev", "docs") for requirement in extras[extra]]
+    wanted = [*project["dependencies"], *needed, *PYPROJECT["build-system"]["requires"]]
     for requirement in map(Requirement, wanted):
         pin = pins[requirement.name.lower()]
         (version,) = (clause.version for clause in pin.specifier)

@@ -8,26 +8,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ..comparing.agreement_samples import Words, candidate_matrices, samples_by_candidate
+from ..comparing.agreement_samples import candidate_matrices, samples_by_candidate
 from ..comparing.behaviour import Behaviour, agreement, half_squared_error
 from ..comparing.by_candidate import flat_samples, measures_by_candidate
 from ..comparing.unexplained import share_measures
 from ..measure import Measure
-from ..regression.sensitivity import LOSS
+from ..regression.sensitivity import WORDS
 from ..statistics.sample_measures import PerTask
 from .behaviours import PENALTIES, RATE_FACTORS, Comparison, NearMisses
-
-WORDS = Words(
-    units={
-        "loss": LOSS,
-        "loss_difference": LOSS,
-        "cosine": "cosine",
-        "norm_ratio": "ratio",
-        "model_difference": "label / input",
-        "prediction_difference": "label",
-    },
-    insensitive="does not look at the query: its sensitivity is zero",
-)
 
 
 def behaviour_findings(

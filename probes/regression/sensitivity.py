@@ -12,9 +12,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...models.own.regression_transformer import RegressionTransformer
+from ..comparing.agreement_samples import Words
 from ..comparing.behaviour import Behaviour
 
 LOSS = "half squared label"  # the unit of half_squared_error
+WORDS = Words(
+    units={
+        "loss": LOSS,
+        "loss_difference": LOSS,
+        "cosine": "cosine",
+        "norm_ratio": "ratio",
+        "model_difference": "label / input",
+        "prediction_difference": "label",
+    },
+    insensitive="does not look at the query: its sensitivity is zero",
+)
 
 
 def behaviour(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import html
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,8 @@ from mesascope.models.constructed.norms import planted_norms
 from mesascope.models.own.softmax_layer import SoftmaxLayerConfig, initialise_softmax_layer
 from mesascope.probes import Probe
 from mesascope.probes.drawing import page
+from mesascope.probes.icl_algorithm import contest
+from mesascope.probes.icl_algorithm.probe import ICLAlgorithm
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,20 @@ def loss_of_a_step(report: analyses.Report, model: Any) -> tuple[float, float]:
         x, y, query = task[:-1, :D_IN], task[:-1, D_IN], task[-1, :D_IN]
         losses.append(0.5 * (target - RATE / N_CONTEXT * np.sum(y * (x @ query))) ** 2)
     return report.measures["loss_model"].estimate, float(np.mean(losses))
+
+
+# -- gd-certificate: the same step, read off its weights ---------------------------------------------------------------
+
+
+def covariance(folder: Path) -> str:
+    np.save(folder / "covariance.npy", np.eye(D_IN))
+    return str(folder / "covariance.npy")
+
+
+def loss_of_the_written_step(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """Half of d (1 - 2 η + η² (N + d + 1) / N), for Gaussian inputs."""
+    expected = 0.5 * D_IN * (1 - 2 * RATE + RATE**2 * (N_CONTEXT + D_IN + 1) / N_CONTEXT)
+    return report.measures["expected_loss"].estimate, expected
 
 
 # -- induction-heads: a circuit of a previous-token and an induction head ----------------------------------------------
@@ -143,6 +159,24 @@ CASES = {
         compared=("cosine_gd", "loss_model", "prediction_difference_ridge"),
         agrees=loss_of_a_step,
     ),
+    "gd-certificate": Case(
+        probe=lambda folder: probes.GDCertificate(covariance=covariance(folder), n_context=N_CONTEXT),
+        planted=one_step,
+        absent=fresh,
+        shows=lambda report: report.claim.badge.startswith("One step of gradient descent"),
+        gauges=(("W_Q", "W_K"), ("W_V", "W_O"), ("W_Q", "W_O")),
+        compared=("learning_rate", "form_distance_gd", "optimum_distance", "expected_loss"),
+        agrees=loss_of_the_written_step,
+    ),
+    "icl-algorithm": Case(
+        probe=lambda folder: ICLAlgorithm(limit=40, n_context=N_CONTEXT),
+        planted=one_step,
+        absent=fresh,
+        shows=lambda report: report.claim.badge.startswith("Agrees with 1 step of gradient descent"),
+        gauges=(("W_Q", "W_O"),),
+        compared=("unexplained_share_ridge", "squared_share_cg", "error_cosine_min_norm", "loss_model", "cosine_gd"),
+        agrees=loss_of_a_step,
+    ),
     "induction-heads": Case(
         probe=lambda folder: probes.InductionHeads(n_sequences=12),
         planted=lambda: induction_circuit(**SMALL),
@@ -187,6 +221,15 @@ def report_of(case: Case, folder: Path, subject: models.Subject, batch_size: int
     report = analyses.run(subject, case.probe(folder), seed=0, batch_size=batch_size)
     assert isinstance(report, analyses.Report)
     return report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_nulls() -> Iterator[None]:
+    """Of the probe that fits all its rules to each of them again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contest, "UNTRAINED", 1)
+        patch.setattr(contest, "SHUFFLES", 1)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from mesascope.analyses.reports.definitions import definitions, links
 from mesascope.models.constructed.induction import induction_circuit, near_misses
 from mesascope.models.constructed.norms import planted_norms
 from mesascope.probes import PROBES, Probe
+from mesascope.probes.icl_algorithm import contest
+from mesascope.probes.icl_algorithm.probe import ICLAlgorithm
 from mesascope.probes.measure import Measure
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -68,6 +70,20 @@ def of_gd_alignment(folder: Path) -> set[str]:
     return reported(probes.GDAlignment(**small), fresh(0), fresh(1)) | reported(rates, fresh(0, n_layers=2))
 
 
+def of_gd_certificate(folder: Path) -> set[str]:
+    return reported(probes.GDCertificate(n_context=6), fresh(0))
+
+
+def of_icl_algorithm(folder: Path) -> set[str]:
+    """With a finite set of tasks, so that Bayes' rule takes part; each rule is fitted to each null, so to few."""
+    np.savez(folder / "set.npz", weights=np.random.default_rng(0).normal(size=(3, 3)))
+    probe = ICLAlgorithm(limit=20, n_context=6, task_set=str(folder / "set.npz"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contest, "UNTRAINED", 1)
+        patch.setattr(contest, "SHUFFLES", 1)
+        return reported(probe, models.from_transformer(models.gd_transformer(6, 2.0, 3)))
+
+
 def of_token_norms(folder: Path) -> set[str]:
     return reported(probes.TokenNorms(tokens=tokens(folder, 50, (12, 63)), untrained=1), planted_norms())
 
@@ -82,6 +98,8 @@ def of_softmax_regression(folder: Path) -> set[str]:
 
 CASES = {
     "gd-alignment": of_gd_alignment,
+    "gd-certificate": of_gd_certificate,
+    "icl-algorithm": of_icl_algorithm,
     "induction-heads": of_induction_heads,
     "softmax-regression": of_softmax_regression,
     "token-norms": of_token_norms,

@@ -51,7 +51,7 @@ def test_probes_say_when_they_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(probes.PROBES, "slow", "slow_probe_module:Slow")
     found = {row["name"]: row["by_default"] for row in rows("probes")}
-    named = {"slow": False, "softmax-regression": False, "icl-algorithm": False}
+    named = {"slow": False, "softmax-regression": False, "icl-algorithm": False, "gd-certificate": False}
     assert found == {**dict.fromkeys(probes.PROBES, True), **named}
     assert "slow_probe_module" not in sys.modules
 

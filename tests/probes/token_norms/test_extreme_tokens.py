@@ -19,8 +19,8 @@ from mesascope.probes.token_norms.extreme_watcher import MOST
 from mesascope.probes.token_norms.named_points import named_points
 from mesascope.probes.token_norms.names import LARGEST, LONGEST, SHORTEST
 from mesascope.probes.token_norms.probe import TokenNorms
-from mesascope.probes.token_texts import words_of
 from mesascope.probes.token_norms.token_rows import in_context, token_rows
+from mesascope.probes.token_texts import words_of
 
 DOCUMENTS = [[3, 9, 9, 4, 17, 2, 30, 8, 9, 11, 25, 41, 7], [5, 6, 3, 12, 44, 9, 49], [1, 2, 3, 4, 48, 33]]
 

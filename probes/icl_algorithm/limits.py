@@ -1,0 +1,115 @@
+"""What a report of icl-algorithm does not show, one sentence a limit, each under its own condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...models.subject import Source
+from ..algorithms.preconditioned import ONE_STEP
+from ..comparing.by_candidate import CANDIDATE
+from ..comparing.verdicts import percent
+from ..measure import Measure
+from ..regression.reading_measures import assumed_layout, found_layout, in_words
+from ..regression.sign import turned_seeds
+from .names import TASK_SET
+from .standing import Standing
+
+NOT_INSIDE = "Agreement in what is answered does not show that the model computes it in this way."
+OTHER_RULES = "Other rules than those of the contest were not tried."
+OTHER_TASKS = "On tasks of another law the order of the rules may be another."
+FILE_LAW = "The law of the tasks in the file is not known, so nothing is said of others like them."
+NO_TASK_SET = "Bayes' rule over a finite task set was not in the contest: no task set is recorded, and none was given."
+
+
+def limits(order: Standing, sources: tuple[Source, ...], tasks_file: str | None, sign: int | None) -> tuple[str, ...]:
+    """All limits of one claim."""
+    named = order.verdict in ("agrees", "untrained alike")
+    return (
+        *([NOT_INSIDE] if named else []),
+        OTHER_RULES,
+        *([FILE_LAW] if tasks_file is not None else [OTHER_TASKS]),
+        *_equals(order),
+        *_steps(order),
+        *_most_steps(order),
+        *_preconditioner(order),
+        *_left_out(order),
+        *_layout(order.measures),
+        *_turned(order.measures, sign),
+        *_no_sensitivities(order.measures),
+        *([] if TASK_SET in order.names else [NO_TASK_SET]),
+        *notes(sources),
+    )
+
+
+def notes(sources: tuple[Source, ...]) -> tuple[str, ...]:
+    """What reading the checkpoints left to say, each once."""
+    return tuple(dict.fromkeys(note for source in sources for note in source.notes))
+
+
+def _equals(order: Standing) -> list[str]:
+    """Why the winner is not the closest."""
+    if order.winner == order.closest or order.verdict == "none":
+        return []
+    shares = [percent(order.unexplained(name)) for name in (order.closest, order.winner)]
+    if shares[0] == shares[1]:
+        return []
+    fewer = int(order.fitted_settings(order.winner))
+    return [
+        f"Closest of all is {order.title(order.closest)} ({shares[0]} against {shares[1]} unexplained), with"
+        f" {int(order.fitted_settings(order.closest))} fitted settings instead of {fewer}."
+    ]
+
+
+def _steps(order: Standing) -> list[str]:
+    """How well these tasks tell how many steps it takes."""
+    if order.verdict == "none" or len(order.steps(order.winner)) != 1:
+        return []
+    steps = order.of("steps", order.winner)
+    if steps.points is not None:
+        return []
+    fewest, most = (int(end) for end in steps.interval)
+    if fewest == most:
+        return []
+    return [f"{fewest} to {most} steps do about as well as {int(steps.estimate)} on the tuning tasks."]
+
+
+def _most_steps(order: Standing) -> list[str]:
+    if order.verdict == "none" or not order.at_most_steps(order.winner):
+        return []
+    return [f"{order.title(order.winner)} is the end of the search. More steps may come closer."]
+
+
+def _preconditioner(order: Standing) -> list[str]:
+    if ONE_STEP.name not in (order.winner, *order.rivals):
+        return []
+    return [f"The preconditioner has {int(order.fitted_settings(ONE_STEP.name))} fitted numbers."]
+
+
+def _left_out(order: Standing) -> list[str]:
+    every = order.measures["prediction_difference"].labels(CANDIDATE)
+    absent = [name for name in every if name not in order.names]
+    if not absent:
+        return []
+    return [f"Not ranked, because their predictions are not finite everywhere: {order.titles(absent)}."]
+
+
+def _layout(measures: Mapping[str, Measure]) -> list[str]:
+    found, assumed = found_layout(measures), assumed_layout(measures)
+    if assumed is not None:
+        return [f"mesascope assumed {in_words(assumed)}. These tasks do not show how the model reads them."]
+    return [] if found is None else [f"By the labels of the tuning tasks the model reads {in_words(found.name)}."]
+
+
+def _turned(measures: Mapping[str, Measure], sign: int | None) -> list[str]:
+    turned, _ = turned_seeds(measures["readout_sign"])
+    if not turned:
+        return []
+    found = "By the labels of the tuning tasks the output is the negative of a prediction."
+    return [f"{found if sign is None else 'You gave the sign -1.'} Every number is that of the turned model."]
+
+
+def _no_sensitivities(measures: Mapping[str, Measure]) -> list[str]:
+    cosine = measures["cosine"]
+    if cosine.status != "not applicable":
+        return []
+    return [f"The verdict rests on predictions alone: {cosine.message}."]

@@ -1,0 +1,86 @@
+"""One family's best member: how many steps, found on all tuning tasks, and the other settings, on each fold's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..algorithms.contexts import Contexts
+from ..algorithms.families import Family, Fitted, Predictions
+from ..comparing.behaviour import prediction_difference
+from ..comparing.unexplained import variation
+from .names import EQUAL
+
+SEARCHED_TASKS = 300
+"""Of each fold, where two settings are fitted for every number of steps that is tried."""
+Shown = tuple[Contexts, Predictions]
+"""Tuning tasks of one fold, and what the model predicts there."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A family in the contest.
+
+    fits:   its best member, one a fold
+    steps:  how many steps that takes; the fewest and the most that do as well on the tuning tasks
+    """
+
+    family: Family
+    fits: tuple[Fitted, ...]
+    steps: tuple[int, int, int]
+
+    @property
+    def title(self) -> str:
+        return self.family.title(self.steps[0])
+
+
+def enter(family: Family, folds: Sequence[Shown]) -> Entry:
+    """The best member of a family for what the model predicts."""
+    search = _Search(family, folds)
+    steps = search.best() if family.tried else 0
+    fits = tuple(family.fit(contexts, predictions, steps) for contexts, predictions in folds)
+    return Entry(family, fits, (steps, *search.as_good(steps)) if family.tried else (0, 0, 0))
+
+
+class _Search:
+    """Numbers of steps that were tried, and how far from the model each is."""
+
+    def __init__(self, family: Family, folds: Sequence[Shown]) -> None:
+        most = SEARCHED_TASKS if family.free > 1 else max(len(shown) for _, shown in folds)
+        self._family = family
+        self._folds = [(contexts.first(most), shown[:most]) for contexts, shown in folds]
+        self._squares: dict[int, float] = {}
+        self._shares: dict[int, float] = {}
+
+    def best(self) -> int:
+        """The number of steps with the least mean squared difference, also between those that are tried first."""
+        self._try(self._family.tried)
+        while between := self._between():
+            self._try(between)
+        return min(self._squares, key=lambda steps: self._squares[steps])
+
+    def as_good(self, best: int) -> tuple[int, int]:
+        """The fewest and the most steps tried that are equal to the best."""
+        good = [steps for steps, share in self._shares.items() if share <= self._shares[best] + EQUAL] or [best]
+        return min(good), max(good)
+
+    def _try(self, tried: Sequence[int]) -> None:
+        for steps in tried:
+            gaps, shares = [], []
+            for contexts, shown in self._folds:
+                found = self._family.predict(contexts, self._family.fit(contexts, shown, steps))
+                gaps.append(float((found - shown).square().sum(dim=1).mean()))
+                own = float(variation(shown).mean())
+                shares.append(float(prediction_difference(found, shown).mean()) / own if own > 0 else np.nan)
+            mean = float(np.mean(gaps))
+            self._squares[steps] = mean if np.isfinite(mean) else np.inf
+            self._shares[steps] = float(np.mean(shares))
+
+    def _between(self) -> list[int]:
+        """Half way from the best number of steps to the next ones tried, on both sides."""
+        tried = sorted(self._squares)
+        place = tried.index(min(tried, key=lambda steps: self._squares[steps]))
+        beside = tried[max(place - 1, 0) : place] + tried[place + 1 : place + 2]
+        return [(tried[place] + other) // 2 for other in beside if abs(other - tried[place]) > 1]
