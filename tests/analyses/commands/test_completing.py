@@ -43,7 +43,7 @@ def test_models_are_shipped_names_and_files() -> None:
 
 def test_probes_also_behind_a_comma() -> None:
     assert set(suggested("run m -p ")) >= {*PROBES, "all"}
-    assert suggested("run m -p gd") == suggested("run m --probe gd") == ["gd-alignment"]
+    assert suggested("run m -p gd-a") == suggested("run m --probe gd-a") == ["gd-alignment"]
     assert suggested("run m -p gd-alignment,tok") == ["gd-alignment,token-norms"]
 
 
