@@ -12,10 +12,11 @@ from ..comparing.numbers import number
 from ..comparing.ranking import CONSTANT, NOT_FINITE
 from ..comparing.verdicts import percent, percent_with_interval, verdict
 from ..measure import Claim, Measure
+from ..regression.limits import notes
 from ..regression.nulls import UNTRAINED
 from ..regression.reading_measures import GIVEN, assumed_layout, found_layout, in_words
 from ..regression.sign import turned_seeds
-from .limits import limits, notes
+from .limits import limits
 from .names import GD
 from .ranking import Ranking, numbers_of_steps, ranking
 

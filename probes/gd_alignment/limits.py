@@ -13,8 +13,8 @@ from ..comparing.by_candidate import CANDIDATE, MODEL, OTHER_CANDIDATE
 from ..comparing.numbers import number
 from ..comparing.verdicts import verdict
 from ..measure import Measure
+from ..regression.limits import notes, turned
 from ..regression.reading_measures import assumed_layout, found_layout, in_words
-from ..regression.sign import turned_seeds
 from ..regression.splits import recorded_law
 from .ranking import Ranking
 from .setting_measures import AT_END
@@ -45,7 +45,7 @@ def limits(
         *_agreement(order),
         *_far_off(order),
         *_layout(order.measures),
-        *_turned(order.measures, sign),
+        *turned(order.measures, sign),
         *_learning_rate(order.measures, clipped=facts.get("activation_clip") is not None),
         *_edge(order),
         *_left_out(order),
@@ -57,11 +57,6 @@ def limits(
         *(_about_file(order) if tasks_file is not None else _about_law(sources, law)),
         *notes(sources),
     )
-
-
-def notes(sources: tuple[Source, ...]) -> tuple[str, ...]:
-    """What reading the checkpoints left to say, each once."""
-    return tuple(dict.fromkeys(note for source in sources for note in source.notes))
 
 
 def _layout(measures: Mapping[str, Measure]) -> list[str]:
@@ -76,14 +71,6 @@ def _layout(measures: Mapping[str, Measure]) -> list[str]:
         f" {100 * found.share:.0f} % of the labels' squares, and {100 * found.share_of_first:.0f} % as"
         f" {in_words(found.first)}. Every number is that of the model read so."
     ]
-
-
-def _turned(measures: Mapping[str, Measure], sign: int | None) -> list[str]:
-    turned, _ = turned_seeds(measures["readout_sign"])
-    if not turned:
-        return []
-    found = "By the labels of the tuning tasks the output is the negative of a prediction."
-    return [f"{found if sign is None else 'You gave the sign -1.'} Every number is that of the turned model."]
 
 
 def _agreement(order: Ranking) -> list[str]:

@@ -25,7 +25,7 @@ from annotated_types import Ge
 from ...data.errors import UsageError
 from ...data.recipe import file_sha256
 from ...models.regressors import TransformerRegressor
-from ...models.subject import NotApplicable, Source, Subject
+from ...models.subject import NotApplicable, Regressor, Source, Subject
 from ..findings import Findings
 from ..measure import Claim, Measure
 from ..probe import Cost, Probe, Progress, silent
@@ -40,6 +40,9 @@ from .optimum import optimal_matrix
 from .optimum_measures import optimum_measures
 
 PREDICTIONS = "gd-alignment compares its predictions"
+NO_TASKS = (
+    "this model does not answer linear-regression tasks, so no step of gradient descent on them is in its weights"
+)
 SELF_ATTENTION = (
     "the query attends to itself, so that later layers read the model's own answer as a label, which no step of"
     f" gradient descent does; {PREDICTIONS}"
@@ -62,6 +65,8 @@ class GDCertificate(Probe):
     n_context: Annotated[int, Ge(1)] | None = None
 
     def applies(self, subject: Subject) -> NotApplicable | None:
+        if not isinstance(subject, Regressor):
+            return NotApplicable(NO_TASKS)
         readable = linear_attention_of(subject)
         if isinstance(readable, NotApplicable):
             return NotApplicable(f"{readable.reason}; {PREDICTIONS}")

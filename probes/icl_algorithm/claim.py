@@ -9,9 +9,10 @@ from ..comparing.by_candidate import CANDIDATE, MODEL
 from ..comparing.ranking import CONSTANT, NOT_FINITE
 from ..comparing.verdicts import percent, percent_with_interval
 from ..measure import Claim, Measure
+from ..regression.limits import notes
 from ..regression.sign import turned_seeds
 from .contest import UNTRAINED
-from .limits import limits, notes
+from .limits import limits
 from .names import EQUAL
 from .standing import Standing, standing
 

@@ -9,8 +9,8 @@ from ..algorithms.preconditioned import ONE_STEP
 from ..comparing.by_candidate import CANDIDATE
 from ..comparing.verdicts import percent
 from ..measure import Measure
+from ..regression.limits import notes, turned
 from ..regression.reading_measures import assumed_layout, found_layout, in_words
-from ..regression.sign import turned_seeds
 from .names import TASK_SET
 from .standing import Standing
 
@@ -34,16 +34,11 @@ def limits(order: Standing, sources: tuple[Source, ...], tasks_file: str | None,
         *_preconditioner(order),
         *_left_out(order),
         *_layout(order.measures),
-        *_turned(order.measures, sign),
+        *turned(order.measures, sign),
         *_no_sensitivities(order.measures),
         *([] if TASK_SET in order.names else [NO_TASK_SET]),
         *notes(sources),
     )
-
-
-def notes(sources: tuple[Source, ...]) -> tuple[str, ...]:
-    """What reading the checkpoints left to say, each once."""
-    return tuple(dict.fromkeys(note for source in sources for note in source.notes))
 
 
 def _equals(order: Standing) -> list[str]:
@@ -98,14 +93,6 @@ def _layout(measures: Mapping[str, Measure]) -> list[str]:
     if assumed is not None:
         return [f"mesascope assumed {in_words(assumed)}. These tasks do not show how the model reads them."]
     return [] if found is None else [f"By the labels of the tuning tasks the model reads {in_words(found.name)}."]
-
-
-def _turned(measures: Mapping[str, Measure], sign: int | None) -> list[str]:
-    turned, _ = turned_seeds(measures["readout_sign"])
-    if not turned:
-        return []
-    found = "By the labels of the tuning tasks the output is the negative of a prediction."
-    return [f"{found if sign is None else 'You gave the sign -1.'} Every number is that of the turned model."]
 
 
 def _no_sensitivities(measures: Mapping[str, Measure]) -> list[str]:

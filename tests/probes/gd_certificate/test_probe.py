@@ -210,10 +210,14 @@ def test_what_applies(settings: dict[str, Any], words: str, random_module: Calla
 def test_other_subjects_have_none() -> None:
     predictor = from_predictor(lambda tokens: tokens[:, -1, :1], TokenLayout(3))
     softmax = from_softmax_layer(softmax_gradient_layer(6, 4.0, 3))
-    for subject in (predictor, softmax, load("induction-1layer")):
+    hidden = GDCertificate().applies(predictor)
+    assert isinstance(hidden, NotApplicable)
+    assert "cannot read attention weights" in hidden.reason
+    for subject in (softmax, load("induction-1layer")):  # gd-alignment does not apply to them either
         reason = GDCertificate().applies(subject)
         assert isinstance(reason, NotApplicable)
-        assert "cannot read attention weights" in reason.reason
+        assert reason.reason.startswith("this model does not answer linear-regression tasks")
+        assert "gd-alignment" not in reason.reason
     assert not GDCertificate.by_default
 
 
