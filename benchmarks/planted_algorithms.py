@@ -85,8 +85,14 @@ def least_squares(X: np.ndarray, y: np.ndarray, query: np.ndarray) -> np.ndarray
     return query @ np.linalg.pinv(X) @ y
 
 
-def preconditioned(P: np.ndarray) -> Answer:
-    return lambda X, y, query: query @ P @ X.T @ y
+def preconditioned(P: np.ndarray, steps: int = 1) -> Answer:
+    def answer(X: np.ndarray, y: np.ndarray, query: np.ndarray) -> np.ndarray:
+        w = np.zeros(X.shape[1])
+        for _ in range(steps):
+            w = w + P @ X.T @ (y - X @ w)
+        return query @ w
+
+    return answer
 
 
 def conjugate(steps: int) -> Answer:
@@ -138,6 +144,8 @@ def planted(d: int, N: int, rng: np.random.Generator) -> Iterator[Planted]:
     yield Planted("GD, 2 steps", "gd", descend(2, share(0.4, 1)))
     yield Planted("GD, 8 steps", "gd", descend(8, share(0.2, 0.6)))
     yield Planted("preconditioned", "preconditioned", preconditioned(P))
+    tamed = P * share(0.7, 1) / np.linalg.eigvalsh(P)[-1]
+    yield Planted("preconditioned, 3 steps", "preconditioned_steps", preconditioned(tamed, 3))
     yield Planted("momentum, 8 steps", "momentum", descend(8, share(0.2, 0.5), float(rng.uniform(0.6, 0.8))))
     yield Planted("GD++, 2 layers", "gdpp", gdpp(2, share(0.8, 1.2), share(0.2, 0.35)))
     yield Planted("Newton", "newton", newton(int(rng.integers(2, 4)), float(rng.uniform(0.5, 1)) / largest**2))

@@ -23,9 +23,9 @@ class Preconditioned(Family):
 
     def fit(self, contexts: Contexts, predictions: Predictions, steps: int = 0) -> Fitted:
         if not predictions.isfinite().all():
-            return Fitted(matrix=torch.full((contexts.d_in, contexts.d_in), torch.nan, dtype=torch.float64))
-        gradient = _gradient(contexts)
-        basis = _balanced(contexts.query, gradient.flatten(0, 1))
+            return Fitted(matrix=no_matrix(contexts.d_in))
+        gradient = gradient_at_zero(contexts)
+        basis = balanced(contexts.query, gradient.flatten(0, 1))
         outer = einsum(contexts.query @ basis, gradient @ basis, "task i, task d_out j -> task d_out i j").flatten(2)
         quadratic = einsum(outer, outer, "task d_out a, task d_out b -> a b") / len(outer)
         linear = einsum(outer, predictions.detach(), "task d_out a, task d_out -> a") / len(outer)
@@ -33,15 +33,22 @@ class Preconditioned(Family):
 
     def predict(self, contexts: Contexts, fitted: Fitted) -> Predictions:
         assert fitted.matrix is not None
-        return einsum(contexts.query, fitted.matrix, _gradient(contexts), "task i, i j, task d_out j -> task d_out")
+        return einsum(
+            contexts.query, fitted.matrix, gradient_at_zero(contexts), "task i, i j, task d_out j -> task d_out"
+        )
 
 
-def _gradient(contexts: Contexts) -> Float[Tensor, "task d_out d_in"]:
+def no_matrix(d: int) -> Float[Tensor, "d d"]:
+    """Of predictions that are not finite."""
+    return torch.full((d, d), torch.nan, dtype=torch.float64)
+
+
+def gradient_at_zero(contexts: Contexts) -> Float[Tensor, "task d_out d_in"]:
     """Yᵀ X / N: a step of gradient descent from 0 at learning rate 1."""
     return einsum(contexts.Y, contexts.X, "task context d_out, task context j -> task d_out j") / contexts.n_context
 
 
-def _balanced(queries: Float[Tensor, "a d"], gradients: Float[Tensor, "b d"]) -> Float[Tensor, "d d"]:
+def balanced(queries: Float[Tensor, "a d"], gradients: Float[Tensor, "b d"]) -> Float[Tensor, "d d"]:
     """T, so that the second moments of queries T and of gradients T are each other's inverse.
 
     With P = T P' Tᵀ it is P' that is sought, which takes few iterations also for inputs of unequal variances.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ...models.subject import Source
 from ..algorithms.preconditioned import ONE_STEP
+from ..algorithms.preconditioned_steps import SEVERAL_STEPS
 from ..comparing.by_candidate import CANDIDATE
 from ..comparing.verdicts import percent
 from ..measure import Measure
@@ -75,9 +76,8 @@ def _most_steps(order: Standing) -> list[str]:
 
 
 def _preconditioner(order: Standing) -> list[str]:
-    if ONE_STEP.name not in (order.winner, *order.rivals):
-        return []
-    return [f"The preconditioner has {int(order.fitted_settings(ONE_STEP.name))} fitted numbers."]
+    shown = [one.name for one in (ONE_STEP, SEVERAL_STEPS) if one.name in (order.winner, *order.rivals)]
+    return [f"The preconditioner has {int(order.fitted_settings(name))} fitted numbers." for name in shown[:1]]
 
 
 def _left_out(order: Standing) -> list[str]:

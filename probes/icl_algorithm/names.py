@@ -14,10 +14,12 @@ from ..algorithms.kernels import (
     SOFTMAX_DESCENT,
 )
 from ..algorithms.preconditioned import ONE_STEP
+from ..algorithms.preconditioned_steps import SEVERAL_STEPS
 
 FAMILIES: tuple[Family, ...] = (
     GRADIENT_DESCENT,
     ONE_STEP,
+    SEVERAL_STEPS,
     MOMENTUM_DESCENT,
     GDPP,
     NEWTON,

@@ -11,6 +11,7 @@ import numpy as np
 from ..algorithms.families import Family
 from ..algorithms.filtered import GDPP, GRADIENT_DESCENT, MOMENTUM_DESCENT
 from ..algorithms.preconditioned import ONE_STEP
+from ..algorithms.preconditioned_steps import SEVERAL_STEPS
 from ..comparing.by_candidate import CANDIDATE, OTHER_CANDIDATE
 from ..comparing.ranking import Order, in_order
 from ..comparing.verdicts import AGREES
@@ -20,7 +21,7 @@ from .names import CLEARLY, EQUAL, FAMILIES, SETTINGS, TASK_SET
 from .setting_measures import AT_END
 
 Verdict = Literal["agrees", "not separated", "between", "untrained alike", "closest", "none"]
-CONTAINING = (MOMENTUM_DESCENT.name, GDPP.name)
+CONTAINING = (SEVERAL_STEPS.name, MOMENTUM_DESCENT.name, GDPP.name)
 """Families of which gradient descent of as many steps is a member."""
 WORDS = {family.name: family for family in FAMILIES}
 BY_TASK_SET = "Bayes' rule over the given task set"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 THE_MODEL = Look("model", VERMILION, "o", "-")
 _KINDS = (
-    (("gd", "preconditioned", "momentum", "gdpp"), Look("", BLUE, "s", "--")),
+    (("gd", "preconditioned", "preconditioned_steps", "momentum", "gdpp"), Look("", BLUE, "s", "--")),
     (("newton", "cg", "ridge", "min_norm"), Look("", GREEN, "D", "-.")),
     (("rbf_gd", "exponential_gd", "softmax_gd", "rbf_ridge", "exponential_ridge"), Look("", PURPLE, "^", ":")),
     (("nearest_label", "last_label", "mean_label"), Look("", ORANGE, "v", (0, (1, 1)))),
