@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
 from torch import Tensor
 
@@ -20,9 +21,12 @@ from .fitting import FLAT, Fit
 STARTS = 2  # of the search: the best points of the grid
 STEP = 1e-4  # of the numerical derivatives, on the scale of the setting
 ROUGHLY: dict[str, Any] = {"xatol": 1e-3, "fatol": 0.0, "maxiter": 60}
+FINER = 5  # times the second setting is sought between the neighbours of its best point
 NEWTON = 4  # steps at most, from there to the last digits
 Objective = Callable[[float, Float[Tensor, " point"]], Float[Tensor, "point task"]]
 """One value of the first setting and several of the second -> each task's own distance."""
+OfSecond = Callable[[Tensor], Float[Tensor, "point task"]]
+"""What is left of the objective where the first setting is chosen."""
 Place = Float[np.ndarray, " setting"]
 
 
@@ -61,48 +65,101 @@ def fit_two(objective: Objective, first: Free, second: Free) -> dict[str, Fit]:
     A grid over both finds the valleys. From its best points Nelder and Mead's method goes down, which also finds
     narrow, bent valleys; Newton's finds the last digits. NaN where the objective is finite nowhere.
     """
-    free = (first, second)
-    low, high = (np.array([one.places[end] for one in free]) for end in (0, -1))
+    sought = _Sought(objective, first, second)
+    starts = sought.best_of_grid()
+    return sought.settled([sought.down(start) for start in starts])
 
-    def distances(place: Place) -> Float[Tensor, " task"]:
-        values = [one.value(float(at)) for one, at in zip(free, place, strict=True)]
-        return objective(values[0], torch.tensor(values[1:], dtype=torch.float64))[0]
 
-    def mean(place: Place) -> float:
-        inside = bool((low <= place).all() and (place <= high).all())
-        return _comparable(float(distances(place).mean())) if inside else sys.float_info.max
+def fit_nested(at: Callable[[float], OfSecond], first: Free, second: Free) -> dict[str, Fit]:
+    """The same where the first setting costs most of the work and the second next to nothing: it is found at its best
+    for every value of the first that is tried.
+    """
+    kept = lru_cache(maxsize=8)(at)  # derivatives take few values of the first setting, each several times
+    sought = _Sought(lambda value, seconds: kept(value)(seconds), first, second)
+    profile = [sought.best_second(place) for place in first.places]
+    ends = [np.inf, *(mean for mean, _ in profile), np.inf]
+    valleys = [i for i in range(first.points) if ends[i] >= ends[i + 1] <= ends[i + 2]]
+    best = sorted(valleys, key=lambda i: ends[i + 1])[:STARTS]
+    return sought.settled([sought.along_valley(i) for i in best])
 
-    starts, least = _best_of_grid(objective, first, second)
-    if least == sys.float_info.max:
-        nothing = Fit(float("nan"), float("nan"), float("nan"), len(distances(low)))
-        return {one.name: nothing for one in free}
-    best = _polished(mean, min((_down(mean, start, free) for start in starts), key=mean))
-    return _with_intervals(distances, mean, best, free)
+
+@dataclass(frozen=True)
+class _Sought:
+    """Two settings, and the mean over tasks that is least at the best of them."""
+
+    objective: Objective
+    first: Free
+    second: Free
+
+    @property
+    def free(self) -> tuple[Free, Free]:
+        return self.first, self.second
+
+    def distances(self, place: Place) -> Float[Tensor, " task"]:
+        values = [one.value(float(at)) for one, at in zip(self.free, place, strict=True)]
+        return self.objective(values[0], torch.tensor(values[1:], dtype=torch.float64))[0]
+
+    def mean(self, place: Place) -> float:
+        inside = all(one.places[0] <= at <= one.places[-1] for one, at in zip(self.free, place, strict=True))
+        return _comparable(float(self.distances(place).mean())) if inside else sys.float_info.max
+
+    def means(self, first: float, seconds: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:
+        """At one place of the first setting and several of the second."""
+        values = torch.tensor([self.second.value(float(at)) for at in seconds], dtype=torch.float64)
+        found = self.objective(self.first.value(float(first)), values).mean(dim=1).double().numpy()
+        return np.where(np.isfinite(found), found, sys.float_info.max)
+
+    def best_of_grid(self) -> list[Place]:
+        """The best points of the grid."""
+        means = np.stack([self.means(at, self.second.places) for at in self.first.places])
+        best = [divmod(int(place), self.second.points) for place in np.argsort(means, axis=None, kind="stable")]
+        return [np.array([self.first.places[i], self.second.places[j]]) for i, j in best[:STARTS]]
+
+    def down(self, start: Place) -> Place:
+        """From a point of the grid towards the floor of its valley. The first simplex is half a cell wide."""
+        simplex = np.tile(start, (len(self.free) + 1, 1))
+        for axis, one in enumerate(self.free):
+            cell = one.places[1] - one.places[0]
+            simplex[axis + 1, axis] += cell / 2 if start[axis] < one.places[-1] else -cell / 2
+        result: Any = minimize(self.mean, start, method="Nelder-Mead", options={**ROUGHLY, "initial_simplex": simplex})
+        return np.asarray(result.x)
+
+    def best_second(self, first: float) -> tuple[float, float]:
+        """The least mean at one place of the first setting, and where: between the neighbours of the best point, several
+        times in turn.
+        """
+        places, found = self.second.places, (sys.float_info.max, np.nan)
+        for _ in range(FINER):
+            means = self.means(first, places)
+            best = int(means.argmin())
+            low, high = places[max(best - 1, 0)], places[min(best + 1, len(places) - 1)]
+            found = float(means[best]), float(places[best])
+            places = np.linspace(low, high, self.second.points)
+        return found
+
+    def along_valley(self, number: int) -> Place:
+        """From a point of the first setting to the best between its neighbours."""
+        places = self.first.places
+        ends = places[max(number - 1, 0)], places[min(number + 1, len(places) - 1)]
+        result: Any = minimize_scalar(
+            lambda at: self.best_second(at)[0], bounds=ends, method="bounded", options={"xatol": 1e-2}
+        )
+        tried = [float(result.x), *ends]
+        best = min(tried, key=lambda at: self.best_second(at)[0])
+        return np.array([best, self.best_second(best)[1]])
+
+    def settled(self, found: Sequence[Place]) -> dict[str, Fit]:
+        """The best of these to the last digits, with intervals."""
+        start = min(found, key=self.mean)
+        if self.mean(start) == sys.float_info.max:
+            nothing = Fit(float("nan"), float("nan"), float("nan"), len(self.distances(start)))
+            return {one.name: nothing for one in self.free}
+        return _with_intervals(self.distances, self.mean, _polished(self.mean, start), self.free)
 
 
 def _comparable(value: float) -> float:
     """The largest number for what is not finite."""
     return value if np.isfinite(value) else sys.float_info.max
-
-
-def _best_of_grid(objective: Objective, first: Free, second: Free) -> tuple[list[Place], float]:
-    """The best points of the grid, and the mean at the best of them."""
-    seconds = torch.tensor([second.value(float(at)) for at in second.places], dtype=torch.float64)
-    rows = [objective(first.value(float(at)), seconds).mean(dim=1).numpy() for at in first.places]
-    means = np.nan_to_num(np.stack(rows), nan=np.inf, posinf=np.inf)
-    best = [divmod(int(place), second.points) for place in np.argsort(means, axis=None, kind="stable")[:STARTS]]
-    places = [np.array([first.places[i], second.places[j]]) for i, j in best]
-    return places, _comparable(float(means.min()))
-
-
-def _down(mean: Callable[[Place], float], start: Place, free: Sequence[Free]) -> Place:
-    """From a point of the grid towards the floor of its valley. The first simplex is half a cell wide."""
-    simplex = np.tile(start, (len(free) + 1, 1))
-    for axis, one in enumerate(free):
-        cell = one.places[1] - one.places[0]
-        simplex[axis + 1, axis] += cell / 2 if start[axis] < one.places[-1] else -cell / 2
-    result: Any = minimize(mean, start, method="Nelder-Mead", options={**ROUGHLY, "initial_simplex": simplex})
-    return np.asarray(result.x)
 
 
 def _polished(mean: Callable[[Place], float], found: Place) -> Place:

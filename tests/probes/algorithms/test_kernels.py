@@ -24,6 +24,8 @@ from mesascope.probes.algorithms.kernels import (
     RBF_RIDGE,
     SOFTMAX_DESCENT,
     OfKernel,
+    at_every_penalty,
+    at_every_rate,
     descent,
     ridge,
 )
@@ -79,6 +81,19 @@ def test_a_family_is_its_slow_loop(family: OfKernel, n: int, d: int, d_out: int)
         np.testing.assert_allclose(weights[i], (np.array(ends[0]) - ends[1]).T / (2 * h), rtol=1e-6, atol=1e-8)
 
 
+@each
+@SHAPES
+def test_all_values_of_a_setting_at_once(family: OfKernel, n: int, d: int, d_out: int) -> None:
+    """What fits use, beside what predictions are made of."""
+    tasks, others = tasks_of(n, d, d_out), torch.tensor([1e-3, 0.2, 1.0, 7.0], dtype=torch.float64)
+    for steps in (1, 2, 3, 4) if family.tried else (0,):
+        answers = family.prepare(*family._kernels(tasks, WIDTH), tasks.Y, steps)
+        every = answers(others / n if family.per_label else others)
+        for other, found in zip(others, every, strict=True):
+            fitted = Fitted(steps, {"width": given(WIDTH), family.other.name: given(float(other))})
+            torch.testing.assert_close(found, family.predict(tasks, fitted), rtol=1e-9, atol=1e-12)
+
+
 @SHAPES
 def test_with_a_linear_kernel_they_are_descent_and_ridge(n: int, d: int, d_out: int) -> None:
     tasks = tasks_of(n, d, d_out)
@@ -86,8 +101,8 @@ def test_with_a_linear_kernel_they_are_descent_and_ridge(n: int, d: int, d_out: 
     def linear(a: torch.Tensor, b: torch.Tensor, h: float) -> torch.Tensor:
         return a @ b.mT
 
-    kernel_descent = OfKernel("", "", "", linear, descent, RATE, per_label=True)
-    kernel_ridge = OfKernel("", "", "", linear, ridge, PENALTY)
+    kernel_descent = OfKernel("", "", "", linear, descent, at_every_rate, RATE, per_label=True)
+    kernel_ridge = OfKernel("", "", "", linear, ridge, at_every_penalty, PENALTY)
     width = {"width": given(1.0)}
     for family, plain, name, steps in (
         (kernel_descent, GRADIENT_DESCENT, "learning rate", 4),

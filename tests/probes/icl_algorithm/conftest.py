@@ -63,6 +63,7 @@ SHARES = {"gd": 0.04, "preconditioned": 0.039, "ridge": 0.4, "min_norm": 0.9, "z
 SETTINGS = {
     "gd": 2,
     "preconditioned": 6,
+    "preconditioned_steps": 7,
     "ridge": 1,
     "min_norm": 0,
     "zero": 0,
@@ -72,7 +73,14 @@ SETTINGS = {
     "cg": 1,
     "task_set": 1,
 }
-STEPS = {"gd": (1, 1, 1), "momentum": (4, 3, 6), "gdpp": (2, 2, 2), "newton": (2, 2, 2), "cg": (2, 2, 2)}
+STEPS = {
+    "gd": (1, 1, 1),
+    "preconditioned_steps": (2, 2, 2),
+    "momentum": (4, 3, 6),
+    "gdpp": (2, 2, 2),
+    "newton": (2, 2, 2),
+    "cg": (2, 2, 2),
+}
 
 
 def scalar(value: float, width: float = 0.0, **changed: Any) -> Measure:
@@ -137,6 +145,7 @@ def made_up() -> Callable[..., dict[str, Measure]]:
             "fitted_settings": along("candidate", counted),
             "steps": along("candidate", taken),
             "learning_rate": each(dict.fromkeys(taken, 2.0)),
+            "order_share": scalar(1e-16, 0.0),
             "readout_sign": without_interval(np.array(1.0), "sign", message="found", no_nulls="none"),
             "token_layout": without_interval(np.ones(1), "1: used", ("token_layout",), {"token_layout": ("joint-3",)},
                                              message="the layout was given, so none was tried", no_nulls="none"),

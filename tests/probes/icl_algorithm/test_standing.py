@@ -77,7 +77,8 @@ def test_or_than_a_percent(distance: float, alike: bool, order: Callable[..., St
 
 
 @pytest.mark.parametrize(("name", "steps", "of_gd", "alike"), [
-    ("preconditioned", 0, 1, True), ("preconditioned", 0, 2, False), ("gdpp", 2, 2, True), ("momentum", 2, 2, True),
+    ("preconditioned", 0, 1, True), ("preconditioned", 0, 2, False), ("preconditioned_steps", 2, 2, True),
+    ("preconditioned_steps", 3, 2, False), ("gdpp", 2, 2, True), ("momentum", 2, 2, True),
     ("gdpp", 3, 2, False), ("gdpp", 2, 1, False), ("newton", 2, 2, False),
 ])  # fmt: skip
 def test_a_family_that_contains_gradient_descent_is_no_rival_of_it(
