@@ -154,12 +154,7 @@ def _write_attention(planted: PlantedHead, weights: Mapping[str, Tensor], d_voca
         W_Q[codes["place"], place] = _SHARPNESS * back
     matches = "moved" if planted.noise is not None else planted.matches
     if matches is not None:
-        score = (
-            _SHARPNESS
-            if planted.strength == 1
-            else _SHARPNESS / 2 + math.log(planted.strength / (1 - planted.strength))
-        )
-        W_Q[codes["own"], token] = score * torch.eye(d_vocab, dtype=W_Q.dtype)
+        W_Q[codes["own"], token] = _score_of(planted.strength) * torch.eye(d_vocab, dtype=W_Q.dtype)
         W_K[codes[matches], token] = torch.eye(d_vocab, dtype=W_K.dtype)
         W_Q[codes["place"], place] = -_SHARPNESS * torch.eye(n_ctx, dtype=W_Q.dtype)  # never itself
     if planted.noise is not None:
