@@ -1,0 +1,21 @@
+"""Where the closed forms come from."""
+
+from __future__ import annotations
+
+AHN = "Ahn et al. 2023, arXiv 2306.00297"
+AKYUREK = "Akyürek et al. 2023, arXiv 2211.15661"
+CHENG = "Cheng et al. 2024, arXiv 2312.06528"
+DHERIN = "Dherin et al. 2025, arXiv 2507.16003"
+ELHAGE = "Elhage et al. 2021"
+FU = "Fu et al. 2024, arXiv 2310.17086"
+HESTENES = "Hestenes & Stiefel 1952"
+LI = "Li et al. 2023, arXiv 2304.13276"
+LO_GERFO = "Lo Gerfo et al. 2008"
+MAHANKALI = "Mahankali et al. 2024, arXiv 2307.03576"
+MUIRHEAD = "Muirhead 1982"
+OYAMA = "Oyama et al. 2023, arXiv 2212.09663"
+RAVENTOS = "Raventós et al. 2023, arXiv 2306.15063"
+VLADYMYROV = "Vladymyrov et al. 2024, arXiv 2402.14180"
+VON_OSWALD = "von Oswald et al. 2023, arXiv 2212.07677"
+ZHANG = "Zhang et al. 2024, arXiv 2306.09927"
+ZHANG_SINGH = "Zhang et al. 2025, arXiv 2501.16265"
