@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
     from .own.regression_transformer import RegressionConfig, RegressionTransformer, initialise
     from .own.softmax_layer import SoftmaxLayer, SoftmaxLayerConfig
+    from .predictor_file import from_predictor_file
     from .regressors import from_predictor, from_transformer
     from .rotary import Rotary
     from .softmax_regressors import SoftmaxRegressor, from_softmax_layer, from_softmax_predictor
@@ -61,6 +62,7 @@ _HOMES = {
     "from_language_model": "wrapped_language_model",
     "from_module": "opening.in_memory",
     "from_predictor": "regressors",
+    "from_predictor_file": "predictor_file",
     "from_softmax_layer": "softmax_regressors",
     "from_softmax_predictor": "softmax_regressors",
     "from_transformer": "regressors",
@@ -109,6 +111,7 @@ __all__ = [
     "from_language_model",
     "from_module",
     "from_predictor",
+    "from_predictor_file",
     "from_softmax_layer",
     "from_softmax_predictor",
     "from_transformer",

@@ -27,6 +27,7 @@ EXAMPLES = """\
 examples:
   mesascope run lsa-1layer                       is it gradient descent? one report a seed, and one over all
   mesascope run weights.npz --layout von-oswald-haiku --model-args n_layers=2,activation_clip=2.0
+  mesascope run --predictor mine.py:predict --d-in 10     a function of yours from tasks to predictions
   mesascope show reports/lsa-1layer/gd-alignment
   mesascope verify REPORT                        make it again, and compare field by field"""
 
@@ -157,9 +158,17 @@ _JSON = _switch("--json", help="Print data as JSON on stdout, everything else on
 _QUIET = _switch("-q", "--quiet", help="Show no progress; print only where the results are.")
 _THREADS = _option("--threads", metavar="N", help="Threads of torch, NumPy and SciPy. Default: OMP_NUM_THREADS if"
     " it is set; else 1 for small models, and one a core for others.")  # fmt: skip
+_PREDICTOR = "FILE.py:FUNCTION"
 _REPORT = click.Argument(["report"], metavar="REPORT", shell_complete=suggest)
 RUN_PARAMETERS = [
     click.Argument(["models"], nargs=-1, metavar="MODEL...", shell_complete=suggest),
+    _option(
+        "--predictor", metavar=_PREDICTOR,
+        help="In the place of MODEL: a function or nn.Module in a file of yours, from tokens [task, token, feature] to"
+        " predictions. The file is run.",
+    ),
+    _option("--d-in", metavar="N", help="With --predictor: width of x in a token [x ; y]."),
+    _option("--d-out", metavar="N", help="With --predictor: width of y. Default: 1."),
     _PROBE,
     _option(
         "revisions", "--revision", "--revisions", metavar="A,B,…", several=True,
@@ -195,7 +204,7 @@ _COMMANDS = {
     "run": (
         "Measure checkpoints: one report each, and one over several of the same architecture.\n\n"
         "MODEL is a shipped name (`mesascope list checkpoints`), a file, a directory saved by `save_pretrained`, or a"
-        " hub id in the local cache.",
+        " hub id in the local cache. --predictor measures a function of yours instead.",
         RUN_PARAMETERS,
     ),
     "list": (
@@ -212,7 +221,18 @@ _COMMANDS = {
     ),
     "verify": (
         "Make a report again, also somebody else's, and compare field by field.",
-        [_REPORT, _option("--weights", metavar="PATH", help="The checkpoint, if it has moved."), _QUIET, _JSON],
+        [
+            _REPORT,
+            _option("--weights", metavar="PATH", help="The checkpoint, if it has moved."),
+            _option(
+                "--predictor",
+                metavar=_PREDICTOR,
+                help="Of a report of your own function: the same file. It is run"
+                " only if its SHA-256 is the recorded one.",
+            ),
+            _QUIET,
+            _JSON,
+        ],
     ),
     "compare": (
         "Set reports side by side, with the differences and their intervals.",
@@ -263,6 +283,15 @@ _COMMANDS = {
             _option("--separator", metavar="TEXT", help="Between the names of nested parts. Default: /."),
             _switch("--force", help="Write over OUT if it exists."),
             _QUIET,
+        ],
+    ),
+    "selftest": (
+        "Compare what mesascope computes on this machine with closed forms of papers. About ten seconds.",
+        [
+            _option("--device", metavar="NAME", help="Where models run: cpu, cuda or cuda:1. Default: cpu."),
+            _THREADS,
+            _JSON,
+            _switch("-q", "--quiet", help="Show no progress."),
         ],
     ),
     "completion": (

@@ -160,6 +160,10 @@ def _refuse_at_once(options: RunOptions) -> None:
     for probe in options.probe:
         if probe != ALL_PROBES:
             home_of(probe)
+    if options.predictor is not None:
+        from ...models.predictor_code import PredictorCode
+
+        PredictorCode.named(options.predictor)
     if len(options.models) != 1:
         return
     from ...models.opening.naming import named
@@ -225,7 +229,7 @@ def _verify(values: Values) -> int:
 
     _, folder = load(values["report"])
     with progress_bar(values.get("quiet", False)) as progress:
-        found = verify(folder, values.get("weights"), progress=progress)
+        found = verify(folder, values.get("weights"), progress=progress, predictor=values.get("predictor"))
     if values.get("json"):
         print_json({"report": str(folder), **asdict(found)})
     else:
@@ -313,6 +317,12 @@ def _convert(values: Values) -> int:
     return 0
 
 
+def _selftest(values: Values) -> int:
+    from .selftest_command import selftest_command
+
+    return selftest_command(values)
+
+
 def _completion(values: Values) -> int:
     print(script(values["shell"]), end="")
     return 0
@@ -328,5 +338,6 @@ _COMMANDS: dict[str, Callable[[Values], int]] = {
     "figures": _figures,
     "train": _train,
     "convert": _convert,
+    "selftest": _selftest,
     "completion": _completion,
 }

@@ -12,9 +12,11 @@ import torch
 from ...data.errors import MesascopeError, UsageError, nearest
 from ...models.language_model import LanguageModel
 from ...models.opening.loading import load_all
+from ...models.predictor_file import from_predictor_file
 from ...models.regressors import SequenceRegressor, TransformerRegressor
 from ...models.softmax_regressors import LayerSoftmaxRegressor
 from ...models.subject import NotApplicable, Subject
+from ...models.token_layout import TokenLayout
 from ...probes import probe_class, registered
 from ...probes.probe import Probe
 from ..reports.threads import threads_set
@@ -112,13 +114,20 @@ def _as_asked(name: str, kind: type[Probe], options: RunOptions) -> Probe:
 
 
 def opened(options: RunOptions, outcome: Outcome) -> list[Subject]:
-    """Every checkpoint asked for, each once. One that is refused does not stop the others."""
-    how: dict[str, Any] = {
+    """Every checkpoint asked for, each once. One that is refused does not stop the others. Or the user's function."""
+    placed: dict[str, Any] = {
+        "device": checked_device(options.device),
+        "dtype": getattr(torch, options.dtype) if options.dtype else None,
+    }
+    if options.predictor is not None:
+        assert options.d_in is not None, "run_options has refused it"
+        layout = TokenLayout(options.d_in, options.d_out or 1)
+        return [from_predictor_file(options.predictor, layout, **placed)]
+    how = {
         "layout": options.layout,
         "model_config": options.model_config,
         "model_args": options.model_args,
-        "device": checked_device(options.device),
-        "dtype": getattr(torch, options.dtype) if options.dtype else None,
+        **placed,
     }
     found: dict[tuple[str, str | None], Subject] = {}
     for model in options.models:

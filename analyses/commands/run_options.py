@@ -24,10 +24,15 @@ _SYNONYMS = {"model": "models", "revision": "revisions", "probes": "probe"}
 class RunOptions:
     """Options of `mesascope run`. Defaults stand here and nowhere else.
 
-    settings:  of the probes: names and texts of the command line, or values of the configuration file
+    predictor:    FILE.py:function, in the place of models
+    d_in, d_out:  widths of its x and y; d_out is 1 unless it is given
+    settings:     of the probes: names and texts of the command line, or values of the configuration file
     """
 
-    models: tuple[str, ...]
+    models: tuple[str, ...] = ()
+    predictor: str | None = None
+    d_in: Annotated[int, Ge(1)] | None = None
+    d_out: Annotated[int, Ge(1)] | None = None
     probe: tuple[str, ...] = ()
     revisions: tuple[str, ...] = ()
     layout: str | None = None
@@ -66,10 +71,43 @@ def run_options(given: Mapping[str, Any]) -> RunOptions:
     line = _sorted({name: value for name, value in given.items() if name != "config"})
     file = _sorted(read_tables(Path(given["config"]))) if "config" in given else {}
     merged = {**file, **line, "settings": {**file.get("settings", {}), **line["settings"]}}
-    if not merged.get("models"):
-        raise UsageError("run: no MODEL; expected a shipped name (`mesascope list checkpoints`), a file or a hub id")
     refuse_threads(merged, "run: ")
-    return read_settings(RunOptions, merged, "run: ", text=True)
+    options = read_settings(RunOptions, merged, "run: ", text=True)
+    if options.predictor is None:
+        _refuse_without_predictor(options)
+    else:
+        _refuse_beside_predictor(options)
+    return options
+
+
+def _refuse_without_predictor(options: RunOptions) -> None:
+    for name in ("d_in", "d_out"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"run: {_flag(name)} without --predictor; leave it out: a checkpoint says its own widths")
+    if not options.models:
+        raise UsageError(
+            "run: no MODEL; expected a shipped name (`mesascope list checkpoints`), a file or a hub id, or a function"
+            " of yours with --predictor FILE.py:function --d-in N"
+        )
+
+
+def _refuse_beside_predictor(options: RunOptions) -> None:
+    """UsageError for what says how a checkpoint is opened, and for a predictor of tokens of unknown width."""
+    if options.models:
+        raise UsageError(
+            f"run: MODEL {options.models[0]} and --predictor {options.predictor} are both given; expected one of them"
+        )
+    for name in ("revisions", "layout", "model_config", "model_args"):
+        if getattr(options, name):
+            raise UsageError(f"run: {_flag(name)} with --predictor; leave it out: it is for checkpoints")
+    if options.d_in is None:
+        raise UsageError(
+            "run: --predictor without --d-in; expected the width of x in its tokens [x ; y], such as --d-in 10"
+        )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def refuse_threads(values: Mapping[str, Any], where: str) -> None:

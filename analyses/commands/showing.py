@@ -16,7 +16,7 @@ from ...probes.statistics.ranges import ENOUGH, range_of, words_for
 from ..reports.digests import REPORT, edit_notice
 from ..reports.escaping import visible
 from ..reports.overview import Row, report_folders
-from ..reports.record import Record
+from ..reports.record import Record, code_digests
 from ..reports.records import json_value
 from ..reports.report import Report
 from .showing_heads import head_records, print_heads
@@ -215,11 +215,15 @@ def _curve_row(name: str, measure: Measure) -> dict[str, Any]:
 
 
 def _origin(report: Record, folder: Path) -> str:
-    lines = [f"{source['name']} {source['revision'] or ''}: {source['weights_sha256']}" for source in report.sources]
+    code = [f"{file}: {digest}" for source in report.sources for file, digest in code_digests(source).items()]
+    shown = [source for source in report.sources if source["weights_sha256"] or not code]
+    lines = [f"{source['name']} {source['revision'] or ''}: {source['weights_sha256']}" for source in shown]
     notes = dict.fromkeys(note for source in report.sources for note in source["notes"])
     made = report.provenance
     command = [f"command  {made['command']}"] if made["command"] else []
     page = folder / "report.html"
-    text = ["weights (SHA-256)", *(f"  {line}" for line in lines), *(f"note     {note}" for note in notes), *command]
+    text = ["weights (SHA-256)", *(f"  {line}" for line in lines)] if lines else []
+    text += ["code (SHA-256)", *(f"  {line}" for line in code)] if code else []
+    text += [*(f"note     {note}" for note in notes), *command]
     text += [f"seed     {report.seed}", f"report   {page if page.exists() else folder}"]
     return printable("\n".join(text))

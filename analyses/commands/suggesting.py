@@ -18,7 +18,7 @@ SHELLS = ("bash", "zsh", "fish")
 SEVERAL = {"probe", "revisions", "formats"}
 """Of these there may be several, separated by commas."""
 FOLDERS = {"report", "reports", "output_dir"}
-FILES = {"models", "layout", "model_config", "config", "source", "target", "output", "weights"}
+FILES = {"models", "layout", "model_config", "config", "source", "target", "output", "weights", "predictor"}
 """Of these the shell suggests folders, or files; files of settings, too, some of which name one."""
 
 

@@ -10,9 +10,12 @@ from typing import Any
 from ...data.recipe import canonical_json
 from ...data.setting_text import written
 from ...data.settings import setting_text
-from ...models.opening.catalogue import DECLARED, HAIKU, HUGGING_FACE, MODEL_ARGS, remakeable
+from ...models.opening.catalogue import DECLARED, HAIKU, HUGGING_FACE, MODEL_ARGS, PREDICTOR_FILE, remakeable
 from ...models.subject import Source, Subject
 from ...probes.probe import Probe
+
+LAYOUT = ("d_in", "d_out", "order", "label_slot")
+"""Facts of a predictor that are the settings of its `TokenLayout`."""
 
 
 def dtype_name(subject: Subject) -> str:
@@ -24,7 +27,12 @@ def command(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size: in
     a flag of its name.
     """
     first, sources = subjects[0], [subject.source for subject in subjects]
-    words = ["mesascope", "run", *dict.fromkeys(_model(source) for source in sources)]
+    words = ["mesascope", "run"]
+    if first.source.layout == PREDICTOR_FILE:
+        facts = first.source.facts
+        words += ["--predictor", _predictor(first.source), "--d-in", str(facts["d_in"]), "--d-out", str(facts["d_out"])]
+    else:
+        words += dict.fromkeys(_model(source) for source in sources)
     if revisions := [revision for source in sources if (revision := source.revision or source.commit)]:
         words += ["--revision", ",".join(dict.fromkeys(revisions))]
     words += ["--probe", probe.name]
@@ -62,6 +70,11 @@ def python(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size: int
 
 def _load(subject: Subject) -> str:
     source = subject.source
+    if source.layout == PREDICTOR_FILE:
+        given = [f"{name}={source.facts[name]!r}" for name in LAYOUT if name in source.facts]
+        words = [repr(_predictor(source)), f"models.TokenLayout({', '.join(given)})"]
+        words += [f"device={subject.device.type!r}"] if subject.device.type != "cpu" else []
+        return f"models.from_predictor_file({', '.join(words)}, dtype=torch.{dtype_name(subject)})"
     if not remakeable(source.layout):
         return f"...  # {source.name!r}, to be opened as it was when this was made"
     words = [repr(_model(source))]
@@ -76,10 +89,14 @@ def _model(source: Source) -> str:
     return source.path or source.name
 
 
+def _predictor(source: Source) -> str:
+    return f"{source.path}:{source.facts['function']}"
+
+
 def told_beside(source: Mapping[str, Any]) -> dict[str, Any]:
     """What `models.load` has to be told beside a checkpoint's path, from its source's record."""
     layout = source["layout"]
-    if layout in ("mesascope", HUGGING_FACE):
+    if layout in ("mesascope", HUGGING_FACE, PREDICTOR_FILE):
         return {}
     if layout == HAIKU:
         facts = source["facts"]

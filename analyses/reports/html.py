@@ -21,7 +21,7 @@ from .figures import caption
 from .headline import badge, covers
 from .heads import head_table
 from .pages import data_block, script, template
-from .record import Record, by_verdict, source_label
+from .record import Record, by_verdict, code_digests, source_label
 from .records import dumps
 from .tidy import compared_with_null, short
 
@@ -80,7 +80,9 @@ def _context(report: Record) -> dict[str, Any]:
             for name, measure in flat(report.measures).items()
             if measure.axes
         ],
-        "sources": [{**source, "label": source_label(source)} for source in report.sources],
+        "sources": [
+            {**source, "label": source_label(source), "code": code_digests(source)} for source in report.sources
+        ],
         "configuration": dumps(report.sources[0]["facts"]),
         "record": dumps(report.sources[0]["record"]),
         "settings": report.settings,

@@ -13,8 +13,8 @@ import torch
 
 from ...data.recipe import canonical_json
 from ...models.language_model import LanguageModel
-from ...models.opening.catalogue import DECLARED, is_declared, remakeable
-from ...models.subject import Subject
+from ...models.opening.catalogue import DECLARED, PREDICTOR_FILE, is_declared, remakeable
+from ...models.subject import Source, Subject
 from ...probes.findings import Findings
 from ...probes.probe import Probe
 from .code import code_sha256, family_code_sha256, source_state
@@ -26,6 +26,10 @@ PACKAGES = (
     "mesascope", "torch", "numpy", "scipy", "einops", "safetensors", "pandas", "matplotlib", "seaborn", "jinja2",
 )  # fmt: skip
 ANYONE = "`mesascope verify REPORT` opens the recorded checkpoint, runs the probe again and compares every number"
+WITH_PREDICTOR = (
+    "`mesascope verify REPORT --predictor FILE.py:function` runs the same file and the probe again, and compares every"
+    " number; without the file nothing is run"
+)
 NOT_ALONE = "this model was in memory: only its owner can verify the report, analyses.verify(report, subject=…)"
 
 
@@ -34,10 +38,12 @@ def provenance(subjects: Sequence[Subject], probe: Probe, seed: int, batch_size:
     first = subjects[0]
     layouts = {subject.source.layout for subject in subjects}
     loadable = all(remakeable(layout) for layout in layouts)
+    of_file = len(subjects) == 1 and layouts == {PREDICTOR_FILE}
+    told = not first.source.facts.keys() & {"order", "label_slot"} if of_file else loadable and DECLARED not in layouts
     return {
-        "command": command(subjects, probe, seed, batch_size) if loadable and DECLARED not in layouts else None,
+        "command": command(subjects, probe, seed, batch_size) if told else None,
         "python": python(subjects, probe, seed, batch_size),
-        "verification": ANYONE if loadable else NOT_ALONE,
+        "verification": ANYONE if loadable else WITH_PREDICTOR if of_file else NOT_ALONE,
         "device": first.device.type,
         "dtype": dtype_name(first),
         "batch_size": batch_size,
@@ -89,12 +95,12 @@ def _version(package: str) -> str | None:
 
 
 def key(subject: Subject, probe: Probe, seed: int, batch_size: int, findings: Findings | None = None) -> str:
-    """Digest of all that can change a number. A subject that hides its weights is told apart by what was found."""
+    """Digest of all that can change a number. A subject that nothing identifies is told apart by what was found."""
     fingerprint = probe.fingerprint()
     by_content = {name.removesuffix("_sha256") for name in fingerprint}
     source = subject.source
     identity = {
-        "weights": source.weights_sha256 or _findings_sha256(findings),
+        "weights": source.weights_sha256 if identified(source) else _findings_sha256(findings),
         "layout": DECLARED if is_declared(source.layout) else source.layout,  # what it says is in the facts
         "facts": source.facts,
         "record": source.record,
@@ -107,6 +113,11 @@ def key(subject: Subject, probe: Probe, seed: int, batch_size: int, findings: Fi
         "batch_size": batch_size,
     }
     return _digest(identity)
+
+
+def identified(source: Source) -> bool:
+    """Whether a model is told from every other before it is measured: by its weights, or by its code in the facts."""
+    return source.weights_sha256 is not None or source.layout == PREDICTOR_FILE
 
 
 def family_key(keys: Sequence[str]) -> str:

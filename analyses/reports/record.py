@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from ...data.errors import UsageError
 from ...data.recipe import Recipe
+from ...models.opening.catalogue import PREDICTOR_FILE
 from ...probes.findings import Examples, Findings
 from ...probes.measure import Claim, Measure, Measures
 from .digests import ARRAYS, REPORT, edited_files
@@ -157,12 +158,21 @@ class Record:
 _PROVENANCE = {"command", "python", "verification", "device", "dtype", "batch_size", "code_sha256", "environment"}
 _ENVIRONMENT = {"commit", "dirty", "packages", "threads"}
 _SOURCE = {"name", "revision", "path", "weights_sha256", "layout", "seed", "step", "facts", "record", "notes"}
+_CODE = {"d_in", "d_out", "function", "file_sha256", "beside_sha256"}
 _AS_THEY_ARE = ("probe", "probe_version", "settings", "provenance", "recipes", "heads", "seed", "key", "sample")
 
 
 def source_label(source: Fields) -> str:
     """The checkpoint with its revision; the same as `models.Source.label`."""
     return f"{source['name']}-{source['revision']}" if source["revision"] else source["name"]
+
+
+def code_digests(source: Fields) -> dict[str, Any]:
+    """SHA-256 of the files that a predictor's code stands in, by their names; empty for every other model."""
+    if source["layout"] != PREDICTOR_FILE:
+        return {}
+    facts = source["facts"]
+    return {f"{source['path']}:{facts['function']}": facts["file_sha256"], **facts["beside_sha256"]}
 
 
 def by_verdict(report: Record) -> dict[str, list[str]]:
@@ -188,9 +198,12 @@ def _check(report: Record, record: Fields) -> None:
             raise ValueError(f"{name} = {value!r}, expected a whole number")
     parts = [("provenance", report.provenance, _PROVENANCE), *(("source", s, _SOURCE) for s in report.sources)]
     parts.append(("provenance.environment", report.provenance["environment"], _ENVIRONMENT))
+    parts += [("source.facts", s["facts"], _CODE) for s in report.sources if s["layout"] == PREDICTOR_FILE]
     for name, part, expected in parts:
         if lacking := sorted(expected - set(part)):
             raise ValueError(f"{name} lacks {', '.join(lacking)}")
+    for source in report.sources:
+        code_digests(source)  # TypeError for a record of code that holds something else
 
 
 def read_json(path: Path) -> Any:

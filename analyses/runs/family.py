@@ -21,7 +21,7 @@ from ...probes.measure import Claim, Measure, flat
 from ...probes.probe import OverTraining, Probe, Progress, silent
 from ..reports.code import both_codes_sha256
 from ..reports.escaping import slug
-from ..reports.provenance import family_key, key, provenance
+from ..reports.provenance import family_key, identified, key, provenance
 from ..reports.report import Report
 from .aggregation import along_steps, mean_over
 from .running import checked_batch_size, reusable, run, source_record, timing
@@ -129,7 +129,7 @@ def finished_family(
     `finished`.
     """
     subjects = in_order(subjects)
-    if any(subject.source.weights_sha256 is None for subject in subjects):
+    if not all(identified(subject.source) for subject in subjects):
         return None
     label = "+".join(dict.fromkeys(subject.source.name for subject in subjects))
     batch_size = checked_batch_size(probe, seed, batch_size)

@@ -17,7 +17,7 @@ from ...probes.probe import Probe, Progress, silent
 from ..reports.code import source_state
 from ..reports.digests import edit_notice
 from ..reports.escaping import slug
-from ..reports.provenance import key, provenance
+from ..reports.provenance import identified, key, provenance
 from ..reports.record import Record
 from ..reports.report import Report
 
@@ -86,7 +86,7 @@ def finished(
 
     say:  is told in a sentence why a report that is there is not reused: it was edited, is damaged or of another format
     """
-    if subject.source.weights_sha256 is None:
+    if not identified(subject.source):
         return None
     batch_size = checked_batch_size(probe, seed, batch_size)
     folder = Path(slug(subject.source.label), slug(probe.name), key(subject, probe, seed, batch_size))

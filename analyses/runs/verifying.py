@@ -13,7 +13,16 @@ from typing import Any, Literal
 import torch
 
 from ...data.errors import CheckpointRefused, UsageError
-from ...models.opening.catalogue import DECLARED, HAIKU, HUGGING_FACE, is_declared, read_header, remakeable, shipped
+from ...models.opening.catalogue import (
+    DECLARED,
+    HAIKU,
+    HUGGING_FACE,
+    PREDICTOR_FILE,
+    is_declared,
+    read_header,
+    remakeable,
+    shipped,
+)
 from ...models.opening.file_kinds import PICKLED
 from ...models.opening.loading import load_all
 from ...models.subject import Subject
@@ -25,6 +34,7 @@ from ..reports.saving import figures_in
 from ..reports.threads import threads_set
 from .differences import Tolerance, compare_folders
 from .family import run_family
+from .predictor_again import predictor_again
 from .running import probe_named, run
 from .threads import MOST_THREADS
 
@@ -63,22 +73,25 @@ def verify(
     weights: str | Path | None = None,
     subject: Subject | Sequence[Subject] | None = None,
     progress: Progress = silent,
+    predictor: str | None = None,
 ) -> Verification:
     """Make a report again as it was recorded, in a temporary folder, and compare field by field.
 
-    report:   a saved report's folder, or a report in memory
-    weights:  the checkpoint (or a folder of checkpoints), when it is not where the report says
-    subject:  what was in memory when the report was made, one or several
+    report:     a saved report's folder, or a report in memory
+    weights:    the checkpoint (or a folder of checkpoints), when it is not where the report says
+    subject:    what was in memory when the report was made, one or several
+    predictor:  "FILE.py:function", of a report of such a function; the file is run only if it is the recorded one
     """
     if isinstance(report, Report):
         with tempfile.TemporaryDirectory(prefix="mesascope-") as name:
-            return verify(report.save(name, figures="none", keep_samples=_ALL), weights, subject, progress)
+            folder = report.save(name, figures="none", keep_samples=_ALL)
+            return verify(folder, weights, subject, progress, predictor)
     folder = Path(report)
     recorded = Report.load(folder)
     tolerance = _tolerance(recorded)
     with tempfile.TemporaryDirectory(prefix="mesascope-") as name, _threads(recorded):
         try:
-            subjects = _given(recorded, subject) if subject is not None else _found(recorded, weights)
+            subjects = _subjects(recorded, weights, subject, predictor)
         except WeightsDifferError as difference:
             return Verification("weights differ", (str(difference),), str(tolerance))
         again = _run_again(recorded, subjects, progress)
@@ -115,6 +128,21 @@ def _threads(report: Report) -> AbstractContextManager[None]:
 
 
 # -- the checkpoints ---------------------------------------------------------------------------------------------------
+
+
+def _subjects(
+    report: Report, weights: str | Path | None, subject: Subject | Sequence[Subject] | None, predictor: str | None
+) -> list[Subject]:
+    if subject is not None:
+        return _given(report, subject)
+    if predictor is None and all(source["layout"] != PREDICTOR_FILE for source in report.sources):
+        return _found(report, weights)
+    if weights is not None:
+        raise UsageError("--weights of a report of a predictor; leave it out: the model is what --predictor names")
+    found, source = predictor_again(report, predictor, _placed(report)), report.sources[0]
+    if found.source.weights_sha256 != source["weights_sha256"]:
+        raise WeightsDifferError(_why(source, {str(predictor): _by_digest([found])}))
+    return [_as_recorded(found, source)]
 
 
 def _given(report: Report, subject: Subject | Sequence[Subject]) -> list[Subject]:
@@ -182,12 +210,7 @@ def _pinned(source: Fields, place: str) -> str | None:
 
 def _open(place: str, revision: str | None, source: Fields, report: Report) -> dict[str | None, Subject]:
     """Every checkpoint of a file by the digest of its weights."""
-    device = report.provenance["device"]
-    if device not in _DEVICES or (device == "cuda" and not torch.cuda.is_available()):
-        raise UsageError(
-            f"the report was made on device {device!r}, which this machine lacks; verify it on a machine that has one"
-        )
-    options: dict[str, Any] = {"device": device, "dtype": getattr(torch, report.provenance["dtype"])}
+    options = _placed(report)
     if source["layout"] == HUGGING_FACE:
         return _by_digest(load_all(place, revision, **options))
     if source["layout"] not in ("mesascope", HAIKU):
@@ -196,6 +219,16 @@ def _open(place: str, revision: str | None, source: Fields, report: Report) -> d
         return _by_digest(load_all(place, **told_beside({**source, "layout": HAIKU}), **options))
     path = shipped().get(place, Path(place))
     return _by_digest(load_all(place, "all" if read_header(path).members else None, **options))
+
+
+def _placed(report: Report) -> dict[str, Any]:
+    """The device and the precision of the report."""
+    device = report.provenance["device"]
+    if device not in _DEVICES or (device == "cuda" and not torch.cuda.is_available()):
+        raise UsageError(
+            f"the report was made on device {device!r}, which this machine lacks; verify it on a machine that has one"
+        )
+    return {"device": device, "dtype": getattr(torch, report.provenance["dtype"])}
 
 
 def _told_again(source: Fields) -> dict[str, Any]:

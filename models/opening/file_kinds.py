@@ -20,6 +20,7 @@ _OTHER_FORMATS = {
     b"GGUF": "GGUF weights, as llama.cpp reads them; open the save_pretrained directory that they were made from",
     b"\x89HDF\r\n\x1a\n": "an HDF5 file, as Keras writes; save the weights as .safetensors, and declare a layout",
 }
+_CODE = re.compile(r".*\.py(:\w*)?", re.DOTALL)
 _EXAMINED = 2**20  # bytes: a megabyte of numbers without a lone line feed does not happen
 _LEAST = 16  # line endings or U+FFFD; fewer may be chance
 
@@ -34,6 +35,15 @@ def refuse_other_kinds(path: Path, start: bytes) -> None:
     if _WEB_PAGE.match(start):
         raise CheckpointRefused(
             f"{path.name}: an HTML or XML page, not weights; the download probably failed; download it again"
+        )
+
+
+def refuse_code(model: str) -> None:
+    """Raise CheckpointRefused for FILE.py and FILE.py:function in the place of a checkpoint."""
+    if _CODE.fullmatch(model):
+        raise CheckpointRefused(
+            f"{model}: Python code, which mesascope does not run as a checkpoint; if it is yours, give --predictor"
+            " FILE.py:function --d-in N"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ...data.errors import UsageError, nearest
 from ...data.setting_files import ENDINGS
 from .catalogue import HAIKU, LAYOUTS, Header, Member, find, is_declared, read_header, shipped
-from .file_kinds import PICKLED, refuse_unconverted
+from .file_kinds import PICKLED, refuse_code, refuse_unconverted
 from .hub_cache import cached_snapshot, full_revision, repository_of
 
 _WEIGHTS = {".safetensors", ".npz", *PICKLED}
@@ -60,6 +60,7 @@ def named(
         if not os.path.isdir(model):
             cached_snapshot(model, full_revision(revision))
         return Named()
+    refuse_code(model)
     path = find(model)
     refuse_unconverted(path)
     layout = layout or _layout_by_ending(path)

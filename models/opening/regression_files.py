@@ -30,6 +30,7 @@ from .declarations import LINEAR, Declaration
 from .layout_check import checked_tasks
 from .plain_check import checked
 from .state_dicts import Stacks, completed, defaults_note, stacked
+from .tl_legacy_names import WRAP
 
 TURNED = (
     "the file's model predicts +h[query, y slot], mesascope's -h: predictions have the other sign here, which"
@@ -62,7 +63,7 @@ def _linear(
     if foreign := sorted({*single, *stacks} - LINEAR):
         raise CheckpointRefused(
             f"{foreign[0]}: a regression transformer without W_E has no such role; expected W_Q, W_K, W_V and W_O, or"
-            " KQ and PV; wrap another model with models.from_predictor"
+            f" KQ and PV; wrap another model by {WRAP}"
         )
     blocks = {role: stacked(role, layers, len(layers)) for role, layers in _factors(stacks, settings).items()}
     if sorted(blocks) != sorted(ROLES) or any(weight.ndim != 4 for weight in blocks.values()):
@@ -71,7 +72,7 @@ def _linear(
     if order not in (None, "joint"):
         raise CheckpointRefused(
             f"order = {order!r:.40} in [model]; expected 'joint': without positions, nothing pairs x and y of separate"
-            " tokens; wrap such a model with models.from_predictor"
+            f" tokens; wrap such a model by {WRAP}"
         )
     config = _linear_config(declaration, blocks["W_Q"], settings)
     refuse_unusable(blocks, Path(str(source.path)).name)

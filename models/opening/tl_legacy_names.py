@@ -41,6 +41,9 @@ NATIVE_STACKED = {
 """Names of a native bridge's state dict, by layer, as those of `tl-legacy`."""
 NATIVE_BLOCK = re.compile(rf"blocks\.{LAYER}\.(?P<parameter>{'|'.join(map(re.escape, NATIVE_STACKED))})")
 
+WRAP = "--predictor FILE.py:function --d-in N, in Python models.from_predictor"
+"""How the owner of a regression model has it measured where no layout can say what it computes."""
+
 
 def layout_advice(names: Collection[str]) -> str:
     """What to give for a file of tensors with these names: a TransformerLens one only where all are its
@@ -52,5 +55,5 @@ def layout_advice(names: Collection[str]) -> str:
     legacy = all(name in SINGLE or BLOCK.fullmatch(name) or BUFFER.fullmatch(name) for name in names)
     native = all(name in NATIVE_SINGLE or NATIVE_BLOCK.fullmatch(name) for name in names)
     if not names or not (legacy or native):
-        return f"give {declare}"
+        return f"give {declare}; or wrap a regression model of another kind by {WRAP}"
     return f"give --layout {TL_LEGACY if legacy else TL_NATIVE}, or {declare}"

@@ -54,6 +54,10 @@ def test_the_settings_of_probes_are_options_of_run_alone() -> None:
     assert suggested("run m --tasks my", "file") == ["my"]
 
 
+def test_predictors_are_files() -> None:
+    assert suggested("run --predictor my", "file") == suggested("verify r --predictor my", "file") == ["my"]
+
+
 def test_revisions_are_those_of_the_model_before() -> None:
     assert suggested("run lsa-1layer --revision seed1-step10") == ["seed1-step100", "seed1-step1000"]
     assert suggested("run lsa-1layer --revision seed1,step50") == ["seed1,step500", "seed1,step5000"]

@@ -51,7 +51,15 @@ def test_probes_say_when_they_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(probes.PROBES, "slow", "slow_probe_module:Slow")
     found = {row["name"]: row["by_default"] for row in rows("probes")}
-    named = {"slow": False, "softmax-regression": False, "icl-algorithm": False, "gd-certificate": False}
+    named = {
+        "slow": False,
+        "softmax-regression": False,
+        "icl-algorithm": False,
+        "gd-certificate": False,
+        "implicit-weights": False,
+        "spectral-filter": False,
+        "shift-battery": False,
+    }
     assert found == {**dict.fromkeys(probes.PROBES, True), **named}
     assert "slow_probe_module" not in sys.modules
 
@@ -74,6 +82,7 @@ def test_checkpoints_say_what_they_read() -> None:
     found = {row["name"]: row for row in rows("checkpoints")}
     assert found["lsa-1layer"]["reads"] == "x of width 10"
     assert (found["lsa-1layer"]["attention"], found["lsa-1layer"]["tied"]) == ("linear", True)
+    assert found["lsa-causal-layernorm"]["attention"] == "linear, causal"
     layer = found["softmax-attention-1layer"]
     assert (layer["reads"], layer["attention"], layer["layers"]) == ("rows of A of width 20", "softmax", 1)
     assert found["induction-2layer"]["reads"] == "129 tokens"

@@ -219,7 +219,8 @@ def test_conversion_is_explained(tmp_path: Path) -> None:
 def test_a_pickle_without_a_layout_is_refused_with_what_to_say(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointRefused,
-        match=r"\(first name: 'a.weight'\) without a layout; give --layout FILE.toml that declares its names$",
+        match=r"\(first name: 'a.weight'\) without a layout; give --layout FILE.toml that declares its names; or wrap"
+        r" a regression model of another kind by --predictor FILE\.py:function --d-in N, in Python .*from_predictor$",
     ):
         load(saved(tmp_path / "a.pt", TENSORS))
 
