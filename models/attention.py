@@ -48,18 +48,39 @@ def linear_attention(
     return linear_pattern(q, k) @ v
 
 
+def causal_linear_attention(
+    q: Float[Tensor, "*batch query d_head"],
+    k: Float[Tensor, "*batch key d_head"],
+    v: Float[Tensor, "*batch key d_head"],
+) -> Float[Tensor, "*batch query d_head"]:
+    """The same where query i attends to keys j <= i. Time is linear, too: of earlier blocks Σ k v^T is all it reads."""
+    z = linear_pattern(q[..., :_BLOCK, :], k[..., :_BLOCK, :], causal=True) @ v[..., :_BLOCK, :]
+    if q.shape[-2] <= _BLOCK:
+        return z
+    parts, held = [z], k[..., :_BLOCK, :].mT @ v[..., :_BLOCK, :]
+    for first in range(_BLOCK, q.shape[-2], _BLOCK):
+        asked, keys, values = (x[..., first : first + _BLOCK, :] for x in (q, k, v))
+        parts.append(asked @ held + linear_pattern(asked, keys, causal=True) @ values)
+        held = held + keys.mT @ values
+    return torch.cat(parts, dim=-2)
+
+
 def linear_pattern(
-    q: Float[Tensor, "*batch query d_head"], k: Float[Tensor, "*batch key d_head"]
+    q: Float[Tensor, "*batch query d_head"], k: Float[Tensor, "*batch key d_head"], causal: bool = False
 ) -> Float[Tensor, "*batch query key"]:
-    """Raw scores q k^T: what linear attention uses in place of a pattern."""
-    return q @ k.mT
+    """Raw scores q k^T: what linear attention uses in place of a pattern. If causal, 0 for keys after a query."""
+    return (q @ k.mT).tril() if causal else q @ k.mT
 
 
 def softmax_pattern(
-    q: Float[Tensor, "*batch query d_head"], k: Float[Tensor, "*batch key d_head"]
+    q: Float[Tensor, "*batch query d_head"], k: Float[Tensor, "*batch key d_head"], causal: bool = False
 ) -> Float[Tensor, "*batch query key"]:
-    """softmax(q k^T / sqrt(d_head)) over the keys."""
-    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)
+    """softmax(q k^T / sqrt(d_head)) over the keys; if causal, over those that are not after a query."""
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    if causal:
+        later = torch.ones_like(scores, dtype=torch.bool).triu(diagonal=1)
+        scores = scores.masked_fill(later, -torch.inf)
+    return scores.softmax(dim=-1)
 
 
 def masked_scores(

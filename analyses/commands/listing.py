@@ -66,14 +66,15 @@ def _checkpoints() -> list[Row]:
     for name, path in shipped().items():
         header = read_header(path)
         config, language = header.config, header.format == LANGUAGE_FORMAT
-        softmax = header.format != FORMAT or config.get("softmax")
+        regression = header.format == FORMAT
+        attention = "linear" if regression and not config.get("softmax") else "softmax"
         found.append(
             {
                 "name": name,
                 "layers": config.get("n_layers", 1),
                 "tied": config.get("tied", not language),
                 "heads": config.get("n_heads", 1),
-                "attention": "softmax" if softmax else "linear",
+                "attention": attention + ", causal" * (regression and config.get("causal", False)),
                 "mlps": config.get("d_mlp") is not None,
                 "reads": _reads(header),
                 "seeds": sorted({member.seed for member in header.members}),

@@ -2,7 +2,8 @@
 
 The settings of the linear regressions are those of von Oswald et al. 2023 (arXiv 2212.07677), read in their notebooks
 where text and code disagree: clip at 0.001 (the text says 10), Adam's b2 0.98 (the text says default parameters). Those
-of softmax regression are ours: Li et al. 2023 (arXiv 2304.13276) print none.
+of `lsa-causal-layernorm`, which is no model of theirs, are ours. So are those of softmax regression: Li et al. 2023
+(arXiv 2304.13276) print none.
 """
 
 from __future__ import annotations
@@ -236,6 +237,17 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
         learning_rate=5e-4,
         clip_norm=10.0,
     ),
+    TrainingRecipe(
+        name="lsa-causal-layernorm",
+        summary="four layers of causal linear self-attention with layer norms, each with its own weights",
+        model={"n_layers": 4, "tied": False, "causal": True, "layer_norm": True},
+        checkpoint_steps=(0, 100, 250, 1000, 6000),
+        seeds=(0, 1, 2),
+        batch_size=256,
+        init_scale=0.1,
+        learning_rate=3e-3,
+        clip_norm=1.0,
+    ),
     *(
         TrainingRecipe(
             name=f"softmax-1layer-{n_heads}head{'s' * (n_heads > 1)}",
@@ -285,6 +297,7 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
 SHIPPED = (
     "lsa-1layer",
     "lsa-2layer-recurrent",
+    "lsa-causal-layernorm",
     "softmax-attention-1layer",
     "softmax-attention-1layer-c4",
     "softmax-attention-1layer-c16",

@@ -28,6 +28,8 @@ SOFTMAX_FORMAT = "mesascope-softmax-1"
 HAIKU = "von-oswald-haiku"
 HUGGING_FACE = "hugging-face"
 DECLARED = "declared"
+PREDICTOR_FILE = "predictor-file"
+"""Of a function in a file of the user's, which no reader opens and no report can have run."""
 LAYOUTS = {
     "mesascope": "a .safetensors with its configuration in the metadata: one checkpoint, or a family",
     TL_LEGACY: "a state dict (.safetensors, .pt) with the names of TransformerLens before 3.0; give --model-config",
@@ -44,6 +46,7 @@ MODEL_ARGS = {
     "activation_clip": "clips every activation to ± this value after each layer (default: no clip)",
     "target_only": "true: attention updates the y slot only (default false)",
     "query_in_context": "true: the query token is also a key and a value (default false)",
+    "causal": "true: no token attends to later ones (default false)",
     "d_out": "width of y (default 1)",
     "prefix": "transformer or Transformer_gd: the model to read, if the file holds both",
 }

@@ -6,8 +6,8 @@ only the query token's y slot leaves the last layer. For context tokens c_i and 
     y_hat = -(q_y + dampening * Σ_heads Σ_i (q KQ · c_i) (c_i · PV[:, y]))
 
 so the last layer forms one score and one value for each context token, and no query, key or value vectors. Earlier
-layers move every token, through the products. Equal to `RegressionTransformer.forward` up to rounding, gradients
-included; a leading dimension runs several seeds at once.
+layers move every token, through the products; there, and only there, a causal mask changes something. Equal to
+`RegressionTransformer.forward` up to rounding, gradients included; a leading dimension runs several seeds at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from ..attention import linear_attention
+from ..attention import causal_linear_attention, linear_attention
 from .regression_transformer import ROLES, RegressionConfig, RegressionTransformer
 
 Stack = Float[Tensor, "model block head d_model d_model"]
@@ -88,13 +88,14 @@ def _merges(config: RegressionConfig, dtype: torch.dtype) -> bool:
 def merged_readouts(module: RegressionTransformer, inputs: Tokens) -> Float[Tensor, "layer task d_out"]:
     """`predict_layers` up to rounding; fast where layers write to the y slots only (`target_only`).
 
-    A layer reads of the context nothing but M = Σ_i c_i c_i^T, and with E = dampening * Σ_heads KQ M PV[:, y] it adds
-    c E to the y slots of each token c. So M becomes (I + E)^T M (I + E), in which only the rows and columns of y are
-    new, and no token has to be moved. In float64, because small y entries of M are what large ones leave. Tasks come
-    last in memory.
+    Without a mask a layer reads of the context nothing but M = Σ_i c_i c_i^T, and with
+    E = dampening * Σ_heads KQ M PV[:, y] it adds c E to the y slots of each token c. So M becomes (I + E)^T M (I + E),
+    in which only the rows and columns of y are new, and no token has to be moved. In float64, because small y entries
+    of M are what large ones leave. Tasks come last in memory.
     """
     config = module.config
-    if not (config.target_only and config.activation_clip is None and _merges(config, module.W_Q.dtype)):
+    by_moments = config.target_only and config.activation_clip is None and not config.order_matters
+    if not (by_moments and _merges(config, module.W_Q.dtype)):
         return module.predict_layers(inputs)
     W_Q, W_K, W_V, W_O = (module.get_parameter(role).double() for role in ROLES)
     KQ, PV, inputs = W_Q @ W_K.mT, W_V @ W_O, inputs.double()
@@ -176,11 +177,11 @@ def _layer(
         PV = torch.cat([torch.zeros_like(PV[..., : config.d_in]), PV[..., config.d_in :]], dim=-1)
     h = h.contiguous()
     context = h[:, :, :-1].contiguous()
-    moved = h
+    moved, attend = h, causal_linear_attention if config.causal else linear_attention
     for head in range(config.n_heads):
         q = h.flatten(1, 2) @ KQ[:, head]
         v = context.flatten(1, 2) @ PV[:, head]
-        update = linear_attention(q.view_as(h), context, v.view_as(context))
+        update = attend(q.view_as(h), context, v.view_as(context))
         moved = torch.add(moved, update, alpha=config.dampening)
     h = _clip(config, moved)
     if h.requires_grad:

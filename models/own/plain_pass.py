@@ -95,7 +95,11 @@ def _regression_layer(config: RegressionConfig, at: Parameters, layer: int, h: n
     update = np.zeros_like(h)
     for head in range(config.n_heads):
         scores = (x @ at["W_Q"][block, head]) @ (context @ at["W_K"][block, head]).T
-        pattern = _softmax(scores / np.sqrt(config.d_head)) if config.softmax else scores
+        if config.softmax:
+            scores = scores / np.sqrt(config.d_head)
+        if config.causal:
+            scores[np.triu_indices_from(scores, 1)] = -np.inf if config.softmax else 0.0
+        pattern = _softmax(scores) if config.softmax else scores
         update = update + pattern @ (context @ at["W_V"][block, head]) @ at["W_O"][block, head]
     if config.target_only:
         update[:, : config.d_in] = 0

@@ -3,9 +3,12 @@
 For a layer with tokens h [task, token, d_model], row convention:
 
     q = h W_Q,  k = c W_K,  v = c W_V        c: the context tokens (all but the query, unless `query_in_context`)
-    h <- h + dampening * (q k^T) v W_O       linear attention has no scale, no mask, no 1/N; softmax has 1/sqrt(d_head)
+    h <- h + dampening * (q k^T) v W_O       linear attention has no scale and no 1/N; softmax has 1/sqrt(d_head)
     h <- clip(h, ±activation_clip)           where a clip is set, on every token
     y_hat = -h[query, y slot]                the read-out, after any layer, carries a minus sign
+
+There is no mask unless `causal`: then a token attends to context tokens up to itself only. The query comes last, so the
+mask changes its prediction through what context tokens hold after the first layer, and never with one layer.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from torch import Tensor, nn
 
 from ...data.errors import CheckpointRefused
 from ...data.settings import check_settings, read_settings
-from ..attention import linear_attention, linear_pattern, softmax_pattern
+from ..attention import causal_linear_attention, linear_attention, linear_pattern, softmax_pattern
 from ..subject import Edit, Reduce, Site, Trace
 from ..weights import AttentionWeights
 from .config import check_shapes
@@ -48,6 +51,7 @@ class RegressionConfig:
     activation_clip:   element-wise clip after each layer; None: no clip
     target_only:       attention updates the y slots only
     query_in_context:  the query token is also a key and a value
+    causal:            no token attends to later ones
     """
 
     d_in: Annotated[int, Ge(1)]
@@ -62,6 +66,7 @@ class RegressionConfig:
     activation_clip: Annotated[float, Gt(0)] | None = None
     target_only: bool = False
     query_in_context: bool = False
+    causal: bool = False
 
     def __post_init__(self) -> None:
         check_settings(self, "config: ", CheckpointRefused)
@@ -74,6 +79,11 @@ class RegressionConfig:
     def n_blocks(self) -> int:
         """Distinct sets of attention weights."""
         return 1 if self.tied else self.n_layers
+
+    @property
+    def order_matters(self) -> bool:
+        """Whether a prediction may depend on the order of the context: the query reads it through what masks hid."""
+        return self.causal and self.n_layers > 1
 
     @property
     def n_norms(self) -> int:
@@ -91,7 +101,11 @@ class RegressionConfig:
         return shapes
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Its settings. Without `causal` where it is off: reports and files from before it keep their identity."""
+        settings = asdict(self)
+        if not self.causal:
+            del settings["causal"]
+        return settings
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RegressionConfig:
@@ -173,8 +187,8 @@ class RegressionTransformer(nn.Module):
         """One forward pass. A watched activation is reduced at once and dropped. An edit replaces an activation.
 
         Shapes: resid_pre, attn_out, resid_post [task, token, d_model]; q, k, v, z [task, head, token, d_head] (k and v
-        without the query token); pattern [task, head, token, key], raw scores for linear attention. The output is the
-        prediction [task, d_out].
+        without the query token); pattern [task, head, token, key], raw scores for linear attention, 0 where a mask
+        hides a key. The output is the prediction [task, d_out].
         """
         watch, edit = watch or {}, edit or {}
         values: dict[Site, list[Any]] = {site: [] for site in watch}
@@ -206,7 +220,7 @@ class RegressionTransformer(nn.Module):
             h = query if layer == config.n_layers - 1 else torch.cat([context, query], dim=1)
             h = self._moved(h, self._norm(h, layer), k, v, layer, _pass)
             context, query = h[:, :-1], h[:, -1:]
-            if of_query and not config.query_in_context:
+            if of_query and not (config.query_in_context and not config.causal):
                 context = context.detach()  # context tokens do not see the query, so no gradient passes through them
             readouts.append(self._readout(query))
         return torch.stack(readouts)
@@ -229,11 +243,12 @@ class RegressionTransformer(nn.Module):
         """Tokens h, of which x are the normed ones, with what they read from keys and values."""
         config, block = self.config, 0 if self.config.tied else layer
         q = tap("q", layer, einsum(x, self.W_Q[block], INTO_HEADS))
+        causal = config.causal and h.shape[1] > 1  # a token alone is the query, which comes after all keys
         if config.softmax or tap is not _pass:
-            pattern = softmax_pattern(q, k) if config.softmax else linear_pattern(q, k)
+            pattern = softmax_pattern(q, k, causal) if config.softmax else linear_pattern(q, k, causal)
             z = tap("pattern", layer, pattern) @ v
         else:
-            z = linear_attention(q, k, v)
+            z = causal_linear_attention(q, k, v) if causal else linear_attention(q, k, v)
         z = tap("z", layer, z)
         update = einsum(z, self.W_O[block], "task head pos d_head, head d_head d_model -> task pos d_model")
         update = tap("attn_out", layer, update)

@@ -17,7 +17,7 @@ from ..regression.nulls import shuffles, untrained_models
 from ..regression.reading import Reading
 from ..regression.sign import readout_sign
 from ..regression.token_search import read_tokens
-from .names import NULL_TASKS
+from .names import FEW_NULL_TASKS, NULL_TASKS
 from .search import Entry, enter
 
 UNTRAINED = 10
@@ -113,7 +113,8 @@ def _refitted(
     tuning, judged = contexts.first(half), Contexts(contexts.inputs[half:], d_in)
     candidates = {}
     for name, entry in entries.items():
-        fitted = entry.family.fit(tuning, model.prediction[:half], entry.steps[0])
+        n = FEW_NULL_TASKS if entry.family.free > 1 else half
+        fitted = entry.family.fit(tuning.first(n), model.prediction[:half][:n], entry.steps[0])
         candidates[name] = answers(entry.family, judged, fitted)
     behaviour = Behaviour(model.prediction[half:], model.sensitivity[half:], model.missing)
     return Comparison(behaviour, candidates, tasks.targets[half:], reading, sign)

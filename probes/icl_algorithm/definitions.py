@@ -39,6 +39,11 @@ DEFINITIONS: Mapping[str, str] = {
             "Mean ‖ŷ_rule − ŷ_other‖₂, over the same variation of the model's predictions: what these tasks can"
             " separate.",
         ),
+        (
+            "order_share",
+            "What every rule that ignores the order of the pairs leaves unexplained at least: mean over tasks and"
+            " 4 orders of ‖ŷ_model − median over orders‖₁ / √d_out, over the same variation.",
+        ),
         ("candidate_cosines", "Cosine of every rule's sensitivity with every other's."),
         (
             "closeness_margins",

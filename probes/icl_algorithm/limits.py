@@ -8,17 +8,19 @@ from ...models.subject import Source
 from ..algorithms.preconditioned import ONE_STEP
 from ..algorithms.preconditioned_steps import SEVERAL_STEPS
 from ..comparing.by_candidate import CANDIDATE
-from ..comparing.verdicts import percent
+from ..comparing.numbers import number
+from ..comparing.verdicts import percent, percent_with_interval
 from ..measure import Measure
 from ..regression.limits import notes, turned
 from ..regression.reading_measures import assumed_layout, found_layout, in_words
-from .names import TASK_SET
-from .standing import Standing
+from .names import EQUAL, TASK_SET
+from .standing import WORDS, Standing
 
 NOT_INSIDE = "Agreement in what is answered does not show that the model computes it in this way."
 OTHER_RULES = "Other rules than those of the contest were not tried."
 OTHER_TASKS = "On tasks of another law the order of the rules may be another."
 FILE_LAW = "The law of the tasks in the file is not known, so nothing is said of others like them."
+ORDER_MATTERS = "The model's answers change with the order of the pairs"
 NO_TASK_SET = "Bayes' rule over a finite task set was not in the contest: no task set is recorded, and none was given."
 
 
@@ -28,6 +30,7 @@ def limits(order: Standing, sources: tuple[Source, ...], tasks_file: str | None,
     return (
         *([NOT_INSIDE] if named else []),
         OTHER_RULES,
+        *_order_of_pairs(order.measures["order_share"]),
         *([FILE_LAW] if tasks_file is not None else [OTHER_TASKS]),
         *_equals(order),
         *_steps(order),
@@ -40,6 +43,14 @@ def limits(order: Standing, sources: tuple[Source, ...], tasks_file: str | None,
         *([] if TASK_SET in order.names else [NO_TASK_SET]),
         *notes(sources),
     )
+
+
+def _order_of_pairs(share: Measure) -> list[str]:
+    """Where the order of the pairs changes more of an answer than rules may differ by and still be equal."""
+    if not share.has_number or share.estimate < EQUAL:
+        return []
+    least = percent_with_interval(number(share))
+    return [f"{ORDER_MATTERS}: every rule that ignores it leaves at least {least} unexplained."]
 
 
 def _equals(order: Standing) -> list[str]:
@@ -72,7 +83,8 @@ def _steps(order: Standing) -> list[str]:
 def _most_steps(order: Standing) -> list[str]:
     if order.verdict == "none" or not order.at_most_steps(order.winner):
         return []
-    return [f"{order.title(order.winner)} is the end of the search. More steps may come closer."]
+    family = WORDS[order.winner]
+    return [f"{family.tried[-1]} {family.noun}s are the end of the search. More may come closer."]
 
 
 def _preconditioner(order: Standing) -> list[str]:

@@ -7,7 +7,7 @@ from ..probe import Cost
 
 _STATISTICS = 150_000_000  # bytes of resamples, matrices and libraries, as measured
 _COPIES = 40  # of the tasks in float64, alive at the peak; as measured
-_PASSES = 40  # plain passes over the tasks that take as long as what is done with them
+_PASSES = 44  # plain passes over the tasks that take as long as what is done with them
 _OPERATIONS = 600_000  # of all fits, as measured
 
 

@@ -45,5 +45,7 @@ CLEARLY = 2 / 3
 between two rules is about as far from either."""
 NULL_TASKS = 100
 """Tasks that every family is fitted on again for each null model, and as many that it is judged on."""
+FEW_NULL_TASKS = 50
+"""That two settings are fitted on again, which takes longest."""
 SETTINGS = ("learning_rate", "penalty", "momentum", "gamma", "initial_scale", "width", "noise_variance")
 """Measures of fitted settings, where a family has them."""

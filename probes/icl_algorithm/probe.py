@@ -6,8 +6,8 @@ own predictions on tuning tasks, the strongest form of its claim, and all are ju
 on. Among those that are equally close the one with the fewest fitted settings is named, and "not separated" is an
 answer.
 
-The line of a measurement: `search` (one family's best member) -> `contest` -> `measures` and `setting_measures` ->
-`standing` -> `claim` and `figures`. The families themselves are in the room `probes/algorithms`.
+The line of a measurement: `search` (one family's best member) -> `contest` -> `measures`, `setting_measures`, `order`
+-> `standing` -> `claim` and `figures`. The families themselves are in the room `probes/algorithms`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from .contest import hold
 from .measures import behaviour_measures
 from .memory import cost, memory_in_bytes
 from .names import FAMILIES
+from .order import order_answers, order_share
 from .setting_measures import setting_measures
 from .task_set import task_set_family
 
@@ -78,6 +79,7 @@ class ICLAlgorithm(RegressionProbe):
         progress("comparing", 0.9)
         measures, arrays = behaviour_measures(contest, seed)
         measures |= setting_measures(contest.entries)
+        measures["order_share"] = order_share(order_answers(examined), seed)
         signs = {null: [one.sign for one in drawn] for null, drawn in contest.nulls.items()}
         measures["readout_sign"] = sign_measure(examined.sign, signs, given=self.sign is not None)
         readings = {null: [one.reading for one in drawn] for null, drawn in contest.nulls.items()}

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..algorithms.contexts import Contexts
 from ..algorithms.families import Family, Fitted, Predictions
+from ..algorithms.step_search import best_steps, search_steps
 from ..comparing.behaviour import prediction_difference
 from ..comparing.unexplained import variation
 from .names import EQUAL
@@ -51,36 +52,25 @@ class _Search:
         most = SEARCHED_TASKS if family.free > 1 else max(len(shown) for _, shown in folds)
         self._family = family
         self._folds = [(contexts.first(most), shown[:most]) for contexts, shown in folds]
-        self._squares: dict[int, float] = {}
         self._shares: dict[int, float] = {}
 
     def best(self) -> int:
         """The number of steps with the least mean squared difference, also between those that are tried first."""
-        self._try(self._family.tried)
-        while between := self._between():
-            self._try(between)
-        return min(self._squares, key=lambda steps: self._squares[steps])
+        return best_steps(search_steps(self._family.tried, self._square))
 
     def as_good(self, best: int) -> tuple[int, int]:
         """The fewest and the most steps tried that are equal to the best."""
         good = [steps for steps, share in self._shares.items() if share <= self._shares[best] + EQUAL] or [best]
         return min(good), max(good)
 
-    def _try(self, tried: Sequence[int]) -> None:
-        for steps in tried:
-            gaps, shares = [], []
-            for contexts, shown in self._folds:
-                found = self._family.predict(contexts, self._family.fit(contexts, shown, steps))
-                gaps.append(float((found - shown).square().sum(dim=1).mean()))
-                own = float(variation(shown).mean())
-                shares.append(float(prediction_difference(found, shown).mean()) / own if own > 0 else np.nan)
-            mean = float(np.mean(gaps))
-            self._squares[steps] = mean if np.isfinite(mean) else np.inf
-            self._shares[steps] = float(np.mean(shares))
-
-    def _between(self) -> list[int]:
-        """Half way from the best number of steps to the next ones tried, on both sides."""
-        tried = sorted(self._squares)
-        place = tried.index(min(tried, key=lambda steps: self._squares[steps]))
-        beside = tried[max(place - 1, 0) : place] + tried[place + 1 : place + 2]
-        return [(tried[place] + other) // 2 for other in beside if abs(other - tried[place]) > 1]
+    def _square(self, steps: int) -> float:
+        """The mean squared difference at so many steps; the share that they leave is noted."""
+        gaps, shares = [], []
+        for contexts, shown in self._folds:
+            found = self._family.predict(contexts, self._family.fit(contexts, shown, steps))
+            gaps.append(float((found - shown).square().sum(dim=1).mean()))
+            own = float(variation(shown).mean())
+            shares.append(float(prediction_difference(found, shown).mean()) / own if own > 0 else np.nan)
+        self._shares[steps] = float(np.mean(shares))
+        mean = float(np.mean(gaps))
+        return mean if np.isfinite(mean) else np.inf

@@ -110,7 +110,19 @@ class Standing(Order):
 
     def title(self, name: str) -> str:
         """In a sentence; that a setting lies at an end of its range is said, too."""
-        return title(name, self.steps(name)) + " (a setting at its limit)" * self.at_limit(name)
+        return self._words(name) + " (a setting at its limit)" * self.at_limit(name)
+
+    def _words(self, name: str) -> str:
+        """Where the search ended before the steps did, and fewer do as well, their number means nothing."""
+        steps = self.steps(name)
+        if self.at_most_steps(name) and (fewest := self._fewest(name)) < steps[-1]:
+            return f"{fewest} or more {WORDS[name].noun}s of {WORDS[name].words}"
+        return title(name, steps)
+
+    def _fewest(self, name: str) -> int:
+        """Steps that do as well as the best on the tuning tasks; of several seeds the fewest that are best."""
+        found = self.of("steps", name)
+        return int(found.interval[0]) if found.points is None else self.steps(name)[0]
 
     def titles(self, names: Sequence[str]) -> str:
         """ "a, b and c"; empty where there are none."""

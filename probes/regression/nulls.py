@@ -83,6 +83,14 @@ def _own_draws(subject: Regressor) -> int:
     return subject.source.seed or 0
 
 
+def reordered(inputs: Float[Tensor, "task token feature"], rng: torch.Generator) -> Float[Tensor, "task token feature"]:
+    """Every task's pairs in a random order of its own; the query stays last."""
+    n, tokens, width = inputs.shape
+    order = torch.rand(n, tokens - 1, generator=rng).argsort(dim=1).to(inputs.device)
+    pairs = inputs[:, :-1].gather(1, order[..., None].expand(-1, -1, width))
+    return torch.cat([pairs, inputs[:, -1:]], dim=1)
+
+
 def shuffle(
     inputs: Float[Tensor, "task token feature"], d_in: int, rng: torch.Generator
 ) -> Float[Tensor, "task token feature"]:

@@ -39,6 +39,11 @@ def linear_attention_of(subject: Subject) -> TransformerRegressor | NotApplicabl
         return NotApplicable("constructed gradient descent has linear attention, this model softmax attention")
     if subject.config.layer_norm:
         return NotApplicable("constructed gradient descent has no layer norm, but this model has")
+    if subject.config.order_matters:
+        return NotApplicable(
+            "constructed gradient descent takes every step on all pairs of a context, but this model has a causal mask:"
+            " its context tokens do not attend to later ones"
+        )
     return subject
 
 

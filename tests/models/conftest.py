@@ -105,6 +105,7 @@ def by_loops(reference_transformer: Callable[..., np.ndarray]) -> Callable[..., 
                 "activation_clip",
                 "target_only",
                 "query_in_context",
+                "causal",
             )
         }
         return reference_transformer(inputs.numpy(), authors_layers(model), **{**facts, **changed})

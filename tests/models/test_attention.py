@@ -10,7 +10,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mesascope.models.attention import linear_attention, linear_pattern, softmax_pattern
+from mesascope.models import attention
+from mesascope.models.attention import causal_linear_attention, linear_attention, linear_pattern, softmax_pattern
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -39,6 +40,32 @@ def test_softmax_pattern_by_loops(queries: int, keys: int, d_head: int) -> None:
     for t, row in enumerate(softmax_pattern(q, k)):
         exponentials = [math.exp(float(q[t] @ k[i]) / math.sqrt(d_head)) for i in range(keys)]
         np.testing.assert_allclose(row, np.array(exponentials) / sum(exponentials), rtol=1e-12)
+
+
+@given(queries=sizes, keys=sizes, d_head=sizes, block=st.integers(1, 3))
+def test_causal_attention_is_the_sum_up_to_each_query_in_blocks_of_any_size(
+    queries: int, keys: int, d_head: int, block: int
+) -> None:
+    q, k, v = draw(2, queries, d_head), draw(2, keys, d_head, seed=1), draw(2, keys, d_head, seed=2)
+    expected = np.zeros((2, queries, d_head))
+    for b in range(2):
+        for t in range(queries):
+            for i in range(min(keys, t + 1)):
+                expected[b, t] += float(q[b, t] @ k[b, i]) * v[b, i].numpy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "_BLOCK", block)
+        np.testing.assert_allclose(causal_linear_attention(q, k, v), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(linear_pattern(q, k, causal=True) @ v, expected, rtol=1e-12, atol=1e-12)
+
+
+@given(queries=sizes, keys=sizes)
+def test_causal_softmax_is_the_softmax_over_the_keys_up_to_each_query(queries: int, keys: int) -> None:
+    q, k = draw(queries, 3), draw(keys, 3, seed=1)
+    found = softmax_pattern(q, k, causal=True)
+    for t in range(queries):
+        seen = min(keys, t + 1)
+        np.testing.assert_allclose(found[t, :seen], softmax_pattern(q[t : t + 1], k[:seen])[0], rtol=1e-12)
+        assert not found[t, seen:].any()
 
 
 class Products(TorchDispatchMode):

@@ -28,6 +28,7 @@ ONE_LAYER: dict[str, dict[str, Any]] = {
     "narrow heads": {"d_head": 2, "n_heads": 2},
     "dampened": {"dampening": 0.7},
     "targets only, own weights": {"target_only": True, "tied": False},
+    "causal": {"causal": True},
     "everything": {"n_heads": 2, "d_out": 3, "dampening": -0.4, "d_head": 5},
 }
 OTHERS: dict[str, dict[str, Any]] = {

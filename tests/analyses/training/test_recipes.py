@@ -36,6 +36,16 @@ def test_settings_are_the_authors(
     assert recipe.seeds == (0, 1, 2, 3, 4)
 
 
+def test_a_causal_model_with_norms_has_settings_of_its_own() -> None:
+    recipe = RECIPES["lsa-causal-layernorm"]
+    config, tasks = recipe.config, recipe.family
+    assert (config.n_layers, config.tied, config.n_heads, config.d_head) == (4, False, 1, 11)
+    assert (config.causal, config.layer_norm, config.softmax) == (True, True, False)
+    assert tasks == RECIPES["lsa-1layer"].family
+    assert (recipe.steps, recipe.learning_rate, recipe.clip_norm, recipe.init_scale) == (6000, 3e-3, 1.0, 0.1)
+    assert (recipe.batch_size, recipe.b1, recipe.b2, recipe.seeds) == (256, 0.9, 0.98, (0, 1, 2))
+
+
 def test_settings_of_softmax_regression_are_those_that_are_stated() -> None:
     for name, scale, steps in (("", 1.0, 5000), ("-c4", 4.0, 3000), ("-c16", 16.0, 3000)):
         recipe = RECIPES[f"softmax-attention-1layer{name}"]

@@ -80,7 +80,7 @@ def test_the_same_recipe_writes_the_same_bytes(tmp_path: Path) -> None:
     assert train(replace(TINY, learning_rate=2e-3), tmp_path / "c").read_bytes() != files[0]
 
 
-@pytest.mark.parametrize("name", ["lsa-1layer", "lsa-2layer-recurrent"])
+@pytest.mark.parametrize("name", ["lsa-1layer", "lsa-2layer-recurrent", "lsa-causal-layernorm"])
 def test_the_number_of_threads_changes_no_byte(name: str, tmp_path: Path) -> None:
     recipe = replace(RECIPES[name], checkpoint_steps=(0, 2), seeds=(0, 1))
     before = torch.get_num_threads()
@@ -358,7 +358,9 @@ def test_the_command_trains(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lsa-1layer", "lsa-2layer-recurrent", "softmax-attention-1layer"])
+@pytest.mark.parametrize(
+    "name", ["lsa-1layer", "lsa-2layer-recurrent", "lsa-causal-layernorm", "softmax-attention-1layer"]
+)
 def test_what_ships_can_be_made_again(name: str, tmp_path: Path) -> None:
     """The same bytes where the record's machine is, and the same losses anywhere."""
     path, ships = train(RECIPES[name], tmp_path / name), shipped()[name]

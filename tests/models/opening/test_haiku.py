@@ -88,6 +88,7 @@ def variants(rng: np.random.Generator) -> dict[str, tuple[Arrays, int, dict[str,
         "untied layer norm": (untied(rng) | norms, 3, {}),
         "facts": (tied(rng), 2, {"n_layers": 2, "dampening": 0.75, "activation_clip": 0.4, "query_in_context": True}),
         "target only": (tied(rng), 3, {"n_layers": 3, "target_only": True, "d_out": 2}),
+        "causal": (untied(rng), 3, {"causal": True}),
         "float32": (untied(rng, dtype="f4"), 3, {}),
         "big-endian": (tied(rng, dtype=">f8"), 1, {"n_layers": 1}),
         "in Fortran's order": ({name: np.asfortranarray(array) for name, array in untied(rng).items()}, 3, {}),
@@ -167,7 +168,7 @@ def test_where_the_weights_came_from_and_what_was_assumed(tmp_path: Path, rng: n
 def test_nothing_is_assumed_when_all_is_said(tmp_path: Path, rng: np.random.Generator) -> None:
     said = {
         "n_layers": 1, "tied": True, "n_heads": 1, "softmax": False, "dampening": 1, "activation_clip": None,
-        "target_only": False, "query_in_context": False, "d_out": 1,
+        "target_only": False, "query_in_context": False, "causal": False, "d_out": 1,
     }  # fmt: skip
     assert set(said) | {"prefix"} == set(MODEL_ARGS)
     assert len(load(write(tmp_path, tied(rng)), model_args=said).source.notes) == 1

@@ -44,6 +44,8 @@ OF_TASKS: dict[str, dict[str, Any]] = {
     "norms of untied layers": {"n_layers": 3, "tied": False, "layer_norm": True},
     "clip, target": {"n_layers": 2, "activation_clip": 0.3, "target_only": True},
     "query in context": {"query_in_context": True, "d_out": 2},
+    "causal": {"n_layers": 3, "tied": False, "layer_norm": True, "causal": True},
+    "causal softmax": {"n_layers": 2, "softmax": True, "causal": True, "query_in_context": True},
 }
 
 
@@ -124,13 +126,24 @@ def test_a_kernel_without_the_scale_is_noticed(random_language_model: Make, monk
 
 @pytest.mark.parametrize(
     ("name", "wrong"),
-    [("linear_attention", lambda q, k, v: 1.01 * q @ k.mT @ v), ("linear_pattern", lambda q, k: k @ q.mT)],
+    [("linear_attention", lambda q, k, v: 1.01 * q @ k.mT @ v), ("linear_pattern", lambda q, k, causal: k @ q.mT)],
 )
 def test_another_linear_attention_is_noticed(
     name: str, wrong: Callable[..., Tensor], random_model: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(regression_transformer, name, wrong)
     refused(of_tasks(random_model(query_in_context=True)), "predictions")
+
+
+@pytest.mark.parametrize("name", ["causal_linear_attention", "linear_pattern", "softmax_pattern"])
+def test_a_regression_transformer_without_its_mask_is_noticed(
+    name: str, random_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unmasked = getattr(attention, name.removeprefix("causal_"))
+    monkeypatch.setattr(
+        regression_transformer, name, lambda *tensors: unmasked(*tensors[: 3 if "linear_a" in name else 2])
+    )
+    refused(of_tasks(random_model(n_layers=2, causal=True, softmax=name == "softmax_pattern")), "predictions")
 
 
 def test_the_model_that_is_checked_is_the_one_that_is_returned(random_language_model: Make) -> None:

@@ -22,8 +22,13 @@ TASKS[:, -1, -1] = 0  # the query's label is not known
 # ---- linear attention, written in columns as in Ahn et al. 2023 (arXiv 2306.00297) ----
 
 
-def slow_predictions(P: list[np.ndarray], Q: list[np.ndarray], tasks: np.ndarray, readout: float) -> np.ndarray:
-    """Z <- Z + sum over heads P Z M Z^T Q Z for prompts Z [feature, token], number by number; M hides the query."""
+def slow_predictions(
+    P: list[np.ndarray], Q: list[np.ndarray], tasks: np.ndarray, readout: float, causal: bool = False
+) -> np.ndarray:
+    """Z <- Z + sum over heads P Z M Z^T Q Z for prompts Z [feature, token], number by number; M hides the query.
+
+    causal:  and later tokens
+    """
     answers = []
     for task in tasks:
         z = [row.copy() for row in task]
@@ -31,7 +36,7 @@ def slow_predictions(P: list[np.ndarray], Q: list[np.ndarray], tasks: np.ndarray
             new = [column.copy() for column in z]
             for t in range(len(z)):
                 for p, q in zip(p_heads, q_heads, strict=True):
-                    for i in range(len(z) - 1):
+                    for i in range(min(t + 1, len(z) - 1) if causal else len(z) - 1):
                         new[t] += float(z[i] @ q @ z[t]) * (p @ z[i])
             z = new
         answers.append(readout * z[-1][-1])
@@ -76,6 +81,16 @@ def test_products_of_linear_attention_answer_as_their_formula(tmp_path: Path) ->
     assert (subject.config.n_layers, subject.config.n_heads, subject.config.tied) == (2, 2, False)
     np.testing.assert_allclose(subject.weights().KQ[1, 0], Q[1][0].T, rtol=1e-12)
     np.testing.assert_allclose(subject.weights().PV[1, 0], P[1][0].T, rtol=1e-12)
+
+
+def test_a_layout_may_declare_a_causal_mask(tmp_path: Path) -> None:
+    slow = slow_predictions(P, Q, TASKS.numpy(), -1, causal=True)
+    masked = PRODUCTS.replace("[tensors]", "causal = true\n[tensors]")
+    subject = opened(tmp_path, product_file(), masked, of_tasks(slow))
+    np.testing.assert_allclose(subject.predict(TASKS)[:, 0], slow, rtol=1e-10)
+    assert subject.source.facts["causal"] is True
+    with pytest.raises(CheckpointRefused, match="misses"):
+        opened(tmp_path, product_file(), PRODUCTS, of_tasks(slow))
 
 
 def projections(layered: bool) -> dict[str, Tensor]:

@@ -23,9 +23,11 @@ MERGED: dict[str, dict[str, Any]] = {
     "clipped": {"n_layers": 3, "activation_clip": 0.8},
     "clipped one layer": {"activation_clip": 0.3},
     "targets only": {"n_layers": 3, "target_only": True, "d_out": 2},
+    "causal": {"n_layers": 3, "causal": True, "n_heads": 2},
+    "causal one layer": {"causal": True},
     "everything": {
         "n_layers": 3, "tied": False, "n_heads": 2, "d_out": 2, "dampening": 0.6, "activation_clip": 1.0,
-        "target_only": True,
+        "target_only": True, "causal": True,
     },
 }  # fmt: skip
 AS_WRITTEN: dict[str, dict[str, Any]] = {
@@ -33,6 +35,7 @@ AS_WRITTEN: dict[str, dict[str, Any]] = {
     "layer norm": {"layer_norm": True, "n_layers": 2, "tied": False},
     "tied layer norm": {"layer_norm": True},
     "query in context": {"query_in_context": True, "n_layers": 2},
+    "causal layer norm": {"causal": True, "layer_norm": True, "n_layers": 3, "tied": False},
 }
 SEEDS = (0, 1)
 
@@ -186,8 +189,10 @@ def test_layers_in_float32_are_merged_only_where_there_is_one(random_model) -> N
 TARGETS_ONLY: dict[str, dict[str, Any]] = {
     "tied": {"n_layers": 4},
     "wide labels, heads": {"n_layers": 3, "d_out": 2, "n_heads": 2, "tied": False, "dampening": 0.7},
+    "causal, one layer": {"causal": True},
     "clipped": {"n_layers": 3, "activation_clip": 0.5},
     "softmax": {"n_layers": 2, "softmax": True},
+    "causal": {"n_layers": 3, "causal": True},
 }
 
 
@@ -196,7 +201,7 @@ def test_readouts_of_moments_are_those_of_tokens(settings, random_inputs, random
     model = random_model(target_only=True, **settings)
     inputs = random_inputs(model.config.d_model, tokens=6)
     expected = model.predict_layers(inputs)
-    by_tokens = "clip" in str(settings) or "softmax" in settings
+    by_tokens = "clip" in str(settings) or "softmax" in settings or model.config.order_matters
     if not by_tokens:
         monkeypatch.setattr(RegressionTransformer, "predict_layers", None)
     before = inputs.clone()

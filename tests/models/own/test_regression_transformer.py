@@ -39,6 +39,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "target only": {"target_only": True, "n_layers": 2},
     "target only, wide": {"target_only": True, "n_layers": 2, "d_out": 2},
     "query in context": {"query_in_context": True, "n_layers": 2},
+    "causal": {"causal": True, "n_layers": 3, "tied": False},
+    "causal, one layer": {"causal": True, "n_heads": 2},
+    "causal, softmax, query in context": {"causal": True, "softmax": True, "query_in_context": True, "n_layers": 2},
+    "causal, layer norm": {"causal": True, "layer_norm": True, "n_layers": 4, "tied": False, "n_heads": 2},
     "wide labels": {"d_out": 3, "n_layers": 2},
     "everything": {
         "d_out": 2,
@@ -76,6 +80,7 @@ def test_predictions_after_every_layer_are_those_of_the_loops(
         {"activation_clip": 0.1},
         {"target_only": True},
         {"query_in_context": True},
+        {"causal": True},
         {"softmax": True},
     ],
     ids=lambda changed: next(iter(changed)),
@@ -90,8 +95,8 @@ def test_the_loops_notice_another_setting(
         return
     inputs = random_inputs(model.config.d_model)
     distance = np.abs(model.predict_layers(inputs).numpy() - by_loops(model, inputs, **changed)).max()
-    # one layer's read-out is the target slot alone, whatever else the layer updates
-    assert (distance > 1e-4) != (name == "target_only" and model.config.n_layers == 1)
+    # one layer's read-out is the query's target slot alone, whatever else the layer updates
+    assert (distance > 1e-4) != (name in ("target_only", "causal") and model.config.n_layers == 1)
 
 
 @given(
@@ -100,14 +105,14 @@ def test_the_loops_notice_another_setting(
     n_layers=st.integers(1, 3),
     n_heads=st.integers(1, 3),
     d_head=st.integers(1, 5),
-    flags=st.tuples(*[st.booleans()] * 5),
+    flags=st.tuples(*[st.booleans()] * 6),
     dampening=st.floats(0.1, 1.5),
     activation_clip=st.none() | st.floats(0.1, 3.0),
 )
 def test_any_combination_agrees_with_the_loops(
     random_model: Make, random_inputs: Inputs, by_loops: Loops, flags: tuple[bool, ...], **settings: Any
 ) -> None:
-    names = ("tied", "softmax", "layer_norm", "target_only", "query_in_context")
+    names = ("tied", "softmax", "layer_norm", "target_only", "query_in_context", "causal")
     model = random_model(**settings, **dict(zip(names, flags, strict=True)))
     inputs = random_inputs(model.config.d_model, n_tasks=1, tokens=4)
     expected = by_loops(model, inputs)
@@ -192,6 +197,8 @@ def test_watched_activations_rebuild_the_pass(
         block = 0 if config.tied else layer
         assert torch.equal(at["resid_pre"], previous)
         scores = torch.stack([q @ k.mT for q, k in zip(at["q"].unbind(1), at["k"].unbind(1), strict=True)], dim=1)
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1) & config.causal
+        scores = scores.masked_fill(later, -math.inf if config.softmax else 0.0)
         pattern = torch.softmax(scores / math.sqrt(config.d_head), dim=-1) if config.softmax else scores
         torch.testing.assert_close(at["pattern"], pattern, rtol=1e-12, atol=1e-13)
         torch.testing.assert_close(at["z"], pattern @ at["v"], rtol=1e-11, atol=1e-12)

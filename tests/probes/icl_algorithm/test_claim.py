@@ -162,7 +162,7 @@ def test_how_well_the_number_of_steps_is_known(steps: tuple[int, int, int], told
 
 @pytest.mark.parametrize(("steps", "told"), [(256, True), (192, False)])
 def test_the_end_of_the_search(steps: int, told: bool, made_up: MadeUp) -> None:
-    words = f"{steps} steps of gradient descent is the end of the search. More steps may come closer."
+    words = f"{steps} steps are the end of the search. More may come closer."
     taken = {"gd": (steps, steps, steps)}
     assert (words in limits(made_up({"gd": 0.04, "zero": 1.0}, steps=taken))) == told
     assert "end of the search" not in limits(made_up({"ridge": 0.04, "gd": 0.3, "zero": 1.0}, steps=taken))
@@ -220,6 +220,17 @@ def test_a_turned_sign(made_up: MadeUp) -> None:
     assert words in limits(turned)
     assert "You gave the sign -1. Every number is that of the turned model." in limits(turned, sign=-1)
     assert "turned" not in limits(made_up(), sign=1) + card(made_up()).found
+
+
+def test_what_the_order_of_pairs_leaves_unexplained_at_least(made_up: MadeUp, one_number: Number) -> None:
+    words = (
+        "The model's answers change with the order of the pairs: every rule that ignores it leaves at least 13 %"
+        " (95 % CI 12 to 14) unexplained."
+    )
+    assert words in card(made_up(order_share=one_number(0.13, 0.01))).limits
+    absent = missing("share", "undefined", "a prediction is not finite")
+    for share in (one_number(0.009, 0.001), one_number(1e-16), absent):
+        assert "order of the pairs" not in limits(made_up(order_share=share))
 
 
 def test_notes_stand_once(made_up: MadeUp) -> None:

@@ -12,6 +12,7 @@ from mesascope import models
 from mesascope.data import LinearRegression
 from mesascope.models import Regressor, TokenLayout, from_predictor, from_transformer, gdpp_transformer
 from mesascope.probes import Findings, ICLAlgorithm
+from mesascope.probes.gd_certificate.optimum import Law, expected_loss, optimal_matrix
 from mesascope.probes.icl_algorithm import contest
 from mesascope.probes.icl_algorithm.names import FAMILIES
 from mesascope.probes.icl_algorithm.standing import Standing, standing
@@ -117,6 +118,26 @@ def test_a_layer_that_has_not_been_trained_is_nothing(measured: Measured) -> Non
 
 def test_two_layers_curve_their_inputs(measured: Measured) -> None:
     assert card_of(measured, "lsa-2layer-recurrent", "seed0").startswith("The model agrees with 2 steps of GD++,")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_four_causal_layers_with_norms_are_near_no_rule(seed: int, measured: Measured) -> None:
+    """Better than one tuned step. Nearest is descent of many steps, and far; half of the rest is an order's doing."""
+    subject = models.load("lsa-causal-layernorm", revision=f"seed{seed}")
+    found = measured(subject, (*RULES, "momentum", "min_norm", "zero"), n=300, n_context=10)
+    order, least = order_of(found), found.measures["order_share"].estimate
+    assert (order.verdict, order.closest, order.winner) == ("closest", "gd", "gd")
+    assert 6 <= order.steps("gd")[0] <= 16
+    assert 0.25 < order.unexplained("gd").value < 0.4
+    assert 0.1 < least < 0.2
+    claim = ICLAlgorithm().claim(found.measures, (subject.source,))
+    assert claim.found.startswith("Closest: ")
+    assert " steps of gradient descent, but it leaves 3" in claim.found
+    assert f"every rule that ignores it leaves at least {100 * least:.0f} %" in " ".join(claim.limits)
+    law = Law(torch.eye(10, dtype=torch.float64) / 12, n_context=10, excess_kurtosis=-1.2)
+    tuned = float(expected_loss(optimal_matrix(law), law))
+    assert tuned == pytest.approx(0.2062, abs=1e-4)
+    assert found.measures["loss"].sel(candidate="model").interval[1] < tuned
 
 
 @pytest.mark.slow

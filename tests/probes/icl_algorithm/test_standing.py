@@ -163,6 +163,8 @@ def test_a_setting_at_its_limit(setting: str, order: Callable[..., Standing], on
 def test_the_most_steps_that_were_tried(steps: int, most: bool, order: Callable[..., Standing]) -> None:
     found = order(steps={"gd": (steps, 100, 256)})
     assert found.at_most_steps("gd") == most
+    assert found.title("gd") == ("100 or more" if most else str(steps)) + " steps of gradient descent"
+    assert order(steps={"gd": (256, 256, 256)}).title("gd") == "256 steps of gradient descent"
     assert not found.at_most_steps("ridge")
 
 
@@ -196,6 +198,7 @@ def test_seeds_that_take_different_steps(made_up: MadeUp) -> None:
     long = standing(family(*(made_up(steps={"gd": (count, 1, 256)}) for count in (3, 256))))
     assert long is not None
     assert long.at_most_steps("gd")
+    assert long.title("gd") == "3 or more steps of gradient descent"
     alike = standing(family(made_up(), made_up()))
     assert alike is not None
     assert alike.title(alike.winner) == "1 step of gradient descent"
