@@ -1,0 +1,1 @@
+"""The probe implicit-weights: the linear model that a transformer holds after each layer."""
