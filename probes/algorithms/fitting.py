@@ -60,6 +60,11 @@ def mean_fit(fits: Sequence[Fit]) -> Fit:
 Objective = Callable[[float], Float[np.ndarray, " task"]]
 
 
+def exp_within(logarithm: float) -> float:
+    """Its exponential, of a size that a float can have."""
+    return float(np.exp(np.clip(logarithm, -700, 700)))
+
+
 def scan_points(low: float, high: float) -> Float[np.ndarray, " point"]:
     """Logarithms of the settings of the scan."""
     return np.linspace(np.log(low), np.log(high), GRID)
@@ -135,5 +140,5 @@ def _with_interval(objective: Objective, log_setting: float) -> Fit:
     below, at, above = (objective(float(np.exp(log_setting + step))) for step in (-STEP, 0.0, STEP))
     scores, curvature = (above - below) / (2 * STEP), ((above - 2 * at + below) / STEP**2).mean()
     ends = sandwich_interval(np.array([log_setting]), scores[:, None], np.array([[curvature]]))
-    low, high = (float(np.exp(end[0])) for end in ends)
+    low, high = (exp_within(float(end[0])) for end in ends)
     return Fit(float(np.exp(log_setting)), low, high, n=len(at))

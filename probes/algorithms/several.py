@@ -16,12 +16,13 @@ from scipy.special import expit, logit
 from torch import Tensor
 
 from ..statistics.bootstrap import sandwich_interval
-from .fitting import FLAT, Fit
+from .fitting import FLAT, Fit, exp_within
 
 STARTS = 2  # of the search: the best points of the grid
 STEP = 1e-4  # of the numerical derivatives, on the scale of the setting
 ROUGHLY: dict[str, Any] = {"xatol": 1e-3, "fatol": 0.0, "maxiter": 60}
-FINER = 5  # times the second setting is sought between the neighbours of its best point
+ROUNDS = 5  # in which the second setting is sought, each between the neighbours of the best point so far
+NEAR = 0.03  # so far from the best place, Newton's steps take over
 NEWTON = 4  # steps at most, from there to the last digits
 Objective = Callable[[float, Float[Tensor, " point"]], Float[Tensor, "point task"]]
 """One value of the first setting and several of the second -> each task's own distance."""
@@ -51,7 +52,7 @@ class Free:
 
     def value(self, place: float) -> float:
         """At a place on the scale: logarithmic, or logistic for a share."""
-        return float(expit(place) if self.share else np.exp(np.clip(place, -700, 700)))
+        return float(expit(place)) if self.share else exp_within(place)
 
     @property
     def places(self) -> Float[np.ndarray, " point"]:
@@ -76,11 +77,11 @@ def fit_nested(at: Callable[[float], OfSecond], first: Free, second: Free) -> di
     """
     kept = lru_cache(maxsize=8)(at)  # derivatives take few values of the first setting, each several times
     sought = _Sought(lambda value, seconds: kept(value)(seconds), first, second)
-    profile = [sought.best_second(place) for place in first.places]
-    ends = [np.inf, *(mean for mean, _ in profile), np.inf]
-    valleys = [i for i in range(first.points) if ends[i] >= ends[i + 1] <= ends[i + 2]]
-    best = sorted(valleys, key=lambda i: ends[i + 1])[:STARTS]
-    return sought.settled([sought.along_valley(i) for i in best])
+    profile = [sought.best_second(place, ROUNDS // 2)[0] for place in first.places]
+    beside = [np.inf, *profile, np.inf]
+    valleys = [i for i in range(first.points) if beside[i] >= beside[i + 1] <= beside[i + 2]]
+    best = sorted(valleys, key=lambda i: profile[i])[:STARTS]
+    return sought.settled([place for i in best for place in sought.along_valley(i)])
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,10 @@ class _Sought:
         result: Any = minimize(self.mean, start, method="Nelder-Mead", options={**ROUGHLY, "initial_simplex": simplex})
         return np.asarray(result.x)
 
-    def best_second(self, first: float) -> tuple[float, float]:
-        """The least mean at one place of the first setting, and where: between the neighbours of the best point, several
-        times in turn.
-        """
+    def best_second(self, first: float, rounds: int = ROUNDS) -> tuple[float, float]:
+        """The least mean at one place of the first setting, and where."""
         places, found = self.second.places, (sys.float_info.max, np.nan)
-        for _ in range(FINER):
+        for _ in range(rounds):
             means = self.means(first, places)
             best = int(means.argmin())
             low, high = places[max(best - 1, 0)], places[min(best + 1, len(places) - 1)]
@@ -137,16 +136,18 @@ class _Sought:
             places = np.linspace(low, high, self.second.points)
         return found
 
-    def along_valley(self, number: int) -> Place:
-        """From a point of the first setting to the best between its neighbours."""
+    def along_valley(self, number: int) -> list[Place]:
+        """The best place between the neighbours of a point of the first setting; and that point, if it is an end."""
         places = self.first.places
-        ends = places[max(number - 1, 0)], places[min(number + 1, len(places) - 1)]
+        low, high = max(number - 1, 0), min(number + 1, len(places) - 1)
         result: Any = minimize_scalar(
-            lambda at: self.best_second(at)[0], bounds=ends, method="bounded", options={"xatol": 1e-2}
+            lambda at: self.best_second(at)[0],
+            bounds=(places[low], places[high]),
+            method="bounded",
+            options={"xatol": NEAR},
         )
-        tried = [float(result.x), *ends]
-        best = min(tried, key=lambda at: self.best_second(at)[0])
-        return np.array([best, self.best_second(best)[1]])
+        found = [float(result.x), *([float(places[number])] if number in (low, high) else [])]
+        return [np.array([at, self.best_second(at)[1]]) for at in found]
 
     def settled(self, found: Sequence[Place]) -> dict[str, Fit]:
         """The best of these to the last digits, with intervals."""

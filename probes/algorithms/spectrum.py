@@ -44,14 +44,15 @@ def decompose(inputs: Float[Tensor, "task token feature"], d_in: int) -> Spectru
     X, Y, query = inputs[:, :-1, :d_in], inputs[:, :-1, d_in:], inputs[:, -1, :d_in]
     U, S, Vh = torch.linalg.svd(X, full_matrices=False)
     return Spectrum(
-        s2=_tasks_last(S**2),
-        projected_query=_tasks_last(einsum(Vh, query, "task rank d_in, task d_in -> task rank")),
-        projected_labels=_tasks_last(S[..., None] * (U.mT @ Y)),
+        s2=tasks_last(S**2),
+        projected_query=tasks_last(einsum(Vh, query, "task rank d_in, task d_in -> task rank")),
+        projected_labels=tasks_last(S[..., None] * (U.mT @ Y)),
         V=Vh.mT,
         mean_label=Y.mean(dim=1),
         n_context=X.shape[1],
     )
 
 
-def _tasks_last(values: Float[Tensor, "task *axes"]) -> Float[Tensor, "task *axes"]:
+def tasks_last(values: Float[Tensor, "task *axes"]) -> Float[Tensor, "task *axes"]:
+    """The same numbers, with tasks last in memory."""
     return values.movedim(0, -1).contiguous().movedim(-1, 0)

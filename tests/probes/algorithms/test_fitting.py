@@ -91,6 +91,14 @@ def test_what_is_finite_nowhere_has_no_setting() -> None:
     assert fit_log_scale(lambda s: np.array([np.inf if s > 1 else (s - 0.5) ** 2]), 0.1, 10).value == pytest.approx(0.5)
 
 
+def test_ends_of_an_interval_are_finite() -> None:
+    """Of a setting on which tasks do not agree at all."""
+    apart = np.array([-2000.0, 0.0, 2000.0])
+    fit = fit_log_scale(lambda setting: (np.log(setting) - apart) ** 2, 1e-2, 1e2)
+    assert 1e100 < fit.high < np.inf
+    assert 0 < fit.low < 1e-100
+
+
 def test_a_given_setting_has_no_interval() -> None:
     fit = given(3.0)
     assert (fit.value, fit.n, fit.given) == (3.0, 0, True)
