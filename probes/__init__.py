@@ -21,16 +21,19 @@ PROBES = {
     "gd-alignment": "mesascope.probes.gd_alignment.probe:GDAlignment",
     "gd-certificate": "mesascope.probes.gd_certificate.probe:GDCertificate",
     "icl-algorithm": "mesascope.probes.icl_algorithm.probe:ICLAlgorithm",
+    "implicit-weights": "mesascope.probes.implicit_weights.probe:ImplicitWeights",
     "induction-heads": "mesascope.probes.induction_heads.probe:InductionHeads",
+    "shift-battery": "mesascope.probes.shift_battery.probe:ShiftBattery",
     "softmax-regression": "mesascope.probes.softmax_regression.probe:SoftmaxRegressionProbe",
+    "spectral-filter": "mesascope.probes.spectral_filter.probe:SpectralFilter",
     "token-norms": "mesascope.probes.token_norms.probe:TokenNorms",
 }
 """Every probe of this package, `name -> "module:Class"`; nothing is imported until one is used."""
 
 RESERVED = frozenset({
-    "models", "model", "probe", "probes", "revision", "revisions", "layout", "model_config", "model_args", "probe_args",
-    "settings", "seed", "device", "dtype", "batch_size", "output_dir", "figures", "config", "offline", "force",
-    "dry_run", "time", "threads", "json", "quiet", "verbose", "help",
+    "models", "model", "predictor", "d_in", "d_out", "probe", "probes", "revision", "revisions", "layout",
+    "model_config", "model_args", "probe_args", "settings", "seed", "device", "dtype", "batch_size", "output_dir",
+    "figures", "config", "offline", "force", "dry_run", "time", "threads", "json", "quiet", "verbose", "help",
 })  # fmt: skip
 """Names of `mesascope run`'s own options. A setting of a probe is an option beside them, so it has another name."""
 

@@ -170,6 +170,7 @@ def transformer_by_loops(
     activation_clip: float | None = None,
     target_only: bool = False,
     query_in_context: bool = False,
+    causal: bool = False,
 ) -> np.ndarray:
     """Predictions `[layer, task, d_out]` after each layer; nothing is vectorised, nothing shared with the library.
 
@@ -184,7 +185,8 @@ def transformer_by_loops(
             keys = len(x) if query_in_context else len(x) - 1
             new = h.copy()
             for t in range(len(h)):
-                concatenated = np.concatenate([_head(x, t, keys, layer, n, n_heads, softmax) for n in range(n_heads)])
+                seen = min(keys, t + 1) if causal else keys
+                concatenated = np.concatenate([_head(x, t, seen, layer, n, n_heads, softmax) for n in range(n_heads)])
                 update = concatenated @ layer["linear"]
                 if target_only:
                     update[:-d_out] = 0.0

@@ -88,7 +88,7 @@ def with_files(folder: Path) -> Path:
         np.savez(folder / f"{name}.npz", **{name: array.numpy() for name, array in arrays.items()})
     for name in ("tasks", "my-tasks"):
         np.savez(folder / f"{name}.npz", inputs=tasks, targets=tasks[:, 0, 0])
-    for block in blocks(ROOT / "docs" / "cli.md", "toml"):
+    for block in (block for language in ("toml", "python") for block in blocks(ROOT / "docs" / "cli.md", language)):
         (folder / block.splitlines()[0].removeprefix("# ")).write_text(block)
     return folder
 

@@ -6,6 +6,7 @@ import ast
 import graphlib
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,10 +28,10 @@ ROOMS = {
     "models": ("opening_check", "rotary", "token_layout", "norms", "weights", "attention", "subject", "tokenizing",
                "taps", "language_model", "own", "constructed", "predictor_check", "in_memory_sources", "regressors",
                "softmax_regressors", "wrapped_parts", "wrapped_subject", "wrapped_check", "wrapped_language_model",
-               "hugging_face", "opening"),
+               "hugging_face", "opening", "predictor_code", "predictor_file"),
     "probes": ("measure", "findings", "head_columns", "probe", "token_texts", "kept_attention", "streaming",
                "statistics", "algorithms", "comparing", "regression", "drawing"),
-    "analyses": ("reports", "runs", "training", "exporting", "commands"),
+    "analyses": ("reports", "runs", "training", "exporting", "selftest", "commands"),
 }  # fmt: skip
 """Rooms of a layer, files and packages, each of which imports only those before it. After those of `probes` come the
 probes themselves, which never import each other."""
@@ -165,6 +166,20 @@ def test_one_module_imports_transformer_lens_and_only_when_called() -> None:
     body = ast.parse(naming[0].read_text(encoding="utf-8")).body
     outermost = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert not [node for node in outermost if "transformer_lens" in ast.unparse(node)]
+
+
+def test_one_module_runs_code_and_two_commands_reach_it() -> None:
+    """`run --predictor` and `verify --predictor`: readers of checkpoints and reports cannot have a file run."""
+    runs = re.compile(r"(?<![\w.])(?:(?:exec|eval|compile)\((?!\))|runpy|spec_from_file_location|SourceFileLoader)")
+    texts = {NAMES[path]: path.read_text(encoding="utf-8") for _, path in MODULES}
+    assert [name for name, text in texts.items() if runs.search(text)] == ["models.predictor_code"]
+    code = {"models.predictor_code", "models.predictor_file"}
+    assert {NAMES[path] for _, path in MODULES if code & set(targets(path))} == {
+        "models.predictor_file",
+        "analyses.commands.cli",
+        "analyses.commands.planning",
+        "analyses.runs.predictor_again",
+    }
 
 
 def test_nobody_imports_the_folders_as_a_second_copy() -> None:

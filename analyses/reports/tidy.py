@@ -98,7 +98,8 @@ def compared_with_null(measure: Measure, samples: np.ndarray) -> dict[str, np.nd
     """Each cell of a measure against one null. Null samples without a number are left out."""
     n = np.asarray(np.isfinite(samples).sum(axis=0))
     mean = null_mean(samples)
-    squares = (np.where(np.isfinite(samples), samples - mean, 0.0) ** 2).sum(axis=0)
+    with np.errstate(over="ignore"):  # of null models that explode the spread is infinite, and the effect 0
+        squares = (np.where(np.isfinite(samples), samples - mean, 0.0) ** 2).sum(axis=0)
     sd = np.sqrt(np.divide(squares, n - 1, out=np.full(measure.values.shape, np.nan), where=n > 1))
     distance = measure.values - mean
     effect = np.divide(distance, sd, out=np.full(measure.values.shape, np.nan), where=sd > 0)

@@ -53,6 +53,7 @@ def reading_measures(
         axes=(AXIS,),
         coords=coords,
         nulls=drawn,
+        no_nulls="" if drawn else NO_NULLS,
         higher_is_better=True,
         message=REFUSED,
     )

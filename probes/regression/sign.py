@@ -75,6 +75,7 @@ def sign_measure(sign: int, nulls: Mapping[str, Sequence[int]], given: bool) -> 
         "sign",
         message=f"{'given, not found' if given else found}; one of two values has no interval",
         nulls={null: np.array(signs, dtype=np.float64) for null, signs in nulls.items()},
+        no_nulls="no null model was drawn: an architecture that is not known has no untrained models",
     )
 
 

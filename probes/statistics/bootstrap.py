@@ -74,5 +74,6 @@ def sandwich_interval(
     except np.linalg.LinAlgError:
         return np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
     covariance = bread @ (scores.T @ scores / len(scores)) @ bread / len(scores)
-    half = stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(np.diagonal(covariance))
+    with np.errstate(invalid="ignore"):  # of a loss that is all but flat, rounding may leave a variance below 0
+        half = stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(np.diagonal(covariance))
     return estimate - half, estimate + half

@@ -17,7 +17,10 @@ from mesascope.models.constructed.norms import planted_norms
 from mesascope.probes import PROBES, Probe
 from mesascope.probes.icl_algorithm import contest
 from mesascope.probes.icl_algorithm.probe import ICLAlgorithm
+from mesascope.probes.implicit_weights import judging
 from mesascope.probes.measure import Measure
+from mesascope.probes.shift_battery import battery
+from mesascope.probes.shift_battery.probe import ShiftBattery
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -84,6 +87,25 @@ def of_icl_algorithm(folder: Path) -> set[str]:
         return reported(probe, models.from_transformer(models.gd_transformer(6, 2.0, 3)))
 
 
+def of_spectral_filter(folder: Path) -> set[str]:
+    return reported(probes.SpectralFilter(limit=20, n_context=6), fresh(0))
+
+
+def of_implicit_weights(folder: Path) -> set[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "NULLS", 1)
+        patch.setattr(judging, "NULL_TASKS", 10)
+        stack = models.gdpp_transformer(6, [2.0], [0.1], 3, n_layers=2)
+        return reported(probes.ImplicitWeights(limit=20, n_context=6), models.from_transformer(stack))
+
+
+def of_shift_battery(folder: Path) -> set[str]:
+    probe = ShiftBattery(limit=20, n_context=6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(battery, "UNTRAINED", 1)
+        return reported(probe, models.from_transformer(models.gd_transformer(6, 2.0, 3)))
+
+
 def of_token_norms(folder: Path) -> set[str]:
     return reported(probes.TokenNorms(tokens=tokens(folder, 50, (12, 63)), untrained=1), planted_norms())
 
@@ -100,8 +122,11 @@ CASES = {
     "gd-alignment": of_gd_alignment,
     "gd-certificate": of_gd_certificate,
     "icl-algorithm": of_icl_algorithm,
+    "implicit-weights": of_implicit_weights,
     "induction-heads": of_induction_heads,
+    "shift-battery": of_shift_battery,
     "softmax-regression": of_softmax_regression,
+    "spectral-filter": of_spectral_filter,
     "token-norms": of_token_norms,
 }
 

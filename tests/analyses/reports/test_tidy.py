@@ -85,6 +85,17 @@ def test_p_is_never_zero_and_samples_without_a_number_do_not_count() -> None:
     assert all(np.isnan(found[name]) for name in ("null_mean", "null_sd", "effect", "p", "p_adjusted"))
 
 
+def test_null_models_that_explode_have_an_infinite_spread() -> None:
+    nulls = {"untrained": np.array([1e200, 1.0, 1e300])}
+    measure = Measure(
+        np.array(1.0), "share", (np.array(0.5), np.array(2.0)), replicate="task", n=10, nulls=nulls,
+        higher_is_better=False,
+    )  # fmt: skip
+    found = compared_with_null(measure, nulls["untrained"])
+    assert (float(found["null_sd"]), float(found["effect"])) == (np.inf, 0.0)
+    assert float(found["p"]) == 0.5
+
+
 def test_p_adjusted_is_the_false_discovery_rate_over_the_cells() -> None:
     rng = np.random.default_rng(0)
     values = np.array([0.0, 3.0, 2.0, np.nan, 0.5])

@@ -41,6 +41,7 @@ class SlowModel:
     activation_clip: float | None = None
     target_only: bool = False
     query_in_context: bool = False
+    causal: bool = False
     norms: list[tuple[np.ndarray, np.ndarray] | None] | None = None
 
     def readouts(self, tokens: np.ndarray) -> list[np.ndarray]:
@@ -69,12 +70,13 @@ class SlowModel:
         W_Q, W_K, W_V, W_O = head
         keys = x if self.query_in_context else x[:-1]
         rows = []
-        for token in x:
-            scores = (keys @ W_K) @ (token @ W_Q)
+        for place, token in enumerate(x):
+            seen = keys[: place + 1] if self.causal else keys
+            scores = (seen @ W_K) @ (token @ W_Q)
             if self.softmax:
                 exponentials = np.exp((scores - scores.real.max()) / np.sqrt(W_Q.shape[1]))
                 scores = exponentials / exponentials.sum()
-            rows.append((scores @ keys) @ W_V @ W_O)
+            rows.append((scores @ seen) @ W_V @ W_O)
         return np.array(rows)
 
 

@@ -58,6 +58,8 @@ CASES = {
     "layer norm": Case(BOTH, {"n_layers": 2}, layer_norm=True),
     "target only": Case(BOTH, {"n_layers": 2, "target_only": True}),
     "query among the keys": Case(BOTH, {"n_layers": 2, "query_in_context": True}),
+    "causal": Case(BOTH, {"n_layers": 2, "causal": True}),
+    "one causal layer": Case(GD, {"causal": True}),
 }
 
 
@@ -70,11 +72,8 @@ class Run:
         arrays = self._weights()
         np.savez(folder / "theirs.npz", **arrays)
         self.inputs, self.targets = self._tasks()
-        np.savez(
-            folder / "tasks.npz",
-            inputs=self.inputs,
-            targets=self.targets[:, 0] if self.case.d_out == 1 else self.targets,
-        )
+        targets = self.targets[:, 0] if self.case.d_out == 1 else self.targets
+        np.savez(folder / "tasks.npz", inputs=self.inputs, targets=targets)
         self.model = self._slow_model(arrays)
         self.subject = load(folder / "theirs.npz", model_args={"n_layers": self.case.n_layers} | self.case.model)
         self.probe = GDAlignment(tasks=str(folder / "tasks.npz"), limit=10, **self.case.probe)
@@ -190,7 +189,8 @@ def cases(chosen: Callable[[Case], bool] = lambda case: True) -> pytest.MarkDeco
 
 
 def has_products(case: Case) -> bool:
-    return not (case.layer_norm or case.model.get("softmax"))
+    causal = case.model.get("causal") and case.n_layers > 1
+    return not (case.layer_norm or case.model.get("softmax") or causal)
 
 
 def single_head(case: Case) -> bool:

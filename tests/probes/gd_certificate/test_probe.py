@@ -193,6 +193,8 @@ def test_a_share_elsewhere_decides_the_word(size: float, word: str, certified: C
         ({"layer_norm": True}, "no layer norm, but this model has"),
         ({"n_layers": 2, "query_in_context": True}, "reads the model's own answer as a label"),
         ({"query_in_context": True}, ""),
+        ({"n_layers": 2, "causal": True}, "has a causal mask"),
+        ({"causal": True}, ""),
         ({}, ""),
     ],
 )
@@ -219,6 +221,15 @@ def test_other_subjects_have_none() -> None:
         assert reason.reason.startswith("this model does not answer linear-regression tasks")
         assert "gd-alignment" not in reason.reason
     assert not GDCertificate.by_default
+
+
+def test_a_mask_changes_nothing_in_one_layer(certified: Certified) -> None:
+    plain = gd_transformer(10, 4.0, 3)
+    masked = RegressionTransformer(replace(plain.config, causal=True), dict(plain.named_parameters()))
+    found, other = certified(plain, n_context=10), certified(masked, n_context=10)
+    for name, measure in found.findings.measures.items():
+        np.testing.assert_array_equal(measure.values, other[name].values, err_msg=name)
+    assert found["optimum_distance"].has_number
 
 
 def test_without_a_law_the_weights_still_speak(certified: Certified, covariance_file: Covariance) -> None:

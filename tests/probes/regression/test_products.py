@@ -61,15 +61,20 @@ def test_exactly_the_live_entries_reach_an_answer(settings: dict[str, Any], labe
 
 
 def test_why_there_are_none() -> None:
-    for settings, words in (({"softmax": True}, "softmax attention"), ({"layer_norm": True}, "no layer norm")):
+    refused = (
+        ({"softmax": True}, "softmax attention"),
+        ({"layer_norm": True}, "no layer norm"),
+        ({"causal": True, "n_layers": 2}, "a causal mask: its context tokens do not attend to later ones"),
+    )
+    for settings, words in refused:
         subject = from_transformer(module(**settings))
         for answer in (products(subject), linear_attention_of(subject)):
             assert isinstance(answer, NotApplicable)
             assert words in answer.reason
     predictor = from_predictor(lambda tokens: tokens[:, -1, :1], TokenLayout(3))
     assert isinstance(products(predictor), NotApplicable)
-    linear = from_transformer(module())
-    assert linear_attention_of(linear) is linear
+    for linear in (from_transformer(module()), from_transformer(module(causal=True))):  # one layer's mask does nothing
+        assert linear_attention_of(linear) is linear
 
 
 @pytest.mark.parametrize("record", [{}, {"recipe": {"init_scale": 0.3}}])

@@ -1,0 +1,263 @@
+"""The cases of `test_contract.py`: for each probe models that show its mechanism and models that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mesascope import analyses, models, probes
+from mesascope.data import LinearRegression, SoftmaxRegression
+from mesascope.models.constructed.induction import induction_circuit, near_misses
+from mesascope.models.constructed.norms import planted_norms
+from mesascope.models.own.softmax_layer import SoftmaxLayerConfig, initialise_softmax_layer
+from mesascope.probes import Probe
+from mesascope.probes.icl_algorithm.probe import ICLAlgorithm
+from mesascope.probes.shift_battery.probe import ShiftBattery
+from mesascope.probes.spectral_filter.probe import SpectralFilter
+
+
+@dataclass(frozen=True)
+class Case:
+    """A probe, models for it, and what has to come out.
+
+    probe:    given a folder for its inputs
+    shows:    whether a report says that the mechanism is there
+    gauges:   pairs of parameters whose sizes may be exchanged without changing the function
+    compared: measures that a gauge or another batch size must not move
+    agrees:   (report, model) -> the number that was measured, and the same by other means
+    """
+
+    probe: Callable[[Path], Probe]
+    planted: Callable[[], models.Subject]
+    absent: Callable[[], models.Subject]
+    shows: Callable[[analyses.Report], bool]
+    gauges: tuple[tuple[str, str], ...]
+    compared: tuple[str, ...]
+    agrees: Callable[[analyses.Report, Any], tuple[float, float]]
+
+
+# -- gd-alignment: one step of gradient descent, written down ----------------------------------------------------------
+
+N_CONTEXT, D_IN, RATE = 8, 3, 2.0
+
+
+def one_step() -> models.Subject:
+    return models.from_transformer(models.gd_transformer(N_CONTEXT, RATE, D_IN))
+
+
+def fresh() -> models.Subject:
+    config = models.RegressionConfig(d_in=D_IN, d_head=D_IN + 1)
+    return models.from_transformer(models.initialise(config, 0.5, torch.Generator().manual_seed(0)))
+
+
+def loss_of_a_step(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """0.5 (y - η/N Σ y_i x_i.x)², task by task in NumPy."""
+    recipe = report.recipes["evaluation"]
+    tasks = LinearRegression(**recipe["settings"]).sample(recipe["n"], recipe["seed"])
+    tokens, targets = tasks.inputs.double().numpy(), tasks.targets.double().numpy()[:, 0]
+    losses = []
+    for task, target in zip(tokens, targets, strict=True):
+        x, y, query = task[:-1, :D_IN], task[:-1, D_IN], task[-1, :D_IN]
+        losses.append(0.5 * (target - RATE / N_CONTEXT * np.sum(y * (x @ query))) ** 2)
+    return report.measures["loss_model"].estimate, float(np.mean(losses))
+
+
+# -- gd-certificate: the same step, read off its weights ---------------------------------------------------------------
+
+
+def covariance(folder: Path) -> str:
+    np.save(folder / "covariance.npy", np.eye(D_IN))
+    return str(folder / "covariance.npy")
+
+
+def loss_of_the_written_step(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """Half of d (1 - 2 η + η² (N + d + 1) / N), for Gaussian inputs."""
+    expected = 0.5 * D_IN * (1 - 2 * RATE + RATE**2 * (N_CONTEXT + D_IN + 1) / N_CONTEXT)
+    return report.measures["expected_loss"].estimate, expected
+
+
+# -- spectral-filter: the same step, as a function of eigenvalues ------------------------------------------------------
+
+
+def mean_response_of_a_step(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """η times the mean eigenvalue in each bin; summed over bins."""
+    means = report.measures["eigenvalue"].values
+    return float(report.measures["response"].values[0].sum()), RATE * float(means.sum())
+
+
+# -- shift-battery: the same step, on larger inputs --------------------------------------------------------------------
+
+
+def answers_at_twice_the_scale(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """The slope of answers on labels, beside that of training: c² times as large."""
+    response = report.measures["response_scale"].sel(candidate="model").values
+    return float(response[3] / response[2]), 4.0
+
+
+# -- implicit-weights: two steps, layer by layer -----------------------------------------------------------------------
+
+
+def two_steps() -> models.Subject:
+    return models.from_transformer(models.gd_transformer(N_CONTEXT, RATE, D_IN, n_layers=2))
+
+
+def loss_of_two_steps(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """Task by task in NumPy."""
+    recipe = report.recipes["evaluation"]
+    tasks = LinearRegression(**recipe["settings"]).sample(recipe["n"], recipe["seed"])
+    losses = []
+    for task, target in zip(tasks.inputs.double().numpy(), tasks.targets.double().numpy()[:, 0], strict=True):
+        x, y, w = task[:-1, :D_IN], task[:-1, D_IN], np.zeros(D_IN)
+        for _ in range(2):
+            w = w + RATE / N_CONTEXT * x.T @ (y - x @ w)
+        losses.append(0.5 * (target - w @ task[-1, :D_IN]) ** 2)
+    return float(report.measures["loss"].values[1]), float(np.mean(losses))
+
+
+# -- induction-heads: a circuit of a previous-token and an induction head ----------------------------------------------
+
+SMALL = {"d_vocab": 24, "n_ctx": 24}
+
+
+def learned_in_context(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """Every token but BOS is equally likely in the first repeat, and certain in the second."""
+    return report.measures["in_context_learning_score"].estimate, float(np.log(SMALL["d_vocab"] - 1))
+
+
+# -- softmax-regression: one gradient step, made by a softmax layer ----------------------------------------------------
+
+
+def softmax_step() -> models.Subject:
+    return models.from_softmax_layer(models.softmax_gradient_layer(N_CONTEXT, 4 * RATE, D_IN))
+
+
+def fresh_softmax_layer() -> models.Subject:
+    rng = torch.Generator().manual_seed(0)
+    return models.from_softmax_layer(initialise_softmax_layer(SoftmaxLayerConfig(D_IN), 0.5, rng))
+
+
+def loss_of_a_softmax_layer(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """0.5 |f - b|², task by task in NumPy: every query [a_i ; 0] attends to all tokens [a_j ; b_j]."""
+    recipe = report.recipes["evaluation"]
+    tasks = SoftmaxRegression(**recipe["settings"]).sample(recipe["n"], recipe["seed"])
+    W_KQ, w_V = (weight.detach().numpy() for weight in (model.module.W_KQ, model.module.w_V))
+    losses = []
+    for A, b in zip(tasks.inputs.numpy(), tasks.targets.numpy(), strict=True):
+        tokens = np.column_stack([A, b])
+        scores = []
+        for a in A:
+            attended = np.exp(np.append(a, 0) @ W_KQ @ tokens.T)
+            scores.append(len(A) * attended @ tokens @ w_V / attended.sum())
+        f = np.exp(scores) / np.exp(scores).sum()
+        losses.append(0.5 * np.sum((f - b) ** 2))
+    return report.measures["loss_model"].estimate, float(np.mean(losses))
+
+
+# -- token-norms: attention that rests on the first token --------------------------------------------------------------
+
+
+def mean_embedding(report: analyses.Report, model: Any) -> tuple[float, float]:
+    rows = model.embedding().detach().numpy()
+    measured = report.measures["norm_rows_W_E"].sel(statistic="mean").estimate
+    return measured, float(np.mean([np.sqrt(np.sum(row**2)) for row in rows]))
+
+
+def some_tokens(folder: Path) -> str:
+    """Twelve documents of independent tokens; token 0, BOS, is not drawn."""
+    path = folder / "tokens.npy"
+    np.save(path, np.random.default_rng(5).integers(1, 50, size=(12, 63)))
+    return str(path)
+
+
+CASES = {
+    "gd-alignment": Case(
+        probe=lambda folder: probes.GDAlignment(limit=40, n_context=N_CONTEXT),
+        planted=one_step,
+        absent=fresh,
+        shows=lambda report: report.measures["cosine_gd"].estimate > 0.999,
+        gauges=(("W_Q", "W_O"),),
+        compared=("cosine_gd", "loss_model", "prediction_difference_ridge"),
+        agrees=loss_of_a_step,
+    ),
+    "gd-certificate": Case(
+        probe=lambda folder: probes.GDCertificate(covariance=covariance(folder), n_context=N_CONTEXT),
+        planted=one_step,
+        absent=fresh,
+        shows=lambda report: report.claim.badge.startswith("One step of gradient descent"),
+        gauges=(("W_Q", "W_K"), ("W_V", "W_O"), ("W_Q", "W_O")),
+        compared=("learning_rate", "form_distance_gd", "optimum_distance", "expected_loss"),
+        agrees=loss_of_the_written_step,
+    ),
+    "icl-algorithm": Case(
+        probe=lambda folder: ICLAlgorithm(limit=40, n_context=N_CONTEXT),
+        planted=one_step,
+        absent=fresh,
+        shows=lambda report: report.claim.badge.startswith("Agrees with 1 step of gradient descent"),
+        gauges=(("W_Q", "W_O"),),
+        compared=("unexplained_share_ridge", "squared_share_cg", "error_cosine_min_norm", "loss_model", "cosine_gd"),
+        agrees=loss_of_a_step,
+    ),
+    "implicit-weights": Case(
+        probe=lambda folder: probes.ImplicitWeights(limit=40, n_context=N_CONTEXT),
+        planted=two_steps,
+        absent=fresh,
+        shows=lambda report: report.claim.badge.startswith("Output: 2 steps of gradient descent"),
+        gauges=(("W_Q", "W_O"),),
+        compared=("weight_distance_ridge", "loss", "layer_learning_rate", "exchange_slope_context", "linearity"),
+        agrees=loss_of_two_steps,
+    ),
+    "induction-heads": Case(
+        probe=lambda folder: probes.InductionHeads(n_sequences=12),
+        planted=lambda: induction_circuit(**SMALL),
+        absent=lambda: near_misses(period=11, **SMALL),
+        shows=lambda report: "induction" in report.heads.values(),
+        gauges=(("W_Q", "W_K"), ("b_Q", "b_K"), ("W_V", "W_O")),
+        compared=("prefix_matching_score", "ov_copying_score", "loss_second_repeat"),
+        agrees=learned_in_context,
+    ),
+    "spectral-filter": Case(
+        probe=lambda folder: SpectralFilter(limit=60, n_context=N_CONTEXT),
+        planted=one_step,
+        absent=fresh,
+        shows=lambda report: report.claim.badge.startswith("Filters like 1 step of gradient descent"),
+        gauges=(("W_Q", "W_O"),),
+        compared=("off_filter_share", "unexplained_share_ridge", "response", "learning_rate_gd"),
+        agrees=mean_response_of_a_step,
+    ),
+    "shift-battery": Case(
+        probe=lambda folder: ShiftBattery(limit=40, n_context=N_CONTEXT),
+        planted=one_step,
+        absent=fresh,
+        shows=lambda report: report.claim.badge == "Follows 1 step of gradient descent under 7 of 7 shifts",
+        gauges=(("W_Q", "W_O"),),
+        compared=("response_scale", "loss_noise", "worst_unexplained_ridge", "scale_exponent"),
+        agrees=answers_at_twice_the_scale,
+    ),
+    "softmax-regression": Case(
+        probe=lambda folder: probes.SoftmaxRegressionProbe(limit=40, n_tokens=N_CONTEXT),
+        planted=softmax_step,
+        absent=fresh_softmax_layer,
+        shows=lambda report: report.measures["cosine_gd"].estimate > 0.99,
+        gauges=(),
+        compared=("cosine_gd", "loss_model", "prediction_difference_copy", "shift_A", "shift_cosine"),
+        agrees=loss_of_a_softmax_layer,
+    ),
+    "token-norms": Case(
+        probe=lambda folder: probes.TokenNorms(tokens=some_tokens(folder), untrained=1),
+        planted=lambda: begins_with_bos(planted_norms(sink=True)),
+        absent=lambda: begins_with_bos(planted_norms()),
+        shows=lambda report: report.measures["sink_metric"].estimate > 90,
+        gauges=(("W_Q", "W_K"), ("b_Q", "b_K"), ("W_V", "W_O")),
+        compared=("sink_metric", "mixing_ratio", "next_token_loss"),
+        agrees=mean_embedding,
+    ),
+}
+
+
+def begins_with_bos(model: Any) -> models.Subject:
+    model.source = replace(model.source, facts={**model.source.facts, "bos": 0})
+    return model
