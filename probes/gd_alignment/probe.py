@@ -67,6 +67,7 @@ class GDAlignment(RegressionProbe):
 
     name: ClassVar[str] = "gd-alignment"
     version: ClassVar[str] = "2"
+    fewest_tasks: ClassVar[int] = 1
 
     twins: Literal["auto", "gd", "gdpp", "gd+gdpp"] = "auto"
     steps: Annotated[int, Ge(1)] | None = None

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...data.errors import TaskError, UsageError
 from ...data.recipe import file_sha256
 from ...models.subject import Regressor, Source, Subject
 from ..algorithms.families import Family
@@ -35,9 +34,6 @@ from .order import order_answers, order_share
 from .setting_measures import setting_measures
 from .task_set import task_set_family
 
-FEWEST_TASKS = 20
-TOO_FEW = f"tasks are too few to fit on and to judge by; expected at least {FEWEST_TASKS}"
-
 
 @dataclass(frozen=True)
 class ICLAlgorithm(RegressionProbe):
@@ -52,11 +48,6 @@ class ICLAlgorithm(RegressionProbe):
     by_default: ClassVar[bool] = False
 
     task_set: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.limit is not None and self.limit < FEWEST_TASKS:
-            raise UsageError(f"icl-algorithm: limit = {self.limit} {TOO_FEW}")
 
     def fingerprint(self) -> dict[str, str]:
         own = {} if self.task_set is None else {"task_set_sha256": file_sha256(self.task_set)}
@@ -73,8 +64,6 @@ class ICLAlgorithm(RegressionProbe):
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         progress("drawing tasks", 0.0)
         examined = self.examined(subject, seed, batch_size)
-        if len(examined.splits.evaluation) < FEWEST_TASKS:
-            raise TaskError(f"{self.tasks}: {len(examined.splits.evaluation)} {TOO_FEW}")
         contest = hold(examined, self._families(examined.subject), lambda done: progress("fitting rules", 0.7 * done))
         progress("comparing", 0.9)
         measures, arrays = behaviour_measures(contest, seed)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
 
-from ...data.errors import UsageError
+from ...data.errors import TaskError, UsageError
 from ...data.recipe import file_sha256
 from ...models.predictor_check import check_predictor
 from ...models.regressors import TransformerRegressor
@@ -25,6 +25,7 @@ from .splits import EVALUATION_TASKS, Splits, file_splits, generated_splits, law
 from .token_search import read_tokens
 
 CHECKED_TASKS = 16
+TOO_FEW = "tasks are too few to fit on and to judge by; expected at least"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class RegressionProbe(Probe):
     sign:                of the model's read-out: 1, or -1 for a model that outputs the negative of a prediction
     """
 
+    fewest_tasks: ClassVar[int] = 20  # that rules with free settings can be fitted to, and judged by
+
     tasks: str | None = None
     limit: Annotated[int, Ge(1)] | None = None
     n_context: Annotated[int, Ge(1)] | None = None
@@ -55,6 +58,8 @@ class RegressionProbe(Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.limit is not None and self.limit < self.fewest_tasks:
+            raise UsageError(f"{self.name}: limit = {self.limit} {TOO_FEW} {self.fewest_tasks}")
         if self.tasks is not None and self._law:
             raise UsageError(
                 f"{self.name}: {', '.join(self._law)} and tasks are given; a file of tasks leaves nothing to draw"
@@ -86,6 +91,8 @@ class RegressionProbe(Probe):
             requested_layout=self._layout(subject),
             requested_sign=self.sign,
         )
+        if (n := len(examined.splits.evaluation)) < self.fewest_tasks:
+            raise TaskError(f"{self.tasks}: {n} {TOO_FEW} {self.fewest_tasks}")
         reading = read_tokens(examined, subject)
         if reading.layout != subject.layout:  # a subject that is read so already would be rearranged twice
             subject = subject.read_as(reading.layout)

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...data.errors import TaskError, UsageError
 from ...models.subject import Regressor, Source, Subject
 from ..findings import Findings
 from ..measure import Claim, Measure
@@ -33,9 +32,6 @@ from .memory import cost, memory_in_bytes
 from .names import UNTRAINED
 from .setting_measures import setting_measures
 
-FEWEST_TASKS = 20
-TOO_FEW = f"tasks are too few to fit on and to judge by; expected at least {FEWEST_TASKS}"
-
 
 @dataclass(frozen=True)
 class ShiftBattery(RegressionProbe):
@@ -44,11 +40,6 @@ class ShiftBattery(RegressionProbe):
     name: ClassVar[str] = "shift-battery"
     version: ClassVar[str] = "1"
     by_default: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.limit is not None and self.limit < FEWEST_TASKS:
-            raise UsageError(f"shift-battery: limit = {self.limit} {TOO_FEW}")
 
     def memory(self, subject: Subject) -> int | None:
         if not isinstance(subject, Regressor):
@@ -63,8 +54,6 @@ class ShiftBattery(RegressionProbe):
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         progress("drawing tasks", 0.0)
         examined = self.examined(subject, seed, batch_size)
-        if len(examined.splits.evaluation) < FEWEST_TASKS:
-            raise TaskError(f"{self.tasks}: {len(examined.splits.evaluation)} {TOO_FEW}")
         battery, nulls, recipe = hold(examined, lambda stage, done: progress(stage, 0.05 + 0.85 * done))
         progress("resampling", 0.9)
         measures = battery_measures(battery, nulls, seed) | setting_measures(battery.frozen)

@@ -18,7 +18,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...data.errors import TaskError, UsageError
 from ...models.subject import Regressor, Source, Subject
 from ..findings import Findings
 from ..measure import Claim, Measure, Status, missing
@@ -36,8 +35,6 @@ from .names import UNTRAINED
 from .rule_measures import rule_measures
 from .shares import edges_for, left_by_curve, shares_of
 
-FEWEST_TASKS = 20
-TOO_FEW = f"tasks are too few to fit on and to judge by; expected at least {FEWEST_TASKS}"
 NOT_FINITE = "the model's weights on these tasks are not finite"
 
 
@@ -48,11 +45,6 @@ class SpectralFilter(RegressionProbe):
     name: ClassVar[str] = "spectral-filter"
     version: ClassVar[str] = "1"
     by_default: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.limit is not None and self.limit < FEWEST_TASKS:
-            raise UsageError(f"spectral-filter: limit = {self.limit} {TOO_FEW}")
 
     def memory(self, subject: Subject) -> int | None:
         return memory_in_bytes(subject, self._tasks_in_bytes(subject)) if isinstance(subject, Regressor) else None
@@ -65,8 +57,6 @@ class SpectralFilter(RegressionProbe):
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         progress("drawing tasks", 0.0)
         examined = self.examined(subject, seed, batch_size)
-        if len(examined.splits.evaluation) < FEWEST_TASKS:
-            raise TaskError(f"{self.tasks}: {len(examined.splits.evaluation)} {TOO_FEW}")
         held = learned(examined, lambda done: progress("reading weights", 0.2 * done))
         measures, arrays = _measured(examined, held, progress)
         signs = {UNTRAINED: [model.sign for model, _ in held.untrained]} if held.untrained else {}

@@ -84,14 +84,6 @@ def test_your_own_tasks_are_all_judged_by_settings_fitted_on_others(
     assert "(supplied by the user)" in found.claim.methods
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
-def test_few_tasks(n: int, own_tasks: Callable[[int], str], read: Reader) -> None:
-    found = read(gd_transformer(N, 3.0, D, n_layers=2), n=None, tasks=own_tasks(n))
-    assert found["loss"].n == n
-    assert found["weight_distance_gd"].values.max() < 1e-6
-    assert found.claim.found
-
-
 def test_more_inputs_than_pairs(read: Reader) -> None:
     stack = gd_transformer(2, 3.0, D, n_layers=2)
     probe = ImplicitWeights(limit=40, n_context=2)

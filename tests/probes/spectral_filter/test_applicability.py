@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from mesascope.data import LinearRegression
-from mesascope.data.errors import TaskError, UsageError
 from mesascope.models import (
     NotApplicable,
     RegressionConfig,
@@ -28,20 +27,10 @@ from torch import Tensor
 Planted = Callable[..., Regressor]
 Found = Callable[..., Any]
 D, N = 4, 12
-FEW = "tasks are too few to fit on and to judge by; expected at least 20"
 
 
 def step(X: Tensor, Y: Tensor, query: Tensor) -> Tensor:
     return 0.5 * torch.einsum("tni,tno,ti->to", X, Y, query)
-
-
-def test_too_few_tasks(planted: Planted, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"spectral-filter: limit = 19 {FEW}"):
-        SpectralFilter(limit=19)
-    batch = LinearRegression(n_context=N, d_in=D).sample(19, 0)
-    np.savez(tmp_path / "own.npz", inputs=batch.inputs.numpy(), targets=batch.targets.numpy())
-    with pytest.raises(TaskError, match=f"own.npz: 19 {FEW}"):
-        SpectralFilter(tasks=str(tmp_path / "own.npz")).measure(planted(step), 0, 64)
 
 
 def test_few_tasks_have_few_bins(planted: Planted, filtered: Found) -> None:
