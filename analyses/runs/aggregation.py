@@ -139,12 +139,12 @@ def along_steps(steps: tuple[int, ...], measures: Sequence[Measure | None]) -> M
             np.stack([nothing if m is None else m.interval[0] for m in usable]),
             np.stack([nothing if m is None else m.interval[1] for m in usable]),
         ),
-        n=max(measure.n for measure in present),
+        n=max(measure.n for measure in present if measure.replicate == like.replicate),
         axes=("step", *like.axes),
         coords={"step": steps, **coords},
         nulls={name: _stack([None if m is None else m.nulls.get(name) for m in usable]) for name in names},
         points=None if like.points is None else _stack([None if m is None else m.points for m in usable]),
-        message=_said(steps, measures),
+        message=_said(steps, measures, like.replicate),
     )
 
 
@@ -158,14 +158,23 @@ def _stack(samples: Sequence[np.ndarray | None]) -> np.ndarray:
     return stacked
 
 
-def _said(steps: tuple[int, ...], measures: Sequence[Measure | None]) -> str:
-    """Each message once, with the steps it holds for unless it holds for all."""
+def _said(steps: tuple[int, ...], measures: Sequence[Measure | None], replicate: str) -> str:
+    """Each message once, with the steps it holds for unless it holds for all.
+
+    replicate:  of the intervals, as the measure names it
+    """
     by_message: dict[str, list[int]] = {}
     for step, measure in zip(steps, measures, strict=True):
-        message = "not measured" if measure is None else measure.message
+        message = "not measured" if measure is None else "; ".join(filter(None, _of_one(measure, replicate)))
         by_message.setdefault(message, []).append(step)
     return "; ".join(
         message if len(at) == len(steps) else f"step {', '.join(map(str, at))}: {message}"
         for message, at in by_message.items()
         if message
     )
+
+
+def _of_one(measure: Measure, replicate: str) -> tuple[str, str]:
+    """What one step says, and what its interval is over where that of the others is over something else."""
+    other = measure.replicate not in (replicate, "none") and measure.status == "ok"
+    return measure.message, f"the interval is over {measure.n:,} {measure.replicate}s" if other else ""

@@ -96,6 +96,17 @@ def test_steps_become_the_leading_axis() -> None:
     assert found.message == "step 20: late"
 
 
+def test_a_step_with_one_seed_is_not_counted_with_those_with_several() -> None:
+    """Its interval is over tasks, theirs over seeds."""
+    several = mean_over("seed", [made(1.0), made(2.0)])
+    found = along_steps((0, 500), [made(3.0, "one of them"), several])
+    assert (found.replicate, found.n) == ("seed", 2)
+    assert found.message == "step 0: one of them; the interval is over 100 tasks"
+    assert along_steps((0, 500), [several, several]).message == ""
+    turned = along_steps((0, 500), [several, made(3.0)])
+    assert (turned.replicate, turned.n, turned.message) == ("task", 100, "step 0: the interval is over 2 seeds")
+
+
 def test_a_step_without_the_measure_says_why() -> None:
     found = along_steps((1, 2, 3), [made(1.0), missing("u", "undefined", "beta is 0"), None])
     np.testing.assert_array_equal(found.values, [1, np.nan, np.nan])
