@@ -177,8 +177,8 @@ def _evidence(measures: Mapping[str, Measure]) -> str:
     power = measures["scale_exponent"].sel(**{CANDIDATE: MODEL})
     if power.has_number:
         sentences.append(
-            f"With the scale c of the inputs the response goes as c to the power {_exponent(number(power))}: 2 for one"
-            " step of gradient descent, 0 for least squares."
+            f"As inputs shrink by c the response goes as c to the power {_exponent(number(power))}: 2 for one step of"
+            " gradient descent, 0 for least squares."
         )
     order = measures["order_sensitivity"]
     if order.has_number:

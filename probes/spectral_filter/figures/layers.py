@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from ...algorithms.filtered import GRADIENT_DESCENT
 from ...comparing.by_candidate import CANDIDATE
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ...findings import Findings
     from ...measure import Measure
 
+COUNTED = ("steps", "degree")
 DEGREES = {EFFECTIVE: Look("effective degree", ORANGE, "v", (0, (1, 1))), EXACT: Look("exact degree", PURPLE, "^", ":")}
 
 
@@ -41,7 +43,11 @@ def layers_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
         "penalty": {LOOKS["ridge"]: measures["relative_penalty"]},
     }
     shown = {title: {look: _from_one(held) for look, held in found.items()} for title, found in drawn.items()}
-    return panels.curves_figure(shown, page)
+    table = panels.curves_figure(shown, page)
+    for ax in page.figure.axes:
+        if ax.get_title() in COUNTED:
+            ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    return table
 
 
 def _from_one(measure: Measure) -> Measure:

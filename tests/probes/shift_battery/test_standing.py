@@ -121,7 +121,7 @@ def test_the_next_rule_is_of_another_kind_and_its_worst_shift_is_named(made_up: 
 def test_evidence_and_methods(made_up: MadeUp) -> None:
     claim = battery_claim(made_up(SHARES), (NOISY,), None, None)
     assert claim.evidence == (
-        "500 tasks, the same at every strength of every shift. With the scale c of the inputs the response goes as c to"
+        "500 tasks, the same at every strength of every shift. As inputs shrink by c the response goes as c to"
         " the power 2.00 (95 % CI 1.99 to 2.01): 2 for one step of gradient descent, 0 for least squares. The order of"
         " the pairs makes less than 0.1 % of the answers' variance."
     )
