@@ -15,7 +15,7 @@ from ..measure import Claim, Measure
 from ..regression.limits import notes
 from ..regression.nulls import UNTRAINED
 from ..regression.reading_measures import GIVEN, assumed_layout, found_layout, in_words
-from ..regression.sign import turned_seeds
+from ..regression.sign import turned_words
 from .limits import limits
 from .names import GD
 from .ranking import Ranking, numbers_of_steps, ranking
@@ -61,14 +61,9 @@ def gd_claim(
 
 
 def _found(order: Ranking) -> str:
-    layout, sign = found_layout(order.measures), order.measures["readout_sign"]
-    turned, seeds = turned_seeds(sign)
-    rearranged = "" if layout is None else f"Tokens rearranged{_in_some(layout.seeds, layout.of, sign)}. "
-    return rearranged + f"Sign turned{_in_some(turned, seeds, sign)}. " * bool(turned) + _verdict(order)
-
-
-def _in_some(some: int, of: int, sign: Measure) -> str:
-    return f" in {some} of {of} {sign.replicate}s" * (some < of)
+    layout, replicate = found_layout(order.measures), order.measures["readout_sign"].replicate
+    some = "" if layout is None else f" in {layout.seeds} of {layout.of} {replicate}s" * (layout.seeds < layout.of)
+    return f"Tokens rearranged{some}. " * (layout is not None) + turned_words(order.measures) + _verdict(order)
 
 
 def _verdict(order: Ranking) -> str:

@@ -10,7 +10,7 @@ from ..comparing.ranking import CONSTANT, NOT_FINITE
 from ..comparing.verdicts import percent, percent_with_interval
 from ..measure import Claim, Measure
 from ..regression.limits import notes
-from ..regression.sign import turned_seeds
+from ..regression.sign import turned_words
 from .contest import UNTRAINED
 from .limits import limits
 from .names import EQUAL
@@ -43,7 +43,7 @@ def contest_claim(
             badge="Predictions are not finite" if order is None else "Predictions do not vary",
         )
     return Claim(
-        found=_turned(measures) + _found(order),
+        found=turned_words(measures) + _found(order),
         rival=_rival(order),
         evidence=_evidence(order),
         limits=limits(order, sources, tasks_file, sign),
@@ -51,13 +51,6 @@ def contest_claim(
         citations=CITATIONS,
         badge=_badge(order),
     )
-
-
-def _turned(measures: Mapping[str, Measure]) -> str:
-    sign = measures["readout_sign"]
-    turned, seeds = turned_seeds(sign)
-    some = f" in {turned} of {seeds} {sign.replicate}s" * (turned < seeds)
-    return f"Sign turned{some}. " * bool(turned)
 
 
 def _found(order: Standing) -> str:

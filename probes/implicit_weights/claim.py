@@ -11,7 +11,7 @@ from ...models.subject import Source
 from ..comparing.numbers import Number, number
 from ..comparing.verdicts import percent, percent_with_interval
 from ..measure import Claim, Measure
-from ..regression.sign import turned_seeds
+from ..regression.sign import turned_words
 from .limits import limits, notes
 from .names import BY_NAME, CONTEXT, FITTED_TASKS, LAYER, OUTPUT, UNTRAINED
 from .standing import Named, Standing, steps_title
@@ -45,7 +45,7 @@ def weights_claim(
     if held.output.called == "empty":
         return _nothing("The model holds no linear model: its weights are all 0, or not finite.", "No weights", sources)
     return Claim(
-        found=" ".join(filter(None, (_turned(measures), _linear(held), _found(held), _exchange(held)))),
+        found=turned_words(measures) + " ".join(filter(None, (_linear(held), _found(held), _exchange(held)))),
         rival=_rival(held),
         evidence=_evidence(held),
         limits=limits(held, sources, tasks_file, sign),
@@ -61,13 +61,6 @@ def _nothing(found: str, badge: str, sources: tuple[Source, ...]) -> Claim:
 
 def _reason(measure: Measure) -> str:
     return next(iter(measure.apart().values())).message
-
-
-def _turned(measures: Mapping[str, Measure]) -> str:
-    sign = measures["readout_sign"]
-    turned, seeds = turned_seeds(sign)
-    some = f" in {turned} of {seeds} {sign.replicate}s" * (turned < seeds)
-    return f"Sign turned{some}." * bool(turned)
 
 
 def _linear(held: Standing) -> str:

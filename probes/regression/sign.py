@@ -83,3 +83,11 @@ def turned_seeds(sign: Measure) -> tuple[int, int]:
     """In how many seeds the sign was turned, and how many there are."""
     signs = np.atleast_1d(sign.values if sign.points is None else sign.points)
     return int((signs < 0).sum()), len(signs)
+
+
+def turned_words(measures: Mapping[str, Measure]) -> str:
+    """ "Sign turned in 2 of 5 seeds. ", which a card begins with; "" where it is as it was."""
+    sign = measures["readout_sign"]
+    turned, seeds = turned_seeds(sign)
+    some = f" in {turned} of {seeds} {sign.replicate}s" * (turned < seeds)
+    return f"Sign turned{some}. " * bool(turned)

@@ -12,7 +12,7 @@ from ..comparing.numbers import Number, number
 from ..comparing.verdicts import percent
 from ..measure import Claim, Measure
 from ..regression.limits import notes
-from ..regression.sign import turned_seeds
+from ..regression.sign import turned_words
 from .limits import limits
 from .names import FOLLOWS, GD_MEAN, KIND, ZERO, Shift
 from .standing import WORDS, Called, Standing, Verdict, in_words
@@ -50,7 +50,7 @@ def battery_claim(
             badge="No answers to compare",
         )
     return Claim(
-        found=_turned(measures) + _found(order),
+        found=turned_words(measures) + _found(order),
         rival=_rival(order),
         evidence=_evidence(measures),
         limits=limits(order, sources, tasks_file, sign),
@@ -58,12 +58,6 @@ def battery_claim(
         citations=CITATIONS,
         badge=_badge(order),
     )
-
-
-def _turned(measures: Mapping[str, Measure]) -> str:
-    turned, seeds = turned_seeds(measures["readout_sign"])
-    some = f" in {turned} of {seeds} {measures['readout_sign'].replicate}s" * (turned < seeds)
-    return f"Sign turned{some}. " * bool(turned)
 
 
 def _found(order: Standing) -> str:

@@ -12,7 +12,7 @@ from ..comparing.numbers import Number, number, rounded
 from ..comparing.verdicts import percent, percent_with_interval
 from ..measure import Claim, Measure
 from ..regression.limits import notes
-from ..regression.sign import turned_seeds
+from ..regression.sign import turned_words
 from .filter_measures import JACOBIAN
 from .limits import limits
 from .names import EFFECTIVE, EXACT, MOST_DEGREES, OF_THE_CURVE, SAME, UNTRAINED
@@ -40,7 +40,7 @@ def filter_claim(
     output = found[-1]
     exact = JACOBIAN not in measures["off_filter_share"].message
     return Claim(
-        found=_turned(measures) + _found(output) + _layers(found[:-1]),
+        found=turned_words(measures) + _found(output) + _layers(found[:-1]),
         rival=_rival(output),
         evidence=_evidence(output, exact),
         limits=limits(found, measures, sources, tasks_file, sign, exact),
@@ -61,13 +61,6 @@ def _nothing(measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Cl
         citations=CITATIONS,
         badge="Not applicable" if why.status == "not applicable" else "Weights are not finite",
     )
-
-
-def _turned(measures: Mapping[str, Measure]) -> str:
-    sign = measures["readout_sign"]
-    turned, seeds = turned_seeds(sign)
-    some = f" in {turned} of {seeds} {sign.replicate}s" * (turned < seeds)
-    return f"Sign turned{some}. " * bool(turned)
 
 
 def _found(output: Standing) -> str:
