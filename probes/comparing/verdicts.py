@@ -41,6 +41,11 @@ def percent_with_interval(share: Number) -> str:
     return f"{percent(share)} (95 % CI {low} to {high})"
 
 
+def at_most(said: str) -> str:
+    """ "at most 41 %"; "less than 0.1 %" says it already."""
+    return f"at most {said}" if said[0].isdigit() else said
+
+
 def _decimals(share: Number) -> int:
     least = 0 if share.value >= 0.1 else 1
     ends = 100 * share.low, 100 * share.high

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...models.subject import Source
 from ..comparing.numbers import Number, number, rounded
-from ..comparing.verdicts import AGREES, percent, percent_with_interval
+from ..comparing.verdicts import AGREES, at_most, percent, percent_with_interval
 from ..measure import Claim, Measure
 from ..regression.nulls import UNTRAINED as DRAWS
 from .limits import limits
@@ -125,9 +125,8 @@ def _several(measures: Mapping[str, Measure], found: list[Verdict]) -> str:
     rate = measures["learning_rate"] if measures["learning_rate"].has_number else measures["step_size"]
     rates = [rate.at(layer=verdict.layer).estimate for verdict in steps]
     most = percent_with_interval(max((one.away for one in steps), key=lambda away: away.value))
-    at_most = "at most " * most[0].isdigit()
     return (
-        f"{said}. Steps have {_plural(rate)} from {_signed(min(rates))} to {_signed(max(rates))}, and {at_most}{most}"
+        f"{said}. Steps have {_plural(rate)} from {_signed(min(rates))} to {_signed(max(rates))}, and {at_most(most)}"
         " of a layer's weights elsewhere."
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...models.subject import Source
 from ..comparing.numbers import Number, number
-from ..comparing.verdicts import percent, percent_with_interval
+from ..comparing.verdicts import at_most, percent, percent_with_interval
 from ..measure import Claim, Measure
 from ..regression.sign import turned_words
 from .limits import limits, notes
@@ -91,7 +91,7 @@ def _run(held: Standing, run: Sequence[Named]) -> str:
         return f"{where}: no weights"
     nearest, furthest = min(run, key=_away), max(run, key=_away)
     most = percent_with_interval(furthest.away)
-    away = f"{'at most ' * (len(run) > 1 and most[0].isdigit())}{most} away"
+    away = f"{at_most(most) if len(run) > 1 else most} away"
     title = steps_title(run)
     also = ", and so are untrained models" * (first.alike and first.called == "agrees")
     return {

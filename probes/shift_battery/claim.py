@@ -9,7 +9,7 @@ import numpy as np
 from ...models.subject import Source
 from ..comparing.by_candidate import CANDIDATE, MODEL
 from ..comparing.numbers import Number, number
-from ..comparing.verdicts import percent
+from ..comparing.verdicts import at_most, percent
 from ..measure import Claim, Measure
 from ..regression.limits import notes
 from ..regression.sign import turned_words
@@ -117,8 +117,8 @@ def _unseparated(order: Standing) -> list[str]:
         groups.setdefault((verdict.rule, *verdict.others), []).append(verdict)
     return [
         f"{_capital(_titles([v.shift for v in held]))} {'do' if len(held) > 1 else 'does'} not separate"
-        f" {order.title(rules[0])} from {in_words([order.title(rule) for rule in rules[1:]])}, at most"
-        f" {_apart(order, held)} of the variance apart."
+        f" {order.title(rules[0])} from {in_words([order.title(rule) for rule in rules[1:]])},"
+        f" {at_most(_apart(order, held))} of the variance apart."
         for rules, held in groups.items()
     ]
 

@@ -152,6 +152,8 @@ def _rival(output: Standing) -> str:
 def _evidence(output: Standing, exact: bool) -> str:
     """What was resampled, and what W and its polynomial are."""
     off = output.measures["off_filter_share"]
+    if off.replicate == "none":
+        return "None."
     fitted = " that no filter was fitted to" * (off.replicate == "task")
     said = [f"{off.n:,} {off.replicate}s{fitted}."]
     said.append("The weights follow in closed form." if exact else "The weights are derivatives at the query.")

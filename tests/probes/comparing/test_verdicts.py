@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mesascope.probes.comparing.numbers import Number
-from mesascope.probes.comparing.verdicts import percent, percent_with_interval, verdict
+from mesascope.probes.comparing.verdicts import at_most, percent, percent_with_interval, verdict
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,10 @@ def test_a_share_has_as_many_digits_as_tell_its_ends_apart() -> None:
     assert percent_with_interval(Number(0.1234, 0.1231, 0.1234)) == "12.34 % (95 % CI 12.31 to 12.34)"
     assert percent_with_interval(Number(0.1234, 0.11, 0.14)) == "12 % (95 % CI 11 to 14)"
     assert percent_with_interval(Number(1.004, 1.0, 1.01)) == "100 % (95 % CI 100 to 101)"
+
+
+def test_less_than_a_share_is_at_most_that() -> None:
+    assert [at_most(said) for said in ("4.1 %", "less than 0.1 %")] == ["at most 4.1 %", "less than 0.1 %"]
 
 
 def test_shares_of_a_rounding_error_are_one_number() -> None:

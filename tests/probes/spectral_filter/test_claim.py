@@ -119,6 +119,7 @@ def test_a_named_filter() -> None:
 def test_other_verdicts(measures: dict[str, Any], found: str, badge: str) -> None:
     claim = card(made_up(**measures))
     assert (claim.found, claim.badge) == (found, badge)
+    assert claim.evidence == "None." if "off_filter_share" in measures else "tasks" in claim.evidence
     assert limit_words.NOT_INSIDE not in claim.limits
 
 
