@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=300)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    contest.UNTRAINED, contest.SHUFFLES = 0, 1  # no null decides on a wrapped function
+    contest.UNTRAINED, contest.SHUFFLES, contest.NULL_TASKS = 0, 1, 10  # no null decides on a wrapped function
     only = {name for name in options.only.split(",") if name}
     matrix: dict[str, Counter[str]] = {}
     right = wrong = 0

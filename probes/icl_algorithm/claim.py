@@ -65,9 +65,9 @@ def _found(order: Standing) -> str:
     if order.verdict == "not separated":
         return f"These tasks do not separate {title} from {order.titles(order.rivals)} ({share} unexplained)."
     if order.verdict == "between":
-        assert order.runner_up is not None  # a rule without a next one is not between
-        other = percent(order.unexplained(order.runner_up))
-        return f"Between rules: {title} leaves {share} unexplained, and {order.title(order.runner_up)} {other}."
+        assert order.other_side is not None  # a rule without another one is not between
+        other = percent(order.unexplained(order.other_side))
+        return f"Between rules: {title} leaves {share} unexplained, and {order.title(order.other_side)} {other}."
     found = f"The model agrees with {title}, leaving {share} unexplained."
     if order.verdict == "untrained alike":
         return f"{found} So do untrained models of its architecture, which know no rule."

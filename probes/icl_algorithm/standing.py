@@ -50,12 +50,15 @@ class Standing(Order):
 
     @cached_property
     def alike(self) -> tuple[str, ...]:
-        """Equals that say the same as the winner on these tasks: no further from it than the model is, or a percent;
-        and those that contain it: with all that they can do beyond it they are no closer to the model.
+        """Equals that say the same as the winner on these tasks."""
+        return tuple(name for name in self.equals if name != self.winner and self._says_the_same(name))
+
+    def _says_the_same(self, name: str) -> bool:
+        """Whether a rule is no further from the winner than the model is, or a percent; or contains it: with all that
+        the winner cannot do it is no closer to the model.
         """
         near = max(EQUAL, self.unexplained(self.winner).value)
-        others = (name for name in self.equals if name != self.winner)
-        return tuple(name for name in others if self.between(name, self.winner) <= near or self._contains_winner(name))
+        return self.between(name, self.winner) <= near or self._contains_winner(name)
 
     def _contains_winner(self, name: str) -> bool:
         """Whether gradient descent, which won, is a member of this family."""
@@ -74,6 +77,11 @@ class Standing(Order):
         """The closest that is not equal."""
         return next((name for name in self.names if name not in self.equals), None)
 
+    @property
+    def other_side(self) -> str | None:
+        """The closest that is not equal and says something else: between the two a model may lie."""
+        return next((name for name in self.names if name not in self.equals and not self._says_the_same(name)), None)
+
     @cached_property
     def verdict(self) -> Verdict:
         share = self.unexplained(self.winner)
@@ -82,7 +90,7 @@ class Standing(Order):
             return word
         if self.rivals:
             return "not separated"
-        next_share = np.inf if self.runner_up is None else self.unexplained(self.runner_up).value
+        next_share = np.inf if self.other_side is None else self.unexplained(self.other_side).value
         if share.value > CLEARLY * next_share:
             return "between"
         return "untrained alike" if self._untrained_alike() else "agrees"

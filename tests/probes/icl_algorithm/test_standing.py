@@ -108,6 +108,20 @@ def test_between_two_rules(further: float, verdict: str, order: Callable[..., St
     assert order({"gd": 0.06, "ridge": further, "zero": 1.0}).verdict == verdict
 
 
+@pytest.mark.parametrize(("name", "steps", "distance", "other"), [
+    ("ridge", 1, 0.0599, "zero"), ("ridge", 1, 0.0601, "ridge"), ("preconditioned_steps", 3, 0.5, "zero"),
+    ("preconditioned_steps", 4, 0.5, "preconditioned_steps"),
+])  # fmt: skip
+def test_between_are_rules_that_say_something_else(
+    name: str, steps: int, distance: float, other: str, order: Callable[..., Standing]
+) -> None:
+    """A rule that is next to the named one, or contains it, leaves no model between the two."""
+    counts = {"gd": (3, 3, 3), "preconditioned_steps": (steps,) * 3}
+    found = order({"gd": 0.06, name: 0.075, "zero": 1.0}, near={("gd", name): distance}, steps=counts)
+    assert found.runner_up == name
+    assert (found.other_side, found.verdict) == (other, "agrees" if other == "zero" else "between")
+
+
 def test_a_rule_without_a_next_one_is_not_between(order: Callable[..., Standing]) -> None:
     found = order({"gd": 0.04})
     assert (found.runner_up, found.verdict) == (None, "agrees")
