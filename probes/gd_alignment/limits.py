@@ -11,13 +11,13 @@ from ...models.subject import Source
 from ..algorithms.named import ZERO
 from ..comparing.by_candidate import CANDIDATE, MODEL, OTHER_CANDIDATE
 from ..comparing.numbers import number
+from ..comparing.settings import AT_END
 from ..comparing.verdicts import verdict
 from ..measure import Measure
 from ..regression.limits import notes, turned
 from ..regression.reading_measures import assumed_layout, found_layout, in_words
 from ..regression.splits import recorded_law
 from .ranking import Ranking
-from .setting_measures import AT_END
 
 HARD_TO_SEPARATE = 0.99
 FAR_OFF = 10.0

@@ -9,6 +9,7 @@ import numpy as np
 from ..algorithms.fitting import Fit
 from ..algorithms.named import LEARNING_RATE, PENALTY, RIDGE
 from ..comparing.by_candidate import CANDIDATE
+from ..comparing.settings import AT_END
 from ..measure import Measure, along, missing
 from .names import GD
 from .settings import Settings
@@ -18,7 +19,6 @@ GAMMA = "1 / squared input"
 UNITS = {"learned_learning_rate": LEARNING_RATE, "learned_gamma": GAMMA}
 RATES_BY_LAYER = "one learning rate was given for each layer: see given_learning_rate"
 NO_NULLS = "a setting of a candidate, not a property of the model"
-AT_END = "at an end of the range that was searched"
 NOT_FINITE = "no setting is closest: the model's predictions are not finite"
 ONE_LAYER = "with one layer GD++ is gradient descent: its γ does not change any prediction"
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from ..algorithms.fitting import Fit, mean_fit
 from ..comparing.by_candidate import CANDIDATE
-from ..measure import Measure, along, missing, without_interval
+from ..comparing.settings import NO_NULLS, fitted_setting
+from ..measure import Measure, along, without_interval
 from .search import Entry
 
-NO_NULLS = "a setting of a family, not a property of the model"
-AT_END = "at an end of the range that was searched"
-NOT_FINITE = "no setting is closest: a prediction is not finite"
 AS_GOOD = "from the fewest to the most that do as well on the tuning tasks"
 
 
@@ -25,7 +22,7 @@ def setting_measures(entries: Mapping[str, Entry]) -> dict[str, Measure]:
     kinds = dict.fromkeys(kind for entry in entries.values() for kind in entry.fits[0].values)
     for kind in kinds:
         held = {name: entry.fits for name, entry in entries.items() if kind in entry.fits[0].values}
-        parts = {name: _setting(kind, [fitted.values[kind] for fitted in fits]) for name, fits in held.items()}
+        parts = {name: fitted_setting(kind, [fitted.values[kind] for fitted in fits]) for name, fits in held.items()}
         found[kind.replace(" ", "_")] = along(CANDIDATE, parts)
     return found
 
@@ -44,19 +41,4 @@ def _steps(entry: Entry) -> Measure:
         n=1,
         no_nulls=NO_NULLS,
         message=AS_GOOD,
-    )
-
-
-def _setting(unit: str, fits: Sequence[Fit]) -> Measure:
-    fit = mean_fit(fits)
-    if np.isnan(fit.value):
-        return missing(unit, "undefined", NOT_FINITE)
-    return Measure(
-        np.array(fit.value),
-        unit,
-        (np.array(fit.low), np.array(fit.high)),
-        replicate="task",
-        n=fit.n,
-        no_nulls=NO_NULLS,
-        message=AT_END if fit.at_end else "no curvature there, so no interval" if np.isnan(fit.low) else "",
     )

@@ -14,11 +14,11 @@ from ..algorithms.preconditioned import ONE_STEP
 from ..algorithms.preconditioned_steps import SEVERAL_STEPS
 from ..comparing.by_candidate import CANDIDATE, OTHER_CANDIDATE
 from ..comparing.ranking import Order, in_order
+from ..comparing.settings import AT_END
 from ..comparing.verdicts import AGREES
 from ..comparing.verdicts import verdict as of_share
 from ..measure import Measure
 from .names import CLEARLY, EQUAL, FAMILIES, SETTINGS, TASK_SET
-from .setting_measures import AT_END
 
 Verdict = Literal["agrees", "not separated", "between", "untrained alike", "closest", "none"]
 CONTAINING = (SEVERAL_STEPS.name, MOMENTUM_DESCENT.name, GDPP.name)
@@ -54,8 +54,8 @@ class Standing(Order):
         return tuple(name for name in self.equals if name != self.winner and self._says_the_same(name))
 
     def _says_the_same(self, name: str) -> bool:
-        """Whether a rule is no further from the winner than the model is, or a percent; or contains it: with all that
-        the winner cannot do it is no closer to the model.
+        """Whether a rule is no further from the winner than the model is, or a percent; or contains it: it is no closer
+        to the model, with all that it can do beyond the winner.
         """
         near = max(EQUAL, self.unexplained(self.winner).value)
         return self.between(name, self.winner) <= near or self._contains_winner(name)

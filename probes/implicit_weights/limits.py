@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ...models.subject import Source
 from ..comparing.numbers import rounded
+from ..comparing.settings import AT_END
 from ..comparing.verdicts import percent
 from ..regression.limits import notes, turned
 from ..regression.reading_measures import assumed_layout, found_layout, in_words
 from .measures import IN_WEIGHTS
 from .names import BY_NAME, LAYER, OUTPUT, RULE
-from .setting_measures import AT_END, SETTINGS
+from .setting_measures import SETTINGS
 from .standing import Standing
 
 NOT_STEPS = "A model that is near a rule's need not have come from that rule's steps: W is where a layer is, not how."

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..algorithms.fitting import Fit, mean_fit
+from ..comparing.settings import AT_END, NO_NULLS
 from ..measure import Measure, along, missing, without_interval
 from .fits import Entry
 from .judging import Entries
 from .names import BY_NAME, LAYER, RULE
 
-NO_NULLS = "a setting of a rule, not a property of the model"
-AT_END = "at an end of the range that was searched"
 NOT_FINITE = "no setting is nearest: a weight is not finite"
 AS_GOOD = "from the fewest to the most that do as well on the tuning tasks"
 KINDS = ("learning rate", "penalty", "gamma", "initial scale")

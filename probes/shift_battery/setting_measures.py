@@ -6,16 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..algorithms.fitting import mean_fit
 from ..comparing.by_candidate import CANDIDATE
-from ..measure import Measure, along, missing, without_interval
+from ..comparing.settings import NO_NULLS, fitted_setting
+from ..measure import Measure, along, without_interval
 from .names import BAYES, GD_MEAN
 from .rules import Frozen
 
-NO_NULLS = "a setting of a rule, not a property of the model"
-AT_END = "at an end of the range that was searched"
 GIVEN = "from the law of training, not fitted"
-NOT_FINITE = "no setting is closest: a prediction is not finite"
 
 
 def setting_measures(frozen: Mapping[str, Frozen]) -> dict[str, Measure]:
@@ -34,17 +31,7 @@ def _count(steps: int) -> Measure:
 
 
 def _setting(name: str, kind: str, rule: Frozen) -> Measure:
-    fit = mean_fit([fitted.values[kind] for fitted in rule.fits])
-    if np.isnan(fit.value):
-        return missing(kind, "undefined", NOT_FINITE)
+    fits = [fitted.values[kind] for fitted in rule.fits]
     if name == BAYES:
-        return without_interval(np.array(fit.value), kind, message=GIVEN, no_nulls=NO_NULLS)
-    return Measure(
-        np.array(fit.value),
-        kind,
-        (np.array(fit.low), np.array(fit.high)),
-        replicate="task",
-        n=fit.n,
-        no_nulls=NO_NULLS,
-        message=AT_END if fit.at_end else "no curvature there, so no interval" if np.isnan(fit.low) else "",
-    )
+        return without_interval(np.array(fits[0].value), kind, message=GIVEN, no_nulls=NO_NULLS)
+    return fitted_setting(kind, fits)

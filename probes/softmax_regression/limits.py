@@ -9,12 +9,13 @@ import numpy as np
 from ...models.subject import Source
 from ..comparing.by_candidate import CANDIDATE, MODEL, OTHER_CANDIDATE
 from ..comparing.numbers import number, rounded
+from ..comparing.settings import AT_END
 from ..comparing.verdicts import verdict
 from ..measure import Measure
 from .formulas import SMALL_MOVE
 from .names import COPY, GD, SMOOTHER, STEPS
 from .ranking import Ranking
-from .setting_measures import AT_END, GIVEN
+from .setting_measures import GIVEN
 from .splits import recorded_law
 
 HARD_TO_SEPARATE = 0.99

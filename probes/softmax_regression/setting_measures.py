@@ -8,13 +8,13 @@ import numpy as np
 
 from ..algorithms.fitting import Fit, mean_fit
 from ..comparing.by_candidate import CANDIDATE
+from ..comparing.settings import AT_END
 from ..measure import Measure, along, missing
 from .names import GAUSS_NEWTON
 from .setup import Fitted
 
 RATE, LENGTH = "1 / squared probability", "share of the step"
 NO_NULLS = "a setting of a candidate, not a property of the model"
-AT_END = "at an end of the range that was searched"
 GIVEN = "given, not fitted"
 
 

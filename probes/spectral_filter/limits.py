@@ -20,7 +20,6 @@ NOT_INSIDE = "The same filter does not show that the model computes it in this w
 AT_THE_QUERY = "W is the derivative of the answer at the query. What else the answer does elsewhere is not in it."
 OTHER_TASKS = "The filter is that of these tasks. A model may have another one for another law, or another N."
 FILE_LAW = "The law of the tasks in the file is not known, so nothing is said of others like them."
-FEW_MODES = "A context has fewer pairs than inputs. What the model does in the directions it lacks is no filter."
 DEGREE = (
     "The exact degree is a lower bound: terms that leave less than a billionth of E|W|² are not seen on these tasks."
 )

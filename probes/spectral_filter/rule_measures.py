@@ -10,6 +10,7 @@ from ...data.regression import LinearRegression
 from ..algorithms.filtered import GRADIENT_DESCENT, RIDGE
 from ..algorithms.fitting import Fit, mean_fit
 from ..comparing.by_candidate import CANDIDATE
+from ..comparing.settings import AT_END
 from ..measure import Measure, along, missing, without_interval
 from ..statistics.bootstrap import percentile_interval
 from .curve import Binned, mean_of_bins
@@ -20,7 +21,6 @@ from .names import BIN, LAYER
 from .shares import Samples, Shares
 
 AS_GOOD = "from the fewest to the most that are as close to the weights on the tuning tasks"
-AT_END = "at an end of the range that was searched in layer"
 NO_NULLS = "a setting of a filter, not a property of the model"
 ABOVE = "no filter leaves less than off_filter_share, whose nulls are those of untrained models"
 NO_LAW = "the law of the tasks is not known"
@@ -104,7 +104,7 @@ def _of_fits(fits: Sequence[Fit], unit: str, factor: Callable[[int], float] = la
         return missing(unit, "undefined", NO_WEIGHTS)
     ends = [str(layer + 1) for layer, fit in enumerate(fits) if fit.at_end]
     wide = np.isfinite(low) & np.isfinite(high)
-    messages = [f"{AT_END} {', '.join(ends)}"] if ends else []
+    messages = [f"{AT_END} in layer {', '.join(ends)}"] if ends else []
     messages += [] if wide.all() else ["no curvature in some layers, so no interval"]
     return Measure(
         values,

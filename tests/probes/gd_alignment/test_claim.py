@@ -11,8 +11,8 @@ import pytest
 from mesascope.analyses.commands import terminal
 from mesascope.models import Source
 from mesascope.probes import Claim, Measure
+from mesascope.probes.comparing.settings import AT_END
 from mesascope.probes.gd_alignment.claim import gd_claim
-from mesascope.probes.gd_alignment.setting_measures import AT_END
 from mesascope.probes.measure import along, missing, without_interval
 from mesascope.probes.regression.reading_measures import AXIS, GIVEN
 from rich.console import Console

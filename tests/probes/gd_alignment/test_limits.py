@@ -9,7 +9,7 @@ import pytest
 from mesascope.models import Source, TokenLayout, from_predictor, from_transformer, gd_transformer
 from mesascope.models.regressors import PredictorRegressor, TransformerRegressor
 from mesascope.probes import Findings, GDAlignment
-from mesascope.probes.gd_alignment.setting_measures import AT_END
+from mesascope.probes.comparing.settings import AT_END
 from torch import Tensor
 
 Measured = Callable[..., Findings]

@@ -9,10 +9,11 @@ from mesascope.data import LinearRegression
 from mesascope.models import from_transformer, gd_transformer, gdpp_transformer
 from mesascope.models.subject import NotApplicable
 from mesascope.probes.algorithms.fitting import Fit, given
+from mesascope.probes.comparing.settings import AT_END
 from mesascope.probes.gd_alignment.constructed import ConstructedShape, constructed_gd
 from mesascope.probes.gd_alignment.constructed_fits import GDPPFit
 from mesascope.probes.gd_alignment.path_measures import path_measures
-from mesascope.probes.gd_alignment.setting_measures import AT_END, setting_measures
+from mesascope.probes.gd_alignment.setting_measures import setting_measures
 from mesascope.probes.gd_alignment.settings import Settings
 from mesascope.probes.gd_alignment.setup import Setup
 from mesascope.probes.gd_alignment.shift_measures import no_shift_measures
