@@ -14,16 +14,18 @@ if TYPE_CHECKING:
     from .runs.comparing import compare
     from .runs.family import run_family
     from .runs.verifying import Verification, verify
-    from .training.recipes import RECIPES, LanguageRecipe, SoftmaxRecipe, TrainingRecipe
+    from .training.recipe_kinds import CopyRecipe, LanguageRecipe, SoftmaxRecipe, TrainingRecipe
+    from .training.recipes import RECIPES
     from .training.training import train
 
 _HOMES = {
     "Callback": "runs.callback",
-    "LanguageRecipe": "training.recipes",
+    "CopyRecipe": "training.recipe_kinds",
+    "LanguageRecipe": "training.recipe_kinds",
     "RECIPES": "training.recipes",
     "Report": "reports.report",
-    "SoftmaxRecipe": "training.recipes",
-    "TrainingRecipe": "training.recipes",
+    "SoftmaxRecipe": "training.recipe_kinds",
+    "TrainingRecipe": "training.recipe_kinds",
     "Verification": "runs.verifying",
     "compare": "runs.comparing",
     "export": "exporting.exporting",
@@ -36,6 +38,7 @@ _HOMES = {
 __all__ = [
     "RECIPES",
     "Callback",
+    "CopyRecipe",
     "LanguageRecipe",
     "Report",
     "SoftmaxRecipe",

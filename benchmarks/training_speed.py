@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from mesascope.analyses.training.objectives import objective
-from mesascope.analyses.training.recipes import RECIPES, TrainingRecipe
+from mesascope.analyses.training.recipe_kinds import TrainingRecipe
+from mesascope.analyses.training.recipes import RECIPES
 from mesascope.analyses.training.training import step
 from mesascope.analyses.training.training_run import TrainingRun
 from torch import Tensor, nn

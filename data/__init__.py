@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .batch import Batch, TokenBatch
+    from .copying import CopyTask
     from .corpus import Corpus
     from .documents import DocumentSet, read_documents
     from .errors import CheckpointRefused, MesascopeError, TaskError, UsageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Batch": "batch",
     "CheckpointRefused": "errors",
+    "CopyTask": "copying",
     "Corpus": "corpus",
     "DocumentSet": "documents",
     "Documents": "grammar",
@@ -42,6 +44,7 @@ _HOMES = {
 __all__ = [
     "Batch",
     "CheckpointRefused",
+    "CopyTask",
     "Corpus",
     "DocumentSet",
     "Documents",

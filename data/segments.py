@@ -8,8 +8,9 @@ the last occurrence of the current word, and predict the word after it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -44,6 +45,15 @@ class RepeatedSegments:
             raise TaskError(f"length = {self.length}; expected at least 2, BOS and one word")
         if self.n_words < self.length - 1:
             raise TaskError(f"n_words = {self.n_words}; expected at least {self.length - 1} for length = {self.length}")
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, Any], d_vocab: int) -> RepeatedSegments | None:
+        """The segments that a training's record names, where their vocabulary has that size."""
+        tasks: Mapping[str, Any] = record.get("recipe", {}).get("tasks", {})
+        if tasks.get("family") != cls.family:
+            return None
+        segments = cls(**{name: value for name, value in tasks.items() if name != "family"})
+        return segments if segments.d_vocab == d_vocab else None
 
     @property
     def bos(self) -> int:

@@ -6,10 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .constructed.copying import plant_anti_attention, plant_copying
     from .constructed.gradient_descent import gd_transformer, gdpp_products, gdpp_transformer, with_start_weights
     from .constructed.induction import PlantedHead, induction_circuit, near_misses, planted_model
     from .constructed.norms import planted_norms
     from .constructed.softmax_regression import softmax_gradient_layer
+    from .copy_models import CopyModel, from_copy_transformer
     from .hugging_face.subject import HuggingFaceModel
     from .language_model import LanguageModel, LanguageModelShape
     from .norms import Norm
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from .opening.in_memory import from_module
     from .opening.loading import load, load_all
     from .own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
+    from .own.copy_transformer import CopyConfig, CopyTransformer
     from .own.regression_transformer import RegressionConfig, RegressionTransformer, initialise
     from .own.softmax_layer import SoftmaxLayer, SoftmaxLayerConfig
     from .predictor_file import from_predictor_file
@@ -38,6 +41,9 @@ _HOMES = {
     "AttentionOnlyTransformer": "own.attention_only",
     "AttentionScores": "subject",
     "AttentionWeights": "weights",
+    "CopyConfig": "own.copy_transformer",
+    "CopyModel": "copy_models",
+    "CopyTransformer": "own.copy_transformer",
     "Factors": "weights",
     "HuggingFaceModel": "hugging_face.subject",
     "LanguageModel": "language_model",
@@ -59,6 +65,7 @@ _HOMES = {
     "as_subject": "opening.as_subject",
     "convert": "opening.converting",
     "from_bridge": "opening.bridge",
+    "from_copy_transformer": "copy_models",
     "from_language_model": "wrapped_language_model",
     "from_module": "opening.in_memory",
     "from_predictor": "regressors",
@@ -74,6 +81,8 @@ _HOMES = {
     "load": "opening.loading",
     "load_all": "opening.loading",
     "near_misses": "constructed.induction",
+    "plant_anti_attention": "constructed.copying",
+    "plant_copying": "constructed.copying",
     "planted_model": "constructed.induction",
     "planted_norms": "constructed.norms",
     "save_checkpoint": "opening.checkpoint",
@@ -87,6 +96,9 @@ __all__ = [
     "AttentionOnlyTransformer",
     "AttentionScores",
     "AttentionWeights",
+    "CopyConfig",
+    "CopyModel",
+    "CopyTransformer",
     "Factors",
     "HuggingFaceModel",
     "LanguageModel",
@@ -108,6 +120,7 @@ __all__ = [
     "as_subject",
     "convert",
     "from_bridge",
+    "from_copy_transformer",
     "from_language_model",
     "from_module",
     "from_predictor",
@@ -123,6 +136,8 @@ __all__ = [
     "load",
     "load_all",
     "near_misses",
+    "plant_anti_attention",
+    "plant_copying",
     "planted_model",
     "planted_norms",
     "save_checkpoint",

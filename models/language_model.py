@@ -168,6 +168,25 @@ class LanguageModel(Subject):
             self._states(tokens.to(self.device), taps)
         return taps.values
 
+    def no_gradients(self) -> NotApplicable | None:
+        """Why states are no differentiable function of the tokens' embeddings; None where `states_of` gives them."""
+        return self.no_edits() or self.no_embedded_states()
+
+    @torch.enable_grad()
+    def states_of(
+        self, tokens: Int[Tensor, "batch pos"], embeddings: Float[Tensor, "batch pos d_model"]
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """The states after the final norm that the tokens would have with these embeddings (the site `embed`) in place
+        of their own; differentiable with respect to the embeddings, by `unembed` up to the logits.
+
+        UsageError where `no_gradients` says why not.
+        """
+        if (refused := self.no_gradients()) is not None:
+            raise UsageError(f"{self.source.name}: embeddings cannot be replaced: {refused.reason}")
+        self.check(tokens)
+        taps = Taps(None, {"embed": lambda own, layer: embeddings}, not_shown=self.not_shown)
+        return self._states(tokens.to(self.device), taps)
+
     @abstractmethod
     def _states(
         self, tokens: Int[Tensor, "batch pos"], taps: Taps, begun: Halfway | None = None

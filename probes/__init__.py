@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .probe import Cost, Probe
 
 PROBES = {
+    "attention-learning": "mesascope.probes.attention_learning.probe:AttentionLearning",
     "gd-alignment": "mesascope.probes.gd_alignment.probe:GDAlignment",
     "gd-certificate": "mesascope.probes.gd_certificate.probe:GDCertificate",
     "icl-algorithm": "mesascope.probes.icl_algorithm.probe:ICLAlgorithm",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import nn
 
 from ..data.settings import check_settings
@@ -43,11 +44,34 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """One of several checkpoints that were measured, as plain data.
+
+    recipes:  the inputs it read, by split, as `Recipe.as_dict` gives them
+    """
+
+    source: Source
+    measures: Mapping[str, Measure]
+    arrays: Mapping[str, np.ndarray]
+    recipes: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class OverTraining:
-    """What several steps of one training show together: measures of their own, and a sentence that heads the claim."""
+    """What several checkpoints show together.
+
+    measures:  of their own, which take the place of a single checkpoint's of the same name
+    sentence:  heads the claim
+    badge:     in the place of the claim's, where there is one
+    limits:    beside the claim's
+    arrays:    raw values of their own
+    """
 
     measures: Mapping[str, Measure] = field(default_factory=dict)
     sentence: str = ""
+    badge: str = ""
+    limits: tuple[str, ...] = ()
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def weights_of(subject: Subject) -> list[nn.Parameter]:
@@ -121,4 +145,10 @@ class Probe(ABC):
 
     def over_training(self, by_step: Mapping[int, Mapping[str, Measure]]) -> OverTraining:
         """What the measures of several steps show together; nothing by default."""
+        return OverTraining()
+
+    def over_checkpoints(self, checkpoints: tuple[Checkpoint, ...]) -> OverTraining:
+        """What several checkpoints show together, one by one, in order of step and seed: which seed learns, say, or how
+        a step's arrays differ from those of the next. Seeds of one step are enough. Nothing by default.
+        """
         return OverTraining()

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...data.errors import UsageError, nearest
 from ...models.opening.catalogue import (
+    COPY_FORMAT,
     FORMAT,
     HAIKU,
     LANGUAGE_FORMAT,
@@ -25,6 +26,7 @@ from .source_reading import Description, describe
 
 Row = dict[str, Any]
 TASKS = {
+    "copying": "mesascope.data.copying:CopyTask",
     "linear-regression": "mesascope.data.regression:LinearRegression",
     "other-distributions": "mesascope.data.regression:OtherDistributions",
     "file": "mesascope.data.tasks:load_tasks",
@@ -65,14 +67,15 @@ def _checkpoints() -> list[Row]:
     found: list[Row] = []
     for name, path in shipped().items():
         header = read_header(path)
-        config, language = header.config, header.format == LANGUAGE_FORMAT
-        regression = header.format == FORMAT
+        config, regression = header.config, header.format == FORMAT
         attention = "linear" if regression and not config.get("softmax") else "softmax"
+        if config.get("uniform_attention"):
+            attention = "uniform"
         found.append(
             {
                 "name": name,
                 "layers": config.get("n_layers", 1),
-                "tied": config.get("tied", not language),
+                "tied": config.get("tied", header.format not in (LANGUAGE_FORMAT, COPY_FORMAT)),
                 "heads": config.get("n_heads", 1),
                 "attention": attention + ", causal" * (regression and config.get("causal", False)),
                 "mlps": config.get("d_mlp") is not None,
@@ -87,6 +90,8 @@ def _checkpoints() -> list[Row]:
 def _reads(header: Header) -> str:
     if header.format == LANGUAGE_FORMAT:
         return f"{header.config['d_vocab']} tokens"
+    if header.format == COPY_FORMAT:
+        return f"{header.config['n_ctx']} words, of {header.config['d_vocab']}"
     return f"{'rows of A' if header.format == SOFTMAX_FORMAT else 'x'} of width {header.config['d_in']}"
 
 
@@ -97,7 +102,7 @@ def _layouts() -> list[Row]:
 
 def _tasks() -> list[Row]:
     """Tasks to examine models by, and what language models are trained on."""
-    from ..training.recipes import LANGUAGES
+    from ..training.recipe_kinds import LANGUAGES
 
     return [{"name": name, **_described(describe(target))} for name, target in sorted({**TASKS, **LANGUAGES}.items())]
 

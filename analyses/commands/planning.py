@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 import torch
 
 from ...data.errors import MesascopeError, UsageError, nearest
+from ...models.copy_models import CopyModel
 from ...models.language_model import LanguageModel
 from ...models.opening.loading import load_all
 from ...models.predictor_file import from_predictor_file
@@ -84,6 +85,8 @@ def _largest_matrix(subject: Subject) -> int | None:
     """By the subject's shapes; None for a function that shows none."""
     if isinstance(subject, LanguageModel):
         return largest_matrix(subject.shape.d_model, subject.shape.d_vocab)
+    if isinstance(subject, CopyModel):
+        return largest_matrix(subject.config.d_model, subject.config.d_vocab)
     if isinstance(subject, TransformerRegressor | SequenceRegressor | LayerSoftmaxRegressor):
         return largest_matrix(subject.config.d_model)
     return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ...models.copy_models import CopyModel
 from ...models.language_model import LanguageModel, LanguageModelShape
 from ...models.own.attention_only import AttentionOnlyConfig
 from ...models.own.regression_transformer import RegressionConfig
@@ -104,6 +105,9 @@ def timed_speed(subject: Subject, cost: Cost) -> Speed:
         A = torch.randn(sequences, length, subject.d_in, generator=rng).to(subject.device, subject.dtype)
         b = A[..., 0].softmax(dim=-1)
         return Speed(_time(lambda: subject.predict(A, b)) / b.numel(), 0, draw, operation)
+    if isinstance(subject, CopyModel):
+        words = torch.randint(subject.config.d_vocab, (sequences, length), generator=rng)
+        return Speed(_time(lambda: subject.logits(words)) / words.numel(), 0, draw, operation)
     assert isinstance(subject, LanguageModel), "probes give a cost of these kinds"
     tokens = torch.randint(subject.shape.d_vocab, (sequences, length), generator=rng)
     states = subject.run(tokens).output

@@ -18,7 +18,7 @@ import numpy as np
 from ...data.errors import UsageError
 from ...models.subject import NotApplicable, Subject
 from ...probes.measure import Claim, Measure, flat
-from ...probes.probe import OverTraining, Probe, Progress, silent
+from ...probes.probe import Checkpoint, OverTraining, Probe, Progress, silent
 from ..reports.code import both_codes_sha256
 from ..reports.escaping import slug
 from ..reports.provenance import family_key, identified, key, provenance
@@ -88,8 +88,8 @@ def family_report(
     groups = {step: list(group) for step, group in groupby(pairs, key=lambda pair: _step(pair[0]))}
     by_step = {step: _over_seeds(group, probe, seed, batch_size) for step, group in groups.items()}
     last = max(groups)
-    together = OverTraining() if len(groups) == 1 else probe.over_training(by_step)
-    measures = by_step[last] if len(groups) == 1 else {**_over_steps(by_step), **together.measures}
+    together = _together(pairs, by_step, probe)
+    measures = {**(by_step[last] if len(groups) == 1 else _over_steps(by_step)), **together.measures}
     claim = probe.claim(by_step[last], tuple(subject.source for subject, _ in groups[last]))
     return replace(
         members[0],
@@ -100,11 +100,11 @@ def family_report(
             "code_sha256": both_codes_sha256(type(probe)),
         },
         recipes=_recipes(members),
-        claim=claim if len(groups) == 1 else _of_last_step(claim, last, together.sentence),
+        claim=_with_all(claim, "" if len(groups) == 1 else f"At step {last}: ", together),
         heads=groups[last][0][1].heads if len(groups[last]) == 1 else {},
         examples=groups[last][0][1].examples if len(groups[last]) == 1 else {},
         measures=measures,
-        arrays=_arrays([member for _, member in groups[last]]),
+        arrays={**_arrays([member for _, member in groups[last]]), **together.arrays},
         sample=groups[last][0][1].sample if len(groups[last]) == 1 else None,
         key=family_key([member.key for member in members]),
         members=tuple({"label": member.label, "key": member.key} for member in members),
@@ -112,9 +112,33 @@ def family_report(
     )
 
 
-def _of_last_step(claim: Claim, last: int, sentence: str) -> Claim:
-    """A claim that says which of several steps it is about, and before it what they show together."""
-    return replace(claim, found=f"{sentence} At step {last}: {claim.found}".strip())
+def _together(
+    pairs: Sequence[tuple[Subject, Report]], by_step: Mapping[int, Mapping[str, Measure]], probe: Probe
+) -> OverTraining:
+    """What several steps, and several checkpoints one by one, show together."""
+    steps = OverTraining() if len(by_step) == 1 else probe.over_training(by_step)
+    checkpoints = (Checkpoint(s.source, report.measures, report.arrays, report.recipes) for s, report in pairs)
+    ones = probe.over_checkpoints(tuple(checkpoints))
+    return OverTraining(
+        measures={**steps.measures, **ones.measures},
+        sentence=f"{steps.sentence} {ones.sentence}".strip(),
+        badge=ones.badge or steps.badge,
+        limits=(*steps.limits, *ones.limits),
+        arrays={**steps.arrays, **ones.arrays},
+    )
+
+
+def _with_all(claim: Claim, of: str, together: OverTraining) -> Claim:
+    """A claim that begins with what several checkpoints show together.
+
+    of:  says which of several steps the claim is about
+    """
+    return replace(
+        claim,
+        found=f"{together.sentence} {of}{claim.found}".strip(),
+        badge=together.badge or claim.badge,
+        limits=(*together.limits, *claim.limits),
+    )
 
 
 def finished_family(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from . import algorithms, one_layer, shifts, transformers
+from . import algorithms, attention, one_layer, shifts, transformers
 from .agreement import Check
 
-CHECKS = (*one_layer.CHECKS, *shifts.CHECKS, *algorithms.CHECKS, *transformers.CHECKS)
+CHECKS = (*one_layer.CHECKS, *shifts.CHECKS, *algorithms.CHECKS, *transformers.CHECKS, *attention.CHECKS)
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,15 @@ from torch import Tensor, nn
 from ...data.batch import generator
 from ...data.stream import draw_into, draw_step
 from ...models.own.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
+from ...models.own.copy_transformer import CopyConfig
 from ...models.own.merged import predict_seeds
 from ...models.own.regression_transformer import RegressionConfig, initialise
 from ...models.own.softmax_layer import SoftmaxLayerConfig, initialise_softmax_layer, layer_scores
+from .copying import copy_losses, initial_copy_weights
 from .one_layer import Matrices, has_closed_form, loss_and_gradient
-from .recipes import BaseRecipe, LanguageRecipe, SoftmaxRecipe, TrainingRecipe
+from .recipe_kinds import BaseRecipe, CopyRecipe, LanguageRecipe, SoftmaxRecipe, TrainingRecipe
 
-Config = RegressionConfig | AttentionOnlyConfig | SoftmaxLayerConfig
+Config = RegressionConfig | AttentionOnlyConfig | SoftmaxLayerConfig | CopyConfig
 LossesAndGradient = tuple[Float[Tensor, " seed"], Float[Tensor, "seed parameter"]]
 Objective = Callable[[int], LossesAndGradient]
 
@@ -36,6 +38,8 @@ def initial(recipe: BaseRecipe, seed: int) -> dict[str, Tensor]:
         return dict(initialise(recipe.config, recipe.init_scale, rng).named_parameters())
     if isinstance(recipe, SoftmaxRecipe):
         return dict(initialise_softmax_layer(recipe.config, recipe.init_scale, rng).named_parameters())
+    if isinstance(recipe, CopyRecipe):
+        return initial_copy_weights(recipe, seed)
     return {
         name: torch.full(shape, float(name.endswith("_scale")))
         if name.startswith(("b_", "ln"))
@@ -47,11 +51,13 @@ def initial(recipe: BaseRecipe, seed: int) -> dict[str, Tensor]:
 def objective(recipe: BaseRecipe, weights: Float[Tensor, "seed parameter"]) -> Objective:
     """Each seed's loss on the fresh tasks of a step, and its gradient, as a function of the step.
 
-    Of regressions, half the squared error; of a language, the cross-entropy of the next token, in nats. Weights may
-    change in place between calls, and a call may overwrite the gradient of the last one.
+    Of regressions, half the squared error; of a language, the cross-entropy of the next token, in nats; of copies, that
+    of the words. Weights may change in place between calls, and a call may overwrite the gradient of the last one.
     """
     if isinstance(recipe, SoftmaxRecipe):
         return partial(_of_documents, recipe, weights)
+    if isinstance(recipe, CopyRecipe):
+        return partial(_of_copies, recipe, weights)
     if isinstance(recipe, LanguageRecipe):
         return partial(_of_next_tokens, recipe, weights)
     assert isinstance(recipe, TrainingRecipe)
@@ -127,6 +133,15 @@ def _of_next_tokens(recipe: LanguageRecipe, weights: Float[Tensor, "seed paramet
             losses.append(loss.detach())
             gradients.append(flatten(recipe.config, dict(zip(named, gradient, strict=True))))
     return torch.stack(losses), torch.stack(gradients)
+
+
+@torch.enable_grad()
+def _of_copies(recipe: CopyRecipe, weights: Float[Tensor, "seed parameter"], step: int) -> LossesAndGradient:
+    with _one_thread():
+        weights = weights.detach().requires_grad_()
+        losses = copy_losses(recipe, unflatten(recipe.config, weights), step)
+        (gradient,) = torch.autograd.grad(losses.sum(), weights)
+    return losses.detach(), gradient
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from ...models.opening.catalogue import read_header
 from ...models.opening.checkpoint import save_checkpoint
 from ...probes.probe import Progress, silent
 from .objectives import Objective, objective, unflatten
-from .recipes import BaseRecipe, TrainingRecipe
+from .recipe_kinds import BaseRecipe, TrainingRecipe
 from .training_run import TrainingRun, changes, readable_errors
 
 SAVE_EVERY = 250  # steps between two writes of the .partial file

@@ -19,7 +19,7 @@ from ...data.errors import UsageError
 from ...data.recipe import canonical_json
 from ...models.opening.checkpoint import write_atomically
 from .objectives import flatten, initial
-from .recipes import BaseRecipe
+from .recipe_kinds import BaseRecipe
 
 FORMAT = "mesascope-training-1"
 

@@ -160,7 +160,6 @@ AttentionInterface.register(IMPLEMENTATION, attend)
 AttentionMaskInterface.register(IMPLEMENTATION, attention_mask)
 
 
-@torch.no_grad()
 def watched_pass(
     base: nn.Module,
     blocks: list[Block],

@@ -7,8 +7,10 @@ from pathlib import Path
 from torch import nn
 
 from ...data.errors import UsageError
+from ..copy_models import from_copy_transformer
 from ..in_memory_sources import module_source
 from ..own.attention_only import AttentionOnlyModel, AttentionOnlyTransformer
+from ..own.copy_transformer import CopyTransformer
 from ..own.regression_transformer import RegressionTransformer
 from ..own.softmax_layer import SoftmaxLayer
 from ..regressors import from_transformer
@@ -31,6 +33,8 @@ def as_subject(given: object) -> Subject:
         return from_transformer(given)
     if isinstance(given, SoftmaxLayer):
         return from_softmax_layer(given)
+    if isinstance(given, CopyTransformer):
+        return from_copy_transformer(given)
     if isinstance(given, AttentionOnlyTransformer):
         return AttentionOnlyModel(given, module_source("in-memory", given, given.config.as_dict()))
     if any(kind.__name__ == "TransformerBridge" for kind in type(given).__mro__):

@@ -25,6 +25,9 @@ from .tl_legacy_names import TL_LEGACY, TL_NATIVE, layout_advice
 FORMAT = "mesascope-regression-1"
 LANGUAGE_FORMAT = "mesascope-language-1"
 SOFTMAX_FORMAT = "mesascope-softmax-1"
+COPY_FORMAT = "mesascope-copy-1"
+FORMATS = (FORMAT, LANGUAGE_FORMAT, SOFTMAX_FORMAT, COPY_FORMAT)
+"""What the metadata of a file may say of its model."""
 HAIKU = "von-oswald-haiku"
 HUGGING_FACE = "hugging-face"
 DECLARED = "declared"
@@ -128,10 +131,10 @@ def read_header(path: Path) -> Header:
     raw = read_json_header(path)
     metadata = raw.pop("__metadata__", {})
     found = metadata.get("format") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or found not in (FORMAT, LANGUAGE_FORMAT, SOFTMAX_FORMAT):
+    if not isinstance(metadata, dict) or found not in FORMATS:
         raise CheckpointRefused(
             f"{path.name}: a .safetensors without mesascope's metadata (format: {found!r:.40}); expected format"
-            f" {FORMAT}, {LANGUAGE_FORMAT} or {SOFTMAX_FORMAT}; {layout_advice(raw)}"
+            f" {', '.join(FORMATS[:-1])} or {FORMATS[-1]}; {layout_advice(raw)}"
         )
     config, record = (_json_object(path, metadata, key) for key in ("config", "record"))
     prefixes = {name: match.groups() for name in raw if (match := _PREFIX.match(name))}

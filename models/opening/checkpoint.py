@@ -19,23 +19,26 @@ from torch import Tensor
 
 from ...data.errors import CheckpointRefused
 from ...data.recipe import canonical_json
+from ..copy_models import CopyModel
 from ..own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
+from ..own.copy_transformer import CopyConfig, CopyTransformer
 from ..own.regression_transformer import RegressionConfig, RegressionTransformer
 from ..own.softmax_layer import SoftmaxLayer, SoftmaxLayerConfig
 from ..regressors import TransformerRegressor
 from ..softmax_regressors import LayerSoftmaxRegressor
 from ..subject import Source
 from ..weights import weights_sha256
-from .catalogue import FORMAT, LANGUAGE_FORMAT, SOFTMAX_FORMAT, Header, Member
+from .catalogue import COPY_FORMAT, FORMAT, LANGUAGE_FORMAT, SOFTMAX_FORMAT, Header, Member
 from .plain_check import checked
 from .word_level import read_words, word_level
 
-Config = RegressionConfig | AttentionOnlyConfig | SoftmaxLayerConfig
-Module = RegressionTransformer | AttentionOnlyTransformer | SoftmaxLayer
+Config = RegressionConfig | AttentionOnlyConfig | SoftmaxLayerConfig | CopyConfig
+Module = RegressionTransformer | AttentionOnlyTransformer | SoftmaxLayer | CopyTransformer
 _FORMATS: dict[type[Config], str] = {
     RegressionConfig: FORMAT,
     AttentionOnlyConfig: LANGUAGE_FORMAT,
     SoftmaxLayerConfig: SOFTMAX_FORMAT,
+    CopyConfig: COPY_FORMAT,
 }
 _DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
@@ -94,7 +97,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def open_member(
     header: Header, member: Member | None, name: str, path: str | None
-) -> TransformerRegressor | AttentionOnlyModel | LayerSoftmaxRegressor:
+) -> TransformerRegressor | AttentionOnlyModel | LayerSoftmaxRegressor | CopyModel:
     """One checkpoint of a file as a subject. Raises CheckpointRefused for surplus, missing, mis-shaped and non-finite
     tensors.
     """
@@ -120,6 +123,8 @@ def open_member(
         return checked(TransformerRegressor(module, source))
     if isinstance(module, SoftmaxLayer):
         return checked(LayerSoftmaxRegressor(module, source))
+    if isinstance(module, CopyTransformer):
+        return checked(CopyModel(module, source))
     bos, words = _vocabulary(header, module.config.d_vocab)
     digest = None if header.words is None else hashlib.sha256(header.words.encode()).hexdigest()
     source = replace(source, facts={**source.facts, "bos": bos, "tokenizer_sha256": digest})
@@ -150,6 +155,8 @@ def _module(header: Header, parameters: Mapping[str, Tensor]) -> Module:
         return AttentionOnlyTransformer(AttentionOnlyConfig.from_dict(header.config), parameters)
     if header.format == SOFTMAX_FORMAT:
         return SoftmaxLayer(SoftmaxLayerConfig.from_dict(header.config), parameters)
+    if header.format == COPY_FORMAT:
+        return CopyTransformer(CopyConfig.from_dict(header.config), parameters)
     return RegressionTransformer(RegressionConfig.from_dict(header.config), parameters)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from ...data.errors import CheckpointRefused, UsageError
+from ..copy_models import CopyModel
 from ..own.attention_only import AttentionOnlyModel
 from ..regressors import SequenceRegressor, TransformerRegressor
 from ..softmax_regressors import LayerSoftmaxRegressor
@@ -23,7 +24,7 @@ from .safe_files import read_tensors
 from .tl_legacy import open_tl_legacy
 from .tl_legacy_names import TL_LEGACY, TL_NATIVE, layout_advice
 
-FileSubject = TransformerRegressor | SequenceRegressor | AttentionOnlyModel | LayerSoftmaxRegressor
+FileSubject = TransformerRegressor | SequenceRegressor | AttentionOnlyModel | LayerSoftmaxRegressor | CopyModel
 
 
 def load(

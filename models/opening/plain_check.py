@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from ...data.errors import CheckpointRefused
+from ..copy_models import CopyModel
 from ..opening_check import TOLERANCES, OpeningCheck, Part, relative_error
 from ..own.attention_only import AttentionOnlyModel
-from ..own.plain_pass import plain_pass, plain_predictions, plain_softmax_regression
+from ..own.plain_pass import plain_copies, plain_pass, plain_predictions, plain_softmax_regression
 from ..regressors import TransformerRegressor
 from ..softmax_regressors import LayerSoftmaxRegressor
 from ..subject import Site
 
 _TOKENS, _TASKS = 8, 3
 _OTHERS: tuple[tuple[Site, ...], ...] = ((), ("attention",))  # other code runs where no pattern is watched
-Own = TypeVar("Own", AttentionOnlyModel, TransformerRegressor, LayerSoftmaxRegressor)
+Own = TypeVar("Own", AttentionOnlyModel, TransformerRegressor, LayerSoftmaxRegressor, CopyModel)
 
 
 def checked(subject: Own) -> Own:
@@ -39,9 +40,11 @@ def checked(subject: Own) -> Own:
     return subject
 
 
-def _check_of(subject: AttentionOnlyModel | TransformerRegressor | LayerSoftmaxRegressor) -> OpeningCheck:
+def _check_of(subject: AttentionOnlyModel | TransformerRegressor | LayerSoftmaxRegressor | CopyModel) -> OpeningCheck:
     if isinstance(subject, AttentionOnlyModel):
         return _of_tokens(subject)
+    if isinstance(subject, CopyModel):
+        return _of_copies(subject)
     return _of_tasks(subject) if isinstance(subject, TransformerRegressor) else _of_documents(subject)
 
 
@@ -80,6 +83,19 @@ def _of_documents(subject: LayerSoftmaxRegressor) -> OpeningCheck:
     plain = plain_softmax_regression(subject.config, _arrays(subject.module), A, b)
     given = (torch.from_numpy(array).to(subject.device, subject.dtype) for array in (A, b))
     return _check(subject.dtype, {"predictions": [(subject.module(*given), plain)]})
+
+
+def _of_copies(subject: CopyModel) -> OpeningCheck:
+    """Logits and patterns of a copy model, and logits made of its read-outs."""
+    config = subject.config
+    words = np.random.default_rng(0).integers(config.d_vocab, size=config.n_ctx)
+    plain = plain_copies(config, _arrays(subject.module), words)
+    given = torch.from_numpy(words)[None]
+    pattern, read_out = subject.pattern(given), subject.read_out(given)
+    return _check(subject.dtype, {
+        "logits": [(output[0], plain.output) for output in (subject.logits(given), (pattern @ read_out).mean(dim=1))],
+        "patterns": [(pattern, plain.patterns)],
+    })  # fmt: skip
 
 
 def _check(dtype: torch.dtype, pairs: Mapping[Part, list[tuple[Tensor, np.ndarray]]]) -> OpeningCheck:

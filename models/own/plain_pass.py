@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from scipy.special import erf
 
 from .attention_only import AttentionOnlyConfig
+from .copy_transformer import CopyConfig
 from .regression_transformer import LAYER_NORM_EPS, RegressionConfig
 from .softmax_layer import SoftmaxLayerConfig
 
@@ -72,6 +73,24 @@ def plain_softmax_regression(
         written = [_softmax(np.array([[q @ token for token in tokens]]))[0] @ values for q in asked]
         predictions.append(_softmax(config.output_scale * len(rows) * np.array([written]))[0])
     return np.stack(predictions)
+
+
+def plain_copies(config: CopyConfig, parameters: Parameters, words: Int[np.ndarray, " source"]) -> PlainPass:
+    """Of a copy model, target by target: the mean over heads of what each reads of the words that it attends to."""
+    at, n, W_U = parameters, len(words), parameters["W_U"]
+    logits, patterns = np.zeros((n, config.d_vocab)), np.zeros((1, config.n_heads, n, n))
+    for head in range(config.n_heads):
+        keyed = [at["W_E"][word] + at["W_pos"][place] for place, word in enumerate(words)]
+        valued = keyed if config.positions_in_values else [at["W_E"][word] for word in words]
+        for target in range(n):
+            scores = np.zeros(n)
+            if not config.uniform_attention:
+                asked = at["W_query"][target] @ at["W_Q"][head] @ at["W_K"][head].T
+                scores = np.array([asked @ key for key in keyed]) / np.sqrt(config.d_head)
+            patterns[0, head, target] = _softmax(scores)
+            read = sum(weight * v for weight, v in zip(patterns[0, head, target], valued, strict=True))
+            logits[target] += read @ at["W_V"][head] @ at["W_O"][head] @ W_U / config.n_heads
+    return PlainPass(logits, patterns)
 
 
 def plain_predictions(

@@ -142,7 +142,9 @@ class InductionHeads(Probe):
 
     def applies(self, subject: Subject) -> NotApplicable | None:
         if not isinstance(subject, LanguageModel):
-            return NotApplicable("this model reads no tokens. Induction heads are defined for causal language models.")
+            return NotApplicable(
+                "this model predicts no next token. Induction heads are defined for causal language models."
+            )
         if not subject.shape.causal:
             return NotApplicable(
                 "this model's attention is bidirectional. Induction heads are defined for causal language models."

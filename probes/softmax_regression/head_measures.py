@@ -15,11 +15,12 @@ from ...data.recipe import named_seed
 from ...models.language_model import LanguageModel
 from ...models.subject import AttentionScores, NotApplicable
 from ..findings import Findings
+from ..head_sequences import Sequences, queries_of, read_sequences
 from ..measure import Measure, along, missing
 from ..probe import Progress, silent
 from ..statistics.sample_measures import PerTask, task_measures
-from .head_inputs import HeadSettings, Sequences, queries_of, read_sequences
 from .head_names import ALL, AVERAGED, HEADS, KEYS, LATER, MEANS, RANDOM, UNITS, UNTRAINED, WORDS
+from .head_settings import HeadSettings
 from .head_shifts import MovedHeads, head_shifts, random_shifts
 from .written_states import Projections, read_layers
 

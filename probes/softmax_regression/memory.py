@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...models.language_model import LanguageModel
+from ..head_sequences import length_of
 from ..probe import Cost, weights_in_bytes, weights_of
-from .head_inputs import HeadSettings, length_of
+from .head_settings import HeadSettings
 
 _STATISTICS = 60_000_000  # bytes of resamples, tables and libraries, as measured
 _COPIES = (

@@ -8,7 +8,8 @@ same kind of constant. That the shifts are equal is not said. Here both are meas
     of a language model, on text: what each layer's own write shifts in the attention of its heads
 
 Data runs one way. Tasks: `splits` -> `fits` -> `behaviours`, `nulls` -> `measuring`, with `task_shifts` and `weights`.
-Heads: `head_inputs` -> `written_states` -> `head_shifts` -> `head_measures`. The formulas of both are in `formulas.py`.
+Heads: `head_sequences` -> `written_states` -> `head_shifts` -> `head_measures`. The formulas of both are in
+`formulas.py`.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from ..measure import Claim, Measure
 from ..probe import Cost, OverTraining, Probe, Progress, silent
 from .claim import task_claim
 from .head_claim import head_claim
-from .head_inputs import HeadSettings
 from .head_measures import head_findings
+from .head_settings import HeadSettings
 from .measuring import task_findings
 from .memory import head_cost, head_memory, task_cost, task_memory
 from .over_training import over_training
@@ -100,8 +101,8 @@ class SoftmaxRegressionProbe(Probe):
         if isinstance(subject, LanguageModel):
             return self._unread(("tasks",), "this model reads tokens and answers no tasks") or no_head_shifts(subject)
         return NotApplicable(
-            "this model answers linear regression: its prediction is no softmax over its tokens. softmax-regression"
-            " measures models of softmax regression, and language models"
+            "this model does not answer softmax-regression tasks, and is no language model. softmax-regression measures"
+            " models of these two kinds"
         )
 
     def _unread(self, names: tuple[str, ...], why: str) -> NotApplicable | None:

@@ -99,7 +99,7 @@ class TokenNorms(Probe):
     def applies(self, subject: Subject) -> NotApplicable | None:
         if not isinstance(subject, LanguageModel):
             return NotApplicable(
-                "this model reads no tokens, so it has no token representations. token-norms applies to language models"
+                "this model is no language model. token-norms measures the token representations of language models"
             )
         for site in STREAM:
             if reason := subject.not_shown.get(site):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -32,6 +33,15 @@ def test_a_sequence_is_bos_and_words() -> None:
     assert (tokens[:, 1:] >= 0).all()
     assert (tokens[:, 1:] < FAMILY.n_words).all()
     assert FAMILY.d_vocab == FAMILY.n_words + 1 == FAMILY.bos + 1
+
+
+def test_a_record_names_its_segments() -> None:
+    family = RepeatedSegments(n_words=40, length=20, longest=7)
+    tasks = {"family": "repeated-segments", **asdict(family)}
+    assert RepeatedSegments.recorded({"recipe": {"tasks": tasks}}, family.d_vocab) == family
+    assert RepeatedSegments.recorded({"recipe": {"tasks": tasks}}, 129) is None  # a model of other words
+    assert RepeatedSegments.recorded({"recipe": {"tasks": {"family": "grammar"}}}, 129) is None
+    assert RepeatedSegments.recorded({}, 129) is None
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])

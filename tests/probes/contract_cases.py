@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from mesascope import analyses, models, probes
-from mesascope.data import LinearRegression, SoftmaxRegression
+from mesascope.data import CopyTask, LinearRegression, SoftmaxRegression
 from mesascope.models.constructed.induction import induction_circuit, near_misses
 from mesascope.models.constructed.norms import planted_norms
 from mesascope.models.own.softmax_layer import SoftmaxLayerConfig, initialise_softmax_layer
 from mesascope.probes import Probe
+from mesascope.probes.attention_learning.probe import AttentionLearning
 from mesascope.probes.icl_algorithm.probe import ICLAlgorithm
 from mesascope.probes.shift_battery.probe import ShiftBattery
 from mesascope.probes.spectral_filter.probe import SpectralFilter
@@ -173,7 +174,44 @@ def some_tokens(folder: Path) -> str:
     return str(path)
 
 
+# -- attention-learning: a model that copies by attention --------------------------------------------------------------
+
+WORDS = 12
+
+
+def copying() -> models.Subject:
+    return models.from_copy_transformer(models.plant_copying(WORDS, WORDS, n_heads=2))
+
+
+def anti_attention() -> models.Subject:
+    return models.from_copy_transformer(models.plant_anti_attention(WORDS))
+
+
+def agreement_of_attention_and_beta(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """Place by place: the log-odds of its word, given the mean of what both heads read out of each source."""
+    recipe = report.recipes["evaluation"]
+    agreed = []
+    for words in CopyTask(**recipe["settings"]).sample(recipe["n"], recipe["seed"]).tokens:
+        logits = model.read_out(words[None])[0].mean(dim=0).numpy()
+        pattern = model.pattern(words[None])[0].mean(dim=0).numpy()
+        for target, word in enumerate(words):
+            p = np.exp(logits - logits.max(axis=1, keepdims=True))
+            others = np.delete(p, word, axis=1).sum(axis=1)
+            beta = np.log(p[:, word]) - np.log(others)
+            agreed.append(beta[pattern[target].argmax()] == beta.max())  # one of twelve is the largest twentieth
+    return report.measures["agreement_beta"].estimate, float(np.mean(agreed))
+
+
 CASES = {
+    "attention-learning": Case(
+        probe=lambda folder: AttentionLearning(n_sequences=12),
+        planted=copying,
+        absent=anti_attention,
+        shows=lambda report: report.claim.badge == "Copies by attention",
+        gauges=(("W_Q", "W_K"), ("W_V", "W_O")),
+        compared=("task_accuracy", "attention_accuracy", "ktiw_accuracy", "agreement_beta", "head_agreement_beta"),
+        agrees=agreement_of_attention_and_beta,
+    ),
     "gd-alignment": Case(
         probe=lambda folder: probes.GDAlignment(limit=40, n_context=N_CONTEXT),
         planted=one_step,

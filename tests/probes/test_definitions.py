@@ -15,6 +15,7 @@ from mesascope.analyses.reports.definitions import definitions, links
 from mesascope.models.constructed.induction import induction_circuit, near_misses
 from mesascope.models.constructed.norms import planted_norms
 from mesascope.probes import PROBES, Probe
+from mesascope.probes.attention_learning.probe import AttentionLearning
 from mesascope.probes.icl_algorithm import contest
 from mesascope.probes.icl_algorithm.probe import ICLAlgorithm
 from mesascope.probes.implicit_weights import judging
@@ -118,7 +119,25 @@ def of_softmax_regression(folder: Path) -> set[str]:
     return on_tasks | reported(heads, induction_circuit(d_vocab=24, n_ctx=24))
 
 
+def of_attention_learning(folder: Path) -> set[str]:
+    """Of copy models of two heads at two steps and in two seeds, and of the heads of a language model at two steps."""
+    probe = AttentionLearning(n_sequences=4)
+    copies = []
+    for seed, step, knows in ((0, 0, False), (1, 0, False), (0, 9, True), (1, 9, True)):
+        module = models.plant_copying(6, 6, knows_words=knows, n_heads=2, focus=20.0 + seed + step)
+        copies.append(models.from_copy_transformer(module, "copies"))
+        object.__setattr__(copies[-1].source, "seed", seed)
+        object.__setattr__(copies[-1].source, "step", step)
+    sizes = {"d_vocab": 24, "n_ctx": 24}
+    heads = near_misses(period=11, **sizes), induction_circuit(**sizes)
+    for step, subject in enumerate(heads):
+        object.__setattr__(subject.source, "name", "one training")
+        object.__setattr__(subject.source, "step", step)
+    return reported(probe, *copies) | reported(AttentionLearning(tokens=tokens(folder, 24, (3, 20))), *heads)
+
+
 CASES = {
+    "attention-learning": of_attention_learning,
     "gd-alignment": of_gd_alignment,
     "gd-certificate": of_gd_certificate,
     "icl-algorithm": of_icl_algorithm,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, fields
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 from mesascope import probes
 from mesascope.data.errors import UsageError
+from mesascope.models import NotApplicable, from_copy_transformer, plant_copying
 from mesascope.probes import PROBES, Probe, probe_class
 
 
@@ -40,6 +42,15 @@ def test_a_probe_is_registered_under_its_own_name(name: str) -> None:
     kind = probe_class(name)
     assert kind.name == name
     assert kind().settings() == {field.name: field.default for field in fields(kind)}
+
+
+@pytest.mark.parametrize("name", sorted(set(PROBES) - {"attention-learning"}))
+def test_a_copy_model_is_told_in_true_words_what_it_is_not(name: str) -> None:
+    """It reads tokens, has attention, and answers no regression of any kind."""
+    refusal = probe_class(name)().applies(from_copy_transformer(plant_copying()))
+    assert isinstance(refusal, NotApplicable)
+    assert re.search("no language model|predicts no next token|does not answer linear-regression", refusal.reason)
+    assert "reads no tokens" not in refusal.reason
 
 
 def test_no_probe_needs_transformers_before_it_reads_such_a_model() -> None:

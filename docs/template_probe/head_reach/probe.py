@@ -49,7 +49,7 @@ class HeadReach(Probe):
 
     def applies(self, subject: Subject) -> NotApplicable | None:
         if not isinstance(subject, LanguageModel):
-            return NotApplicable("this model reads no tokens. head-reach measures language models.")
+            return NotApplicable("this model predicts no next token. head-reach measures language models.")
         if not subject.shape.causal:
             return NotApplicable("this model's attention is bidirectional. head-reach measures how far back it goes.")
         return None

@@ -109,7 +109,7 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], words: st
 def test_models_without_tokens_are_not_measured() -> None:
     refusal = HeadReach().applies(models.from_transformer(models.gd_transformer(4, 1.0, 3)))
     assert isinstance(refusal, NotApplicable)
-    assert refusal.reason == "this model reads no tokens. head-reach measures language models."
+    assert refusal.reason == "this model predicts no next token. head-reach measures language models."
 
 
 def test_two_models_are_compared_sequence_by_sequence(report: Report) -> None:

@@ -13,7 +13,9 @@ import pytest
 from mesascope import probes
 from mesascope.analyses.commands.listing import TASKS, rows
 from mesascope.analyses.commands.source_reading import class_settings, describe, read_meanings
-from mesascope.analyses.training.recipes import LANGUAGES, RECIPES
+from mesascope.analyses.training.recipe_kinds import LANGUAGES
+from mesascope.analyses.training.recipes import RECIPES
+from mesascope.data.copying import CopyTask
 from mesascope.data.errors import CheckpointRefused, UsageError
 from mesascope.data.regression import RegressionTasks
 from mesascope.data.softmax_regression import SoftmaxRegression
@@ -23,7 +25,7 @@ from mesascope.probes import registered
 
 def test_every_family_of_tasks_is_listed() -> None:
     families = {kind.family for kind in RegressionTasks.__subclasses__()}
-    families.add(SoftmaxRegression.family)
+    families |= {SoftmaxRegression.family, CopyTask.family}
     assert families == set(TASKS) - {"file", "softmax-regression-file"}
 
 
@@ -59,6 +61,7 @@ def test_probes_say_when_they_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         "implicit-weights": False,
         "spectral-filter": False,
         "shift-battery": False,
+        "attention-learning": False,
     }
     assert found == {**dict.fromkeys(probes.PROBES, True), **named}
     assert "slow_probe_module" not in sys.modules
@@ -88,6 +91,9 @@ def test_checkpoints_say_what_they_read() -> None:
     assert found["induction-2layer"]["reads"] == "129 tokens"
     assert (found["induction-2layer"]["attention"], found["induction-2layer"]["tied"]) == ("softmax", False)
     assert (found["induction-2layer"]["layers"], found["induction-2layer"]["heads"]) == (2, 4)
+    copies, twin = found["copy-40of60-8heads"], found["copy-40of60-1head-uniform"]
+    assert (copies["reads"], copies["attention"], copies["heads"]) == ("40 words, of 60", "softmax", 8)
+    assert (twin["attention"], twin["tied"], twin["layers"]) == ("uniform", False, 1)
 
 
 def test_defaults_have_types() -> None:

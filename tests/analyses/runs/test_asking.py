@@ -94,7 +94,7 @@ def test_what_is_no_probe(asked: Any, message: str) -> None:
 def test_an_answer_that_is_no_report_says_why() -> None:
     answer = analyses.run("lsa-1layer", "token-norms")
     assert isinstance(answer, NotApplicable)
-    with pytest.raises(AttributeError, match="no 'measures': not applicable, because this model reads no tokens"):
+    with pytest.raises(AttributeError, match="no 'measures': not applicable, because this model is no language model"):
         answer.measures  # noqa: B018
     assert not hasattr(answer, "claim")
     assert copy.deepcopy(answer) == pickle.loads(pickle.dumps(answer)) == answer

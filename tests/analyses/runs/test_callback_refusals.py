@@ -38,7 +38,9 @@ def test_settings_that_cannot_be(how: dict[str, Any], message: str) -> None:
 
 def test_a_model_that_no_probe_applies_to_is_refused_at_the_first_step(mean_answer: Any, tmp_path: Path) -> None:
     callback = Callback(["token-norms", mean_answer(refuse="no labels")], out=tmp_path)
-    with pytest.raises(UsageError, match=r"no probe applies.*token-norms: this model reads.*mean-answer: no lab"):
+    with pytest.raises(
+        UsageError, match=r"no probe applies.*token-norms: this model is no language model.*mean-answer: no lab"
+    ):
         callback(MODEL, 1)  # which is not due
     assert list(tmp_path.iterdir()) == []
 
@@ -48,7 +50,7 @@ def test_a_probe_that_does_not_apply_answers_why(mean_answer: Any, tmp_path: Pat
     callback(MODEL, 0)
     first, second = callback.finish()
     assert isinstance(first, NotApplicable)
-    assert "reads no tokens" in first.reason
+    assert "is no language model" in first.reason
     assert second.probe == "mean-answer"
 
 

@@ -12,6 +12,7 @@ from mesascope.models.constructed.induction import induction_circuit
 from mesascope.models.opening.loading import load
 from mesascope.models.own.attention_only import AttentionOnlyModel
 from mesascope.models.subject import Subject
+from mesascope.probes.attention_learning.probe import AttentionLearning
 from mesascope.probes.gd_alignment.probe import GDAlignment
 from mesascope.probes.induction_heads.probe import InductionHeads
 from mesascope.probes.probe import Cost, Probe, weights_in_bytes
@@ -62,7 +63,12 @@ def test_the_stated_speed_grows_with_threads(grammar: AttentionOnlyModel) -> Non
 
 @pytest.mark.parametrize(
     ("name", "probe"),
-    [("tiny-grammar", TokenNorms()), ("induction-2layer", InductionHeads()), ("lsa-1layer", GDAlignment())],
+    [
+        ("tiny-grammar", TokenNorms()),
+        ("induction-2layer", InductionHeads()),
+        ("lsa-1layer", GDAlignment()),
+        ("copy-40of60-1head", AttentionLearning()),
+    ],
 )
 def test_a_batch_is_timed_and_the_random_state_stays(name: str, probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that a second passes at every look: which seconds a machine needs is no matter of a test."""

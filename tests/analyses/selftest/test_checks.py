@@ -17,6 +17,7 @@ from mesascope.data.regression import LinearRegression
 from mesascope.models.own.attention_only import AttentionOnlyTransformer
 from mesascope.models.own.regression_transformer import RegressionTransformer
 from mesascope.probes.algorithms import conjugate, filtered, filters, kernels, named, task_sets
+from mesascope.probes.attention_learning import agreement, odds, toy
 from mesascope.probes.gd_certificate import layer, optimum, other_entries
 from mesascope.probes.regression import layer_weights
 from mesascope.probes.softmax_regression import formulas
@@ -110,6 +111,10 @@ BROKEN = {
     "the softmax gradient": (formulas, "times_jacobian", times(1.001), {"softmax regression"}),
     "prefix matching": (transformers, "prefix_matching_score", times(0.999), {"planted induction"}),
     "lengths": (transformers, "lengths", times(0.999), {"planted lengths"}),
+    "the push on attention": (odds, "attention_push", times(1.001), {"attention push"}),
+    "log-odds": (odds, "log_odds", times(1.001), {"attention push"}),
+    "the agreement": (agreement, "agreement", times(1.001), {"agreement by chance"}),
+    "the toy's time": (toy, "time_to", times(1.001), {"attention toy"}),
     "how tasks are drawn": (LinearRegression, "scale_inputs", times(1.05), {"uniform tasks"}),
 }  # fmt: skip
 

@@ -13,7 +13,8 @@ import torch
 from mesascope.analyses.training import objectives
 from mesascope.analyses.training.objectives import flatten, objective, unflatten
 from mesascope.analyses.training.one_layer import has_closed_form, loss_and_gradient
-from mesascope.analyses.training.recipes import RECIPES, TrainingRecipe
+from mesascope.analyses.training.recipe_kinds import TrainingRecipe
+from mesascope.analyses.training.recipes import RECIPES
 from mesascope.analyses.training.training import train
 from mesascope.analyses.training.training_run import TrainingRun
 from mesascope.data.errors import MesascopeError

@@ -8,7 +8,8 @@ import sys
 from dataclasses import replace
 
 import pytest
-from mesascope.analyses.training.recipes import RECIPES, SHIPPED, TrainingRecipe
+from mesascope.analyses.training.recipe_kinds import TrainingRecipe
+from mesascope.analyses.training.recipes import RECIPES, SHIPPED
 from mesascope.data.errors import CheckpointRefused, UsageError
 from mesascope.models.opening.catalogue import Member, read_header, shipped
 

@@ -17,7 +17,8 @@ import torch
 from mesascope.analyses.commands import cli
 from mesascope.analyses.training import objectives, training
 from mesascope.analyses.training.objectives import unflatten
-from mesascope.analyses.training.recipes import RECIPES, TrainingRecipe
+from mesascope.analyses.training.recipe_kinds import TrainingRecipe
+from mesascope.analyses.training.recipes import RECIPES
 from mesascope.analyses.training.training import adam_step, train
 from mesascope.analyses.training.training_run import TrainingRun
 from mesascope.data.errors import CheckpointRefused, MesascopeError, UsageError
@@ -117,7 +118,7 @@ LONG = TrainingRecipe(
 )
 PROGRAM = """
     import json, os, signal, sys
-    from mesascope.analyses.training.recipes import TrainingRecipe
+    from mesascope.analyses.training.recipe_kinds import TrainingRecipe
     from mesascope.analyses import train
 
     given = json.loads(sys.argv[1]).items()

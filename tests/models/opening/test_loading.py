@@ -11,6 +11,7 @@ import pytest
 import torch
 from mesascope.data import CheckpointRefused, MesascopeError, UsageError
 from mesascope.models import (
+    CopyModel,
     LanguageModel,
     RegressionConfig,
     RegressionTransformer,
@@ -113,6 +114,10 @@ def test_every_shipped_checkpoint_opens_and_answers() -> None:
             if isinstance(subject, SoftmaxRegressor):
                 A, b = torch.zeros(2, 5, subject.d_in), torch.full((2, 5), 0.2)
                 torch.testing.assert_close(subject.predict(A, b), b)  # equal tokens, equal probabilities
+                continue
+            if isinstance(subject, CopyModel):
+                words = torch.arange(subject.config.n_ctx)[None]
+                assert subject.logits(words).shape == (1, subject.config.n_ctx, subject.config.d_vocab)
                 continue
             inputs = torch.zeros(2, 5, subject.d_in + subject.d_out, dtype=subject.dtype)
             assert subject.predict(inputs).shape == (2, subject.d_out)

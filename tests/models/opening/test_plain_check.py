@@ -9,9 +9,22 @@ from typing import Any
 import pytest
 import torch
 from mesascope.data.errors import CheckpointRefused
-from mesascope.models import AttentionOnlyModel, RegressionTransformer, Source, attention, load, rotary, save_checkpoint
+from mesascope.models import (
+    AttentionOnlyModel,
+    CopyConfig,
+    CopyModel,
+    CopyTransformer,
+    RegressionTransformer,
+    Source,
+    attention,
+    copy_models,
+    from_copy_transformer,
+    load,
+    rotary,
+    save_checkpoint,
+)
 from mesascope.models.opening.plain_check import checked
-from mesascope.models.own import attention_only, regression_transformer
+from mesascope.models.own import attention_only, copy_transformer, regression_transformer
 from mesascope.models.regressors import TransformerRegressor
 from torch import Tensor
 
@@ -49,6 +62,20 @@ OF_TASKS: dict[str, dict[str, Any]] = {
 }
 
 
+OF_COPIES: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "words alone in values": {"positions_in_values": False},
+    "uniform": {"uniform_attention": True},
+}
+
+
+def copies(**settings: Any) -> CopyModel:
+    config = CopyConfig(d_vocab=7, n_ctx=5, d_model=6, n_heads=3, d_head=2, **settings)
+    rng = torch.Generator().manual_seed(0)
+    weights = {name: torch.randn(shape, generator=rng).double() for name, shape in config.shapes.items()}
+    return from_copy_transformer(CopyTransformer(config, weights))
+
+
 def of_tasks(module: RegressionTransformer) -> TransformerRegressor:
     return TransformerRegressor(module, Source("tiny", layout="in-memory"))
 
@@ -66,11 +93,20 @@ def test_every_kind_of_regression_transformer_passes(settings: dict[str, Any], r
     assert check["parts"]["predictions"]["error"] < 1e-10
 
 
+@pytest.mark.parametrize("settings", OF_COPIES.values(), ids=OF_COPIES)
+def test_every_kind_of_copy_model_passes(settings: dict[str, Any]) -> None:
+    check = checked(copies(**settings)).source.opening_check
+    assert set(check["parts"]) == {"logits", "patterns"}
+    assert all(part["error"] < 1e-10 for part in check["parts"].values())
+
+
 def test_a_file_carries_its_check(random_language_model: Make, random_model: Make, tmp_path: Path) -> None:
-    for name, module in (("tokens", random_language_model().module), ("tasks", random_model())):
+    compared = {"tokens": {"logits", "patterns", "scores"}, "tasks": {"predictions"}, "copies": {"logits", "patterns"}}
+    modules = {"tokens": random_language_model().module, "tasks": random_model(), "copies": copies().module}
+    for name, module in modules.items():
         save_checkpoint(tmp_path / f"{name}.safetensors", module.config, module.state_dict())
         parts = load(tmp_path / f"{name}.safetensors").source.opening_check["parts"]
-        assert set(parts) == ({"predictions"} if name == "tasks" else {"logits", "patterns", "scores"})
+        assert set(parts) == compared[name]
         assert all(part["passed"] for part in parts.values())
 
 
@@ -150,3 +186,17 @@ def test_the_model_that_is_checked_is_the_one_that_is_returned(random_language_m
     subject = random_language_model()
     assert isinstance(subject, AttentionOnlyModel)
     assert checked(subject) is subject
+
+
+def test_another_copy_model_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern, values, circuits = copy_transformer.copy_pattern, copy_transformer.copy_values, copy_models.head_read_outs
+    with monkeypatch.context() as patch:
+        for module in (copy_transformer, copy_models):
+            patch.setattr(module, "copy_pattern", lambda *given: pattern(*given).mT)
+        refused(copies(), "logits")
+    with monkeypatch.context() as patch:
+        patch.setattr(copy_transformer, "copy_values", lambda *given: 1.01 * values(*given))
+        refused(copies(), "logits")
+    with monkeypatch.context() as patch:
+        patch.setattr(copy_models, "head_read_outs", lambda weights: circuits(weights).flip(0))
+        refused(copies(), "logits")

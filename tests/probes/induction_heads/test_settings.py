@@ -77,7 +77,9 @@ def test_what_does_not_apply() -> None:
     assert PROBE.applies(subject) is None
     regressor = PROBE.applies(load(next(name for name in shipped() if name.startswith("lsa"))))
     assert isinstance(regressor, NotApplicable)
-    assert regressor.reason.startswith("this model reads no tokens. Induction heads are defined for causal language")
+    assert regressor.reason.startswith(
+        "this model predicts no next token. Induction heads are defined for causal language"
+    )
     config = {**subject.config.as_dict(), "causal": False}
     both_ways = AttentionOnlyTransformer(
         type(subject.config).from_dict(config), dict(subject.module.named_parameters())

@@ -14,8 +14,8 @@ from mesascope.data.recipe import named_seed
 from mesascope.models import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer, NotApplicable, Source
 from mesascope.models.subject import AttentionScores
 from mesascope.probes.findings import Findings
+from mesascope.probes.head_sequences import read_sequences
 from mesascope.probes.softmax_regression.head_closeness import COSINE, UNSCALED, Closeness, closeness_called
-from mesascope.probes.softmax_regression.head_inputs import HeadSettings, read_sequences
 from mesascope.probes.softmax_regression.head_measures import (
     ALL,
     AVERAGED,
@@ -33,6 +33,7 @@ from mesascope.probes.softmax_regression.head_measures import (
     read_shifts,
     shift_measures,
 )
+from mesascope.probes.softmax_regression.head_settings import HeadSettings
 from mesascope.probes.softmax_regression.head_shifts import MovedHeads, head_shifts, random_shifts
 from mesascope.probes.statistics.sample_measures import PerTask, task_measures
 

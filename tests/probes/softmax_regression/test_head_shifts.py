@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from mesascope.models import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer, Source
-from mesascope.probes.softmax_regression.head_inputs import HeadSettings, read_sequences
+from mesascope.probes.head_sequences import read_sequences
 from mesascope.probes.softmax_regression.head_measures import KEYS, head_findings
+from mesascope.probes.softmax_regression.head_settings import HeadSettings
 from mesascope.probes.softmax_regression.head_shifts import MovedHeads, head_shifts, random_shifts
 from torch import Tensor
 

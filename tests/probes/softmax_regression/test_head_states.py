@@ -14,8 +14,8 @@ from mesascope.models.language_model import LanguageModel
 from mesascope.models.subject import AttentionScores, NotApplicable
 from mesascope.models.weights import AttentionWeights
 from mesascope.probes.softmax_regression.formulas import softmax_of
-from mesascope.probes.softmax_regression.head_inputs import HeadSettings
 from mesascope.probes.softmax_regression.head_measures import UNITS, head_findings
+from mesascope.probes.softmax_regression.head_settings import HeadSettings
 from mesascope.probes.softmax_regression.written_states import Projections, no_head_shifts, read_layers
 from torch import Tensor, nn
 

@@ -171,7 +171,7 @@ def test_which_models_it_measures(step_layer: SoftmaxRegressor) -> None:
     assert probe.applies(step_layer) is None
     linear = probe.applies(models.load("lsa-1layer"))
     assert isinstance(linear, models.NotApplicable)
-    assert "answers linear regression" in linear.reason
+    assert "does not answer softmax-regression tasks" in linear.reason
     assert probe.applies(models.load("induction-1layer")) is None
     assert not probe.by_default
 

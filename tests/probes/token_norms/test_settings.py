@@ -33,7 +33,7 @@ def test_what_it_applies_to(zipf_file: str) -> None:
     config = RegressionConfig(d_in=2, d_head=3)
     regressor = from_transformer(RegressionTransformer(config, {n: torch.zeros(s) for n, s in config.shapes.items()}))
     assert TokenNorms().applies(regressor).reason == (
-        "this model reads no tokens, so it has no token representations. token-norms applies to language models"
+        "this model is no language model. token-norms measures the token representations of language models"
     )
     assert TokenNorms().memory(regressor) is None
     model = planted_norms()

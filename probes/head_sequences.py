@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ...data.batch import generator
-from ...data.corpus import Corpus, windows
-from ...data.documents import Document, read_documents
-from ...data.errors import TaskError
-from ...data.grammar import Grammar
-from ...data.recipe import Recipe, named_seed
-from ...models.language_model import LanguageModel
+from ..data.batch import generator
+from ..data.corpus import Corpus, windows
+from ..data.documents import Document, read_documents
+from ..data.errors import TaskError
+from ..data.grammar import Grammar
+from ..data.recipe import Recipe, named_seed
+from ..data.segments import RepeatedSegments
+from ..models.language_model import LanguageModel
 
 LONGEST = 128
 """Tokens of a sequence where nobody asks for another length, and the model reads as many."""
@@ -27,23 +28,19 @@ SHORTEST = 3
 
 
 @dataclass(frozen=True)
-class HeadSettings:
-    """What a user asks for, where the subject is a language model.
+class SequenceSettings:
+    """What a user asks to be read.
 
     text, tokens:  a file of text, read with the model's own tokenizer, or of token ids; without either, text of the
                    shipped grammar, and random tokens where the model has no tokenizer
     n_sequences:   sequences that are read, at most
     context:       tokens of a sequence, BOS included; by default the model's context, at most 128
-    queries:       queries of a sequence that are looked at
-    untrained:     models of the same shape with fresh weights that read the same sequences
     """
 
     text: str | None = None
     tokens: str | None = None
     n_sequences: int = 16
     context: int | None = None
-    queries: int = 8
-    untrained: int = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,20 +76,61 @@ def queries_of(length: int, n: int) -> tuple[int, ...]:
     return tuple(spaced[spaced > 0].tolist())
 
 
-def read_sequences(subject: LanguageModel, settings: HeadSettings, seed: int) -> Sequences:
+def read_sequences(subject: LanguageModel, settings: SequenceSettings, seed: int, segments: bool = False) -> Sequences:
     """The user's text or tokens; without either, text of the grammar, each sequence from a document of its own.
+
+    segments:  a model whose record says that it learned repeated segments reads such, in place of random tokens
 
     Raises TaskError for files and lengths that do not fit the subject.
     """
-    length = length_of(subject, settings.context)
-    own = length - (subject.bos is not None)
-    documents, family, facts = _documents(subject, settings, own, seed)
-    shape, limit = (subject.shape.d_vocab, subject.bos), settings.n_sequences * own
-    corpus = windows(documents, length, *shape, limit, family, {**facts, "sequences": settings.n_sequences})
-    groups = tuple(_first(corpus, settings.n_sequences))
-    if not groups:
+    found = _cut(subject, settings, *_documents(subject, settings, seed, segments))
+    if found is None:
         raise TaskError(f"the text has no window of {SHORTEST} tokens, BOS included; give longer text")
-    return Sequences(groups, corpus.recipe)
+    return found
+
+
+def other_sequences(
+    subject: LanguageModel, settings: SequenceSettings, seed: int, segments: bool = False
+) -> Sequences | None:
+    """As many sequences of the same kind, none of which `read_sequences` gives: drawn with another seed, or what comes
+    later in the user's text. None where nothing comes later.
+    """
+    if settings.text is None and settings.tokens is None:
+        return read_sequences(subject, settings, named_seed(seed, "other head sequences"), segments)
+    documents, family, facts = _documents(subject, settings, seed, segments)
+    later = _later(documents, _limit(subject, settings))
+    longest = max(map(len, later), default=0) + (subject.bos is not None)
+    return _cut(subject, settings, later, family, facts) if longest >= SHORTEST else None
+
+
+def _later(documents: Sequence[Document], limit: int) -> list[Document]:
+    """All but the first `limit` tokens of all documents together."""
+    begins = np.cumsum([0, *map(len, documents)])
+    return [ids[max(0, limit - begin) :] for begin, ids in zip(begins, documents, strict=False)]
+
+
+def _limit(subject: LanguageModel, settings: SequenceSettings) -> int:
+    """Tokens that are read at most, BOS not counted."""
+    return settings.n_sequences * _own_length(subject, settings)
+
+
+def _own_length(subject: LanguageModel, settings: SequenceSettings) -> int:
+    return length_of(subject, settings.context) - (subject.bos is not None)
+
+
+def _cut(
+    subject: LanguageModel,
+    settings: SequenceSettings,
+    documents: Sequence[Document],
+    family: str,
+    facts: Mapping[str, Any],
+) -> Sequences | None:
+    """The first windows of some documents; None where none is long enough."""
+    length, shape = length_of(subject, settings.context), (subject.shape.d_vocab, subject.bos)
+    full = {**facts, "sequences": settings.n_sequences}
+    corpus = windows(documents, length, *shape, _limit(subject, settings), family, full)
+    groups = tuple(_first(corpus, settings.n_sequences))
+    return Sequences(groups, corpus.recipe) if groups else None
 
 
 def _first(corpus: Corpus, n: int) -> Iterator[Int[Tensor, "sequence pos"]]:
@@ -115,15 +153,27 @@ def length_of(subject: LanguageModel, context: int | None) -> int:
 
 
 def _documents(
-    subject: LanguageModel, settings: HeadSettings, length: int, seed: int
+    subject: LanguageModel, settings: SequenceSettings, seed: int, segments: bool
 ) -> tuple[Sequence[Document], str, Mapping[str, Any]]:
     """Documents, the family of the recipe, and its facts."""
     if settings.text is None and settings.tokens is None:
-        return _drawn(subject, settings.n_sequences, length, named_seed(seed, "head sequences"))
+        drawn = settings.n_sequences, _own_length(subject, settings), named_seed(seed, "head sequences")
+        return (_segments(subject, *drawn) if segments else None) or _drawn(subject, *drawn)
     asked: Literal["text", "tokens"] = "tokens" if settings.text is None else "text"
     encode = None if subject.tokenizer is None else subject.encode
     found = read_documents(str(settings.text or settings.tokens), encode, asked, subject.bos)
     return found.ids, asked, found.facts
+
+
+def _segments(
+    subject: LanguageModel, n: int, length: int, seed: int
+) -> tuple[Sequence[Document], str, Mapping[str, Any]] | None:
+    """Repeated segments as the subject's own record names them; None where it names none."""
+    own = RepeatedSegments.recorded(subject.source.record, subject.shape.d_vocab)
+    if own is None:
+        return None
+    drawn = own.draw(n, seed, 0)[:, 1:].numpy()
+    return [ids[:length] for ids in drawn], own.family, {**asdict(own), "documents_seed": seed}
 
 
 def _drawn(subject: LanguageModel, n: int, length: int, seed: int) -> tuple[Sequence[Document], str, Mapping[str, Any]]:

@@ -1,0 +1,253 @@
+"""Kinds of training recipes: all that decides a training's weights, as plain values, so that listing needs no torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from importlib import import_module
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from ...data.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from ...data.copying import CopyTask
+    from ...data.grammar import Grammar
+    from ...data.regression import LinearRegression
+    from ...data.segments import RepeatedSegments
+    from ...data.softmax_regression import SoftmaxRegression
+    from ...models.own.attention_only import AttentionOnlyConfig
+    from ...models.own.copy_transformer import CopyConfig
+    from ...models.own.regression_transformer import RegressionConfig
+    from ...models.own.softmax_layer import SoftmaxLayerConfig
+
+
+@dataclass(frozen=True)
+class BaseRecipe(ABC):
+    """What the recipes of every kind of model have.
+
+    name:              what its checkpoints are called
+    summary:           what it trains, in a line
+    model:             settings of the model; the widths that the tasks decide are theirs
+    tasks:             settings of the tasks; every step draws fresh ones
+    checkpoint_steps:  steps whose weights are kept, before that step's update; the last is the end of the training
+    init_scale:        of the initial weights
+    clip_norm:         bound on the global norm of each seed's gradient, applied before Adam
+    learning_rate, b1, b2, eps:  Adam's, without weight decay or schedule
+    """
+
+    name: str
+    summary: str
+    model: Mapping[str, Any]
+    checkpoint_steps: tuple[int, ...]
+    tasks: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    batch_size: int = 2048
+    init_scale: float = 0.002
+    learning_rate: float = 1e-3
+    b1: float = 0.9
+    b2: float = 0.98
+    eps: float = 1e-8
+    clip_norm: float = 0.001
+
+    def __post_init__(self) -> None:
+        steps = self.checkpoint_steps
+        if not steps or steps[0] < 0 or any(a >= b for a, b in pairwise(steps)):
+            raise UsageError(
+                f"checkpoint_steps = {list(steps)}: expected increasing steps, at least one, all 0 or more"
+            )
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise UsageError(f"seeds = {list(self.seeds)}: expected different seeds, at least one, all 0 or more")
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size = {self.batch_size}: expected at least 1")
+        for name in ("init_scale", "learning_rate", "eps", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} = {getattr(self, name)}: expected a positive number")
+        for name in ("b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} = {getattr(self, name)}: expected 0 or more, and less than 1")
+
+    def __str__(self) -> str:
+        return self.summary
+
+    @property
+    def steps(self) -> int:
+        """How many updates the training makes."""
+        return self.checkpoint_steps[-1]
+
+    @cached_property
+    @abstractmethod
+    def family(self) -> Any:
+        """The tasks as a family."""
+
+    @cached_property
+    @abstractmethod
+    def config(self) -> Any:
+        """The model's configuration."""
+
+    @property
+    def vocabulary(self) -> dict[str, Any]:
+        """What a language model's file says of its tokens: which one sequences begin with, and what each one says."""
+        return {}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every setting that decides the weights, defaults of model and tasks included."""
+        full = {"model": self.config.as_dict(), "tasks": {**self.tasks, **asdict(self.family)}}
+        lists = {"seeds": list(self.seeds), "checkpoint_steps": list(self.checkpoint_steps)}
+        settings = {**asdict(self), **full, **lists}
+        del settings["summary"]
+        return settings
+
+
+@dataclass(frozen=True)
+class TrainingRecipe(BaseRecipe):
+    """A training of an in-context regression transformer, several seeds of it.
+
+    model:       settings of `models.RegressionConfig`
+    tasks:       settings of `data.LinearRegression`
+    init_scale:  variance scale of the initial weights (the authors': 0.002 / n_layers)
+    """
+
+    @cached_property
+    def family(self) -> LinearRegression:
+        from ...data.regression import LinearRegression
+
+        return LinearRegression(**self.tasks)
+
+    @cached_property
+    def config(self) -> RegressionConfig:
+        """Heads are as wide as tokens unless the recipe says otherwise."""
+        from ...models.own.regression_transformer import RegressionConfig
+
+        d_in, d_out = self.family.d_in, self.family.d_out
+        return RegressionConfig.from_dict({"d_in": d_in, "d_out": d_out, "d_head": d_in + d_out, **self.model})
+
+
+@dataclass(frozen=True)
+class SoftmaxRecipe(BaseRecipe):
+    """A training of one softmax layer on softmax regression; the loss is half the squared error of a task's b.
+
+    model:       settings of `models.SoftmaxLayerConfig`; its output scale decides what is learned
+    tasks:       settings of `data.SoftmaxRegression`
+    init_scale:  standard deviation of the initial weights
+    """
+
+    batch_size: int = 256
+    init_scale: float = 0.02
+    learning_rate: float = 3e-3
+    b2: float = 0.999
+    clip_norm: float = 1.0
+
+    @cached_property
+    def family(self) -> SoftmaxRegression:
+        from ...data.softmax_regression import SoftmaxRegression
+
+        return SoftmaxRegression(**self.tasks)
+
+    @cached_property
+    def config(self) -> SoftmaxLayerConfig:
+        from ...models.own.softmax_layer import SoftmaxLayerConfig
+
+        return SoftmaxLayerConfig.from_dict({"d_in": self.family.d_in, **self.model})
+
+
+LANGUAGES: Mapping[str, str] = {
+    "grammar": "mesascope.data.grammar:Grammar",
+    "repeated-segments": "mesascope.data.segments:RepeatedSegments",
+}
+"""Families of training sequences by name, `"module:class"`."""
+
+
+@dataclass(frozen=True)
+class LanguageRecipe(BaseRecipe):
+    """A training of an `AttentionOnlyTransformer` on the next token of fresh sequences; the loss is in nats a token.
+
+    model:       settings of `models.AttentionOnlyConfig`
+    tasks:       the sequences: "family", a name in `LANGUAGES`, and its settings
+    init_scale:  standard deviation of the initial weights; biases start at 0, norms' scales at 1
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    batch_size: int = 32
+    init_scale: float = 0.1
+    learning_rate: float = 3e-3
+    clip_norm: float = 1.0
+
+    @cached_property
+    def family(self) -> RepeatedSegments | Grammar:
+        settings = dict(self.tasks)
+        name = settings.pop("family", None)
+        if name not in LANGUAGES:
+            raise UsageError(f"tasks: family {name!r} is not known; {nearest(str(name), LANGUAGES)}")
+        module, _, kind = LANGUAGES[name].partition(":")
+        family = getattr(import_module(module), kind)
+        known = [field.name for field in fields(family)]
+        if strangers := sorted(set(settings) - set(known)):
+            raise UsageError(f"tasks: {strangers[0]!r} is not a setting of {name}; {nearest(strangers[0], known)}")
+        return family(**settings)
+
+    @cached_property
+    def config(self) -> AttentionOnlyConfig:
+        from ...models.own.attention_only import AttentionOnlyConfig
+
+        return AttentionOnlyConfig.from_dict(
+            {"d_vocab": self.family.d_vocab, "n_ctx": self.family.length, **self.model}
+        )
+
+    @property
+    def vocabulary(self) -> dict[str, Any]:
+        return {"bos": self.family.bos, "words": getattr(self.family, "words", None)}
+
+
+Initialisation = Literal["gaussian", "unit", "linear"]
+
+
+@dataclass(frozen=True)
+class CopyRecipe(BaseRecipe):
+    """A training of a `CopyTransformer` to say sequences of words again; the loss is in nats a target place.
+
+    model:           settings of `models.CopyConfig`
+    tasks:           settings of `data.CopyTask`
+    initialisation:  the distribution of the initial weights. "gaussian": N(0, 1 / d_model) for embeddings, positions
+                     and queries, N(0, 1 / fan-in) for matrices. "unit": N(0, 1) for the former. "linear": so, and
+                     matrices uniform on ± 1 / sqrt(fan-in)
+    frozen_beta:     embeddings, positions and W_V, W_O, W_U keep their initial values: what a head reads of each word,
+                     and so beta, stays as it is, and only attention learns
+    init_scale:      factor on every initial weight
+    """
+
+    batch_size: int = 64
+    init_scale: float = 1.0
+    learning_rate: float = 5e-3
+    b2: float = 0.999
+    clip_norm: float = 1.0
+    initialisation: Initialisation = "gaussian"
+    frozen_beta: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = get_args(Initialisation)
+        if self.initialisation not in known:
+            raise UsageError(
+                f"initialisation = {self.initialisation!r}: expected {', '.join(known)};"
+                f" {nearest(str(self.initialisation), known)}"
+            )
+        if self.frozen_beta and self.model.get("uniform_attention"):
+            raise UsageError(
+                "frozen_beta and uniform_attention leave nothing to train: the one fixes all weights but those of"
+                " attention, the other has none of those; leave out one of them"
+            )
+
+    @cached_property
+    def family(self) -> CopyTask:
+        from ...data.copying import CopyTask
+
+        return CopyTask(**self.tasks)
+
+    @cached_property
+    def config(self) -> CopyConfig:
+        from ...models.own.copy_transformer import CopyConfig
+
+        return CopyConfig.from_dict({"d_vocab": self.family.n_words, "n_ctx": self.family.n_tokens, **self.model})

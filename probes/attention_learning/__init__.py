@@ -1,0 +1,1 @@
+"""How attention learns: knowledge of single words first, attention second."""
