@@ -172,6 +172,8 @@ def along(axis: str, parts: Mapping[Any, Measure], place: int = 0) -> Measure:
 
     place:  of the new axis among the others
     """
+    if not any(part.status == "ok" for part in parts.values()):  # then axes are those of numbers that are not there
+        parts = {label: missing(part.unit, part.status, part.message) for label, part in parts.items()}
     present = [part for part in parts.values() if part.status == "ok"] or list(parts.values())
     like = present[0]
     if any((part.axes, part.values.shape) != (like.axes, like.values.shape) for part in present):

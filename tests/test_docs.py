@@ -15,6 +15,8 @@ import pytest
 import torch
 from mesascope.analyses.commands import cli, planning
 from mesascope.analyses.commands.arguments import EXIT_CODES, MESASCOPE, parse
+from mesascope.analyses.training.recipes import RECIPES
+from mesascope.analyses.training.training import train
 from mesascope.models import gd_transformer
 from mesascope.models.opening.catalogue import MODEL_ARGS
 from mesascope.models.opening.loading import load_all
@@ -27,6 +29,8 @@ from mesascope.probes.icl_algorithm import contest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [page.name for page in PAGES]
+FEW = {"gd-certificate": [], "attention-learning": ["--n-sequences", "12"]}
+"""What makes a run short, of probes without a limit; the first draws no tasks."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -88,6 +92,8 @@ def with_files(folder: Path) -> Path:
         np.savez(folder / f"{name}.npz", **{name: array.numpy() for name, array in arrays.items()})
     for name in ("tasks", "my-tasks"):
         np.savez(folder / f"{name}.npz", inputs=tasks, targets=tasks[:, 0, 0])
+    frozen = replace(RECIPES["copy-40of60-1head-frozen-beta"], seeds=(0, 1), checkpoint_steps=(0, 20))
+    train(frozen, folder / "without-knowledge.safetensors")
     for block in (block for language in ("toml", "python") for block in blocks(ROOT / "docs" / "cli.md", language)):
         (folder / block.splitlines()[0].removeprefix("# ")).write_text(block)
     return folder
@@ -109,8 +115,8 @@ def test_the_commands_of_a_page_run(
         command, _ = parse(words)
         if command == "train":
             continue  # minutes; its own tests train small recipes
-        limit = [] if "gd-certificate" in words else ["--limit", "20"]  # which draws no tasks
-        small = [*limit, "--figures", "none"] if command == "run" else []
+        few = next((given for probe, given in FEW.items() if probe in words), ["--limit", "20"])
+        small = [*few, "--figures", "none"] if command == "run" else []
         assert cli.main([*words, *small]) == 0, f"{' '.join(words)}: {capsys.readouterr().err}"
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.copying import CopyTask
-from ...data.recipe import Recipe, named_seed
+from ...data.recipe import named_seed
 from ...models.copy_models import CopyModel
 from ..findings import Findings
 from ..measure import Measure, along, missing
@@ -38,7 +37,7 @@ from .names import (
     UNIFORM,
     Pair,
 )  # fmt: skip
-from .proxy import Proxy, fitted_proxy
+from .proxy import fitted_proxy
 
 HEADS = ("layer", "head")
 _BAGS = 512
@@ -86,10 +85,10 @@ def copy_findings(
     """
     task = CopyTask.recorded(subject.source.record, subject.config.d_vocab, subject.config.n_ctx)
     batch = task.sample(how.n_sequences, named_seed(seed, "copied sources"))
+    bags = task.sample(_BAGS, named_seed(seed, "co-occurrence"))
     reading = read_copies(subject, batch.tokens, batch_size, progress)
     progress("co-occurrence", 1.0)
-    proxy, bags = _co_occurrence(task, named_seed(seed, "co-occurrence"), subject.config.d_vocab)
-    said = proxy if isinstance(proxy, str) else proxy.of(batch.tokens[:, :, None], batch.tokens[:, None, :])
+    said = _co_occurrence(bags.tokens, batch.tokens, subject.config.d_vocab)
     betas = twin if isinstance(twin, str) else copy_betas(twin, batch.tokens, batch_size)
     n, places = batch.tokens.shape
     pairs = _Pairs(shuffles(n, places, seed), others(n, places, seed))
@@ -97,7 +96,7 @@ def copy_findings(
     if reading.heads is not None:
         measures |= _of_heads(reading, subject, pairs, seed)
     arrays = {ATTENTION_ARRAY: reading.attention.numpy(), PUSH_ARRAY: reading.push.numpy()}
-    return Findings({**measures, **one_checkpoint()}, arrays, {INPUTS: batch.recipe, "co-occurrence": bags})
+    return Findings({**measures, **one_checkpoint()}, arrays, {INPUTS: batch.recipe, "co-occurrence": bags.recipe})
 
 
 def one_checkpoint() -> dict[str, Measure]:
@@ -164,13 +163,10 @@ def agreement_measures(agreed: Mapping[str, Agreements], seed: int, axes: tuple[
     return task_measures(metrics, seed)
 
 
-@lru_cache(maxsize=2)
-def _co_occurrence(task: CopyTask, seed: int, d_vocab: int) -> tuple[Proxy | str, Recipe]:
-    """What words say about each other by occurring together in other sources, or why nobody knows, and those sources.
-    All checkpoints of a family share it, and fitting it takes longer than reading one of them.
-    """
-    bags = task.sample(_BAGS, seed)
-    return fitted_proxy(bags.tokens, bags.tokens, d_vocab), bags.recipe
+def _co_occurrence(bags: Int[Tensor, "bag place"], tokens: Int[Tensor, "sequence place"], d_vocab: int) -> Tensor | str:
+    """What each source's word says about each target's by occurring with it in other sources; or why there is none."""
+    proxy = fitted_proxy(bags, bags, d_vocab)
+    return proxy if isinstance(proxy, str) else proxy.of(tokens[:, :, None], tokens[:, None, :])
 
 
 def _agreements(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..measure import Measure
+from ..measure import Measure, missing
 from ..probe import Checkpoint, OverTraining
 from .names import ATTENTION, ATTENTION_ARRAY, INPUTS, map_name
 from .over_words import badge_of, limits_of, sentences_of
@@ -14,6 +14,11 @@ from .push_measures import push_measures
 from .run_measures import crossing_measures, outcome_measures, similarity_measures
 from .training_runs import Run, runs_of
 
+_UNKNOWN = "which token a head should attend to is not known of a language model: no accuracy of that passes one half"
+_NOTHING_CROSSES = {
+    name: missing(unit, "not applicable", _UNKNOWN)
+    for name, unit in {"first_crossing": "training step", "ktiw_lead": "training steps"}.items()
+}
 MAPPED_RUNS, MAPPED_STEPS = 3, 12
 """Runs and steps whose mean attention is kept, at most."""
 
@@ -22,9 +27,11 @@ def over_checkpoints(checkpoints: Sequence[Checkpoint], learned: float) -> OverT
     """Measures, sentences and mean attention of the runs among them."""
     runs = runs_of(checkpoints)
     measures = push_measures(runs, int(checkpoints[0].recipes.get(INPUTS, {}).get("seed") or 0))
+    several_steps = any(len(run.steps) > 1 for run in runs)
     if not all(_copies(checkpoint) for checkpoint in checkpoints):
+        measures |= _NOTHING_CROSSES if several_steps else {}
         return OverTraining(measures, " ".join(sentences_of(runs, measures)))
-    if any(len(run.steps) > 1 for run in runs):
+    if several_steps:
         measures |= crossing_measures(runs)
     if len(runs) > 1:
         measures |= {**outcome_measures(runs, learned), **similarity_measures(runs)}

@@ -128,8 +128,8 @@ def of_attention_learning(folder: Path) -> set[str]:
         copies.append(models.from_copy_transformer(module, "copies"))
         object.__setattr__(copies[-1].source, "seed", seed)
         object.__setattr__(copies[-1].source, "step", step)
-    sizes = {"d_vocab": 24, "n_ctx": 24}
-    heads = near_misses(period=11, **sizes), induction_circuit(**sizes)
+    heads = [induction_circuit(d_vocab=24, n_ctx=24) for _ in range(2)]
+    heads[0].module.get_parameter("W_Q").data *= 0.1
     for step, subject in enumerate(heads):
         object.__setattr__(subject.source, "name", "one training")
         object.__setattr__(subject.source, "step", step)

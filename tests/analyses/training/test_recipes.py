@@ -88,6 +88,7 @@ def test_what_ships_was_made_by_the_recipe_of_its_name(name: str) -> None:
 def test_what_ships_is_small() -> None:
     layers = [path.stat().st_size for name, path in shipped().items() if name.startswith("softmax-attention")]
     assert max(layers) < 100_000
+    assert sum(path.stat().st_size for name, path in shipped().items() if name.startswith("copy-")) < 1_000_000
     assert set(shipped()) == set(SHIPPED)
     assert sum(path.stat().st_size for path in shipped().values()) < 20_000_000
 

@@ -89,11 +89,16 @@ def test_language_models_have_a_push_and_no_more() -> None:
             unknown = missing("share", "not applicable", "no gold source")
             made.append(replace(one, measures={**one.measures, "attention_accuracy": unknown}, arrays=arrays))
     found = over(made)
-    assert list(found.measures) == ["agreement_push"]
+    assert list(found.measures) == ["agreement_push", "first_crossing", "ktiw_lead"]
+    for name in ("first_crossing", "ktiw_lead"):
+        assert "is not known of a language model" in found.measures[name].message
     assert found.sentence.startswith("Where beta pushes attention most")
     assert (found.badge, found.limits, found.arrays) == ("", (), {})
     absent = [replace(one, measures={}) for one in made]
-    assert list(over(absent).measures) == ["agreement_push"]
+    assert over(absent).measures.keys() == found.measures.keys()
+    assert list(over(made[::2]).measures) == [
+        "agreement_push"
+    ]  # one step of two seeds: "one checkpoint" of each is true
 
 
 # -- maps --------------------------------------------------------------------------------------------------------------

@@ -198,16 +198,15 @@ def similar(*runs: list[Checkpoint]) -> dict[str, Measure]:
 
 
 def test_xi_is_the_accuracy_of_other_runs_once_they_attend_alike() -> None:
-    """Agreements with a finished run are 0, 1/4, 3/4 and 1 along the others."""
-    rights = (0, 5, 15, 20)
-    one = along(0, rights, (0.0, 0.1, 0.6, 0.95), 0.2, 0.5)
-    other = along(1, rights, (0.0, 0.3, 0.4, 0.99), 0.8, 0.9)
+    """Agreements with a finished run are 0, 1/4, 3/4 and 1 along the first, and 0, 3/4, 3/4 and 1 along the other."""
+    one = along(0, (0, 5, 15, 20), (0.0, 0.1, 0.6, 0.95), 0.5, 0.8)
+    other = along(1, (0, 15, 15, 20), (0.0, 0.3, 0.4, 0.99), 0.8, 0.9)
     found = similar(one, other)
     assert found["xi"].coords == {"pair": ("uniform", "beta")}
-    # seed 0 finds .25 > .2 and .75 > .5 in seed 1; seed 1 finds 1 > .8 and 1 > .9 in seed 0
+    # seed 0 finds .75 > .5 and 1 > .8 in seed 1; seed 1 finds 1 > .8 and 1 > .9 in seed 0
     assert found["xi"].points is not None
-    np.testing.assert_allclose(found["xi"].points, [[0.3, 0.4], [0.95, 0.95]])
-    np.testing.assert_allclose(found["xi"].values, [0.625, 0.675])
+    np.testing.assert_allclose(found["xi"].points, [[0.3, 0.99], [0.95, 0.95]])
+    np.testing.assert_allclose(found["xi"].values, [0.625, 0.97])
     expected = stats.ttest_1samp([0.3, 0.95], 0).confidence_interval()
     np.testing.assert_allclose([end[0] for end in found["xi"].interval], [expected.low, expected.high])
     assert (found["xi_star"].estimate, found["xi_star"].n) == (pytest.approx(0.97), 2)
