@@ -168,8 +168,8 @@ def orders(n_seeds: int) -> None:
     table(
         "recipe",
         "learned",
-        "KTIW passes 1/2",
-        "attention passes 1/2",
+        "KTIW passes 1/2: median step",
+        "attention passes 1/2: median step",
         "attention minus KTIW",
         "of seeds that cross both",
         *ORDERS,
@@ -181,7 +181,9 @@ def orders(n_seeds: int) -> None:
         lead = median_of([lead_ends(*steps, FINE[-1]) for steps in both])
         shares = shares_of([order_of(*steps) for steps in both], ORDERS)
         leads = spread(b - a for a, b in both if a is not None and b is not None)
-        crossed = (f"{np.median(seen):g} of {len(seen)}" if seen else "0" for seen in map(_seen, (ktiw, attention)))
+        crossed = (
+            f"{np.median(seen):g} in {len(seen)} seeds" if seen else "0" for seen in map(_seen, (ktiw, attention))
+        )
         low, high = lead.interval
         row(
             name,

@@ -28,8 +28,8 @@ _COPIES_SHIPPED: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "copy-permutations-1head": ((0, 1), (0, 40, 60, 100)),
     "copy-permutations-1head-uniform": ((0, 1), (100,)),
     "copy-permutations-8heads": ((0,), (0, 100)),
-    "copy-40of60-1head": ((0, 1), (0, 40, 100)),
-    "copy-40of60-1head-uniform": ((0, 1), (100,)),
+    "copy-40of60-1head": ((0, 2), (0, 40, 100)),
+    "copy-40of60-1head-uniform": ((0, 2), (100,)),
     "copy-40of60-8heads": ((0,), (100,)),
 }
 """Seeds and checkpoint steps of copy models that ship: not all, so that the files are small."""

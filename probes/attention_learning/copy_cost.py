@@ -7,8 +7,8 @@ from ..probe import Cost
 from .copy_measures import CopySettings
 
 _STATISTICS = 60_000_000  # bytes of resamples and libraries, as measured
-_COPIES = 4  # of the logits of every target and source in float64 that are alive at the peak, as measured
-_ARRAYS = 40  # of a number for every target and source: agreements with their draws
+_COPIES = 3  # of the logits of every target and source in float64 that are alive at the peak, as measured
+_ARRAYS = 20  # of a number for every target and source: agreements with their draws
 _OPERATIONS, _OF_A_PLACE = 25_000, 40  # as measured
 _PASSES = 8  # plain passes over the sources that readings and gradients take
 

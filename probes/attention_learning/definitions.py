@@ -37,8 +37,8 @@ DEFINITIONS: Mapping[str, str] = {
         ),
         (
             "first_crossing",
-            "First checkpoint at which each accuracy is at least one half: the median over seeds. Seeds that never cross"
-            " are censored, not left out.",
+            "First checkpoint at which each accuracy is at least one half: the median over seeds. Seeds that never"
+            " cross are censored, not left out.",
         ),
         (
             "ktiw_lead",
@@ -46,14 +46,14 @@ DEFINITIONS: Mapping[str, str] = {
         ),
         (
             "crossing_order",
-            "Share of seeds in which KTIW passes one half before attention, after it, at the same checkpoint, or neither"
-            " does.",
+            "Share of seeds in which KTIW passes one half before attention, after it, at the same checkpoint, or"
+            " neither does.",
         ),
         ("learned", "Share of seeds with a task accuracy of at least .95 (`--learned`)."),
         (
             "outcome",
-            "Share of seeds that learned by attention (attention and KTIW of at least one half), by anti-attention (both"
-            " below .1), otherwise, or not.",
+            "Share of seeds that learned by attention (attention and KTIW of at least one half), by anti-attention"
+            " (both below .1), otherwise, or not.",
         ),
         (
             "xi",

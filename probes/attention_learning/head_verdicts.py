@@ -12,6 +12,7 @@ from scipy.stats import binom
 from ..findings import head_name
 from ..measure import Measure
 from .names import AGAINST, BETA, FOLLOWS, OTHER_TARGETS, PAIR, SHUFFLED
+from .standing import ROUNDING
 
 NONE = "none"
 ENOUGH = 19
@@ -74,7 +75,7 @@ def beside_nulls(measures: Mapping[str, Measure]) -> HeadsBesideNulls | None:
         return None
     samples = np.concatenate([null[:, told] for null in nulls])
     above, below = np.zeros_like(told), np.zeros_like(told)
-    above[told], below[told] = low[told] > samples.max(axis=0), high[told] < samples.min(axis=0)
+    above[told], below[told] = low[told] > samples.max(axis=0) + ROUNDING, high[told] < samples.min(axis=0) - ROUNDING
     return HeadsBesideNulls(above, below, told, int(draws[told].min()))
 
 

@@ -62,11 +62,11 @@ ATTENTION_ARRAY, PUSH_ARRAY = "attention", "push"
 """Arrays that checkpoints are compared by: [sequence, target, source] of a copy model, [sequence, layer, head, query,
 key] of a language model; NaN where a query does not attend to a key."""
 ONE_CHECKPOINT = {
-    "agreement_push": "one checkpoint: the push is compared with how attention changes until a later one",
-    "first_crossing": "one checkpoint: when an accuracy passes one half takes several steps of a training",
-    "ktiw_lead": "one checkpoint: which accuracy passes one half first takes several steps of a training",
+    "agreement_push": "one step: the push is compared with how attention changes until a later one",
+    "first_crossing": "one step: when an accuracy passes one half takes several steps of a training",
+    "ktiw_lead": "one step: which accuracy passes one half first takes several steps of a training",
 }
-"""Why a single checkpoint has none of these measures."""
+"""Why checkpoints of a single step have none of these measures."""
 INPUTS = "evaluation"
 """The split whose digest says whether two checkpoints read the same inputs."""
 HALF = 0.5

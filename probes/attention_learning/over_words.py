@@ -36,8 +36,8 @@ KTIW_COMES_FIRST = "KTIW comes first."
 ATTENTION_COMES_FIRST = "Attention comes first."
 CANNOT_TELL = "Which comes first cannot be told from these seeds."
 NO_DRIVER = (
-    "That KTIW passes one half first does not show that it drives attention: it does so, too, where every source holds"
-    " all words and co-occurrence says nothing."
+    "That KTIW passes one half first does not show that it drives attention: in trainings of one head it does so, too,"
+    " where every source holds all words and co-occurrence says nothing."
 )
 RATES = (
     "How many seeds learn depends on the initialisation, on where positions enter, on the learning rate and on the"

@@ -110,12 +110,13 @@ class AttentionLearning(Probe):
         return head_cost(subject, self._of_heads, batch_size) if isinstance(subject, LanguageModel) else None
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
-        if not isinstance(subject, CopyModel | LanguageModel):
-            raise UsageError(f"{self.name} measures other models; applies() says which")
-        twin = twin_of(subject, self.uniform)
         if isinstance(subject, CopyModel):
+            twin = twin_of(subject, self.uniform)
             return copy_findings(subject, self._of_copies, twin, seed, batch_size, progress)
-        return head_findings(subject, self._of_heads, twin, seed, batch_size, progress)
+        if isinstance(subject, LanguageModel):
+            twin = twin_of(subject, self.uniform)
+            return head_findings(subject, self._of_heads, twin, seed, batch_size, progress)
+        raise UsageError(f"{self.name} measures other models; applies() says which")
 
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
         if measures[f"{ATTENTION}_accuracy"].status == "ok":

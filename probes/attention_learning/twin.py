@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar, cast
 
 from ...data.errors import UsageError
 from ...data.recipe import file_sha256
@@ -25,7 +26,11 @@ NO_TWIN_OF_TEXT = (
 OWN_UNIFORM = "this model's own attention is uniform: it is its own twin"
 
 
-def twin_of(subject: CopyModel | LanguageModel, named: str | None) -> Subject | str:
+Reads = TypeVar("Reads", CopyModel, LanguageModel)
+"""What reads tokens, and so does its twin."""
+
+
+def twin_of(subject: Reads, named: str | None) -> Reads | str:
     """The twin of the same seed at its last step, or why there is none.
 
     named:  a shipped name, a file, a directory or a hub id; None: the twin that ships with a shipped model
@@ -41,7 +46,7 @@ def twin_of(subject: CopyModel | LanguageModel, named: str | None) -> Subject | 
             return NO_TWIN if isinstance(subject, CopyModel) else NO_TWIN_OF_TEXT
     twin = _of_seed(named, subject.source.seed)
     _refuse_other(subject, twin)
-    return twin
+    return cast(Reads, twin)
 
 
 def twin_digests(named: str | None) -> dict[str, str]:

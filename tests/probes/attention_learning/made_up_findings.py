@@ -61,7 +61,7 @@ def copy_measures(step: float = 100, seed: int = 0, heads: int = 1) -> dict[str,
     found["agreement"] = along("pair", {name: found.pop(name, no_twin) for name in names.PAIRS})
     if heads > 1:
         found["head_agreement"] = along("pair", {names.BETA.name: found.pop("heads")})
-    alone = missing("training step", "not applicable", "one checkpoint: nothing crosses")
+    alone = missing("training step", "not applicable", "one step: nothing crosses")
     return found | dict.fromkeys(("agreement_push", "first_crossing", "ktiw_lead"), alone)
 
 

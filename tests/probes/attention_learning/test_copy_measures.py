@@ -204,7 +204,7 @@ def test_one_checkpoint_has_no_training_and_says_so() -> None:
             "not applicable",
             {"a": "share"}.get(name[0], "train"),
         )
-        assert measures[name].message.startswith("one checkpoint: ")
+        assert measures[name].message.startswith("one step: ")
 
 
 # -- trained -----------------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def test_accuracies_are_of_the_next_token(findings: Findings) -> None:
         measure = findings.measures[f"{name}_accuracy"]
         assert (measure.status, measure.message) == ("not applicable", why)
     for name in ("agreement_push", "first_crossing", "ktiw_lead"):
-        assert findings.measures[name].message.startswith("one checkpoint: ")
+        assert findings.measures[name].message.startswith("one step: ")
 
 
 def test_rows_and_recipes_are_kept(findings: Findings) -> None:

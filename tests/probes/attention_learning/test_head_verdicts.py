@@ -6,6 +6,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from mesascope import analyses, models
 from mesascope.probes.attention_learning.head_verdicts import (
     ENOUGH,
     FEWEST,
@@ -14,6 +15,7 @@ from mesascope.probes.attention_learning.head_verdicts import (
     head_verdicts,
 )
 from mesascope.probes.attention_learning.names import AGAINST, FOLLOWS, OTHER_TARGETS, SHUFFLED
+from mesascope.probes.attention_learning.probe import AttentionLearning
 
 from .made_up_heads import made, over_seeds
 
@@ -71,3 +73,12 @@ def test_by_chance_few_heads_are_called() -> None:
     assert len(called) == 240
     for side in (FOLLOWS, AGAINST):
         assert called.count(side) / 240 < 1 / 21
+
+
+def test_heads_whose_beta_is_the_same_everywhere_follow_nothing() -> None:
+    """Their agreement is exactly that by chance, and so is every null: rounding decides nothing."""
+    for size in (3, 5, 12, 20):
+        heads = models.from_copy_transformer(models.plant_copying(size, size, knows_words=False, n_heads=2))
+        report = analyses.run(heads, AttentionLearning(n_sequences=64))
+        assert isinstance(report, analyses.Report)
+        assert report.heads == {"L0H0": "none", "L0H1": "none"}
