@@ -52,7 +52,8 @@ def sentences_of(runs: Sequence[Run], measures: Mapping[str, Measure]) -> Iterat
         yield from _causal(runs)
     else:
         yield from _order(runs, measures)
-    yield from _pushed(measures)
+    if not _all(runs, has_uniform_attention):  # which goes nowhere, whatever pushes it
+        yield from _pushed(measures)
     yield from _similar(measures)
 
 
@@ -174,22 +175,27 @@ def _seeds_beyond_half(runs: Sequence[Run], quantity: str) -> int:
 
 
 def _without_attention(runs: Sequence[Run], knowing: int) -> Iterator[str]:
-    where = f"in {knowing} of {len(runs)} seed{'s' * (len(runs) > 1)}"
+    why = ""
     if knowing:
-        yield f"With attention held uniform, more than half of the words are known {where}: KTIW needs no attention."
-    else:
-        why = "."
-        if _all(runs, lambda source: co_occurrence_is_told(source) is False):
-            why = ": every source holds all words, and co-occurrence says nothing."
-        yield f"With attention held uniform, more than half of the words are known {where}{why}"
+        why = ": KTIW needs no attention"
+    elif _all(runs, lambda source: co_occurrence_is_told(source) is False):
+        why = ": every source holds all words, and co-occurrence says nothing"
+    yield f"With attention held uniform, more than half of the words are known {_seeds(knowing, runs)}{why}."
 
 
 def _without_knowledge(runs: Sequence[Run], attending: int) -> Iterator[str]:
-    where = f"in {attending} of {len(runs)} seed{'s' * (len(runs) > 1)}"
+    there = "" if attending == len(runs) else "there "
+    waits = f"{there}attention does not wait for KTIW" if attending else "attention does not form without KTIW"
     yield (
         "With beta held at its initial values, more than half of the places come to attend most to their own word"
-        f" {where}: {'attention does not wait for KTIW' if attending else 'attention does not form without KTIW'}."
+        f" {_seeds(attending, runs)}: {waits}."
     )
+
+
+def _seeds(count: int, runs: Sequence[Run]) -> str:
+    """in 2 of 5 seeds by step 100"""
+    by = f" by step {all_steps(runs)[-1]:,}" if all_steps(runs)[-1] else ""
+    return f"in {count} of {len(runs)} seed{'s' * (len(runs) > 1)}{by}"
 
 
 def _causal_badge(runs: Sequence[Run]) -> str:

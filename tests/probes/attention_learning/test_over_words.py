@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -194,22 +195,20 @@ def frozen(n: int, attention: int | None) -> list[list[Checkpoint]]:
 
 def test_knowledge_without_attention() -> None:
     sentence, badge, _ = said(uniform(4, 20))
-    words = (
-        "With attention held uniform, more than half of the words are known in 4 of 4 seeds: KTIW needs no attention."
-    )
-    assert words in sentence
+    words = "With attention held uniform, more than half of the words are known in 4 of 4 seeds by step 60:"
+    assert f"{words} KTIW needs no attention." in sentence
     assert badge == "KTIW without attention"
     alone, badge, _ = said(uniform(1, 20))
-    assert "known in 1 of 1 seed: KTIW needs no attention." in alone
+    assert "known in 1 of 1 seed by step 60: KTIW needs no attention." in alone
     assert badge == "KTIW without attention"
 
 
 def test_no_knowledge_without_attention() -> None:
     """With the reason where sources hold all words."""
     sentence, badge, _ = said(uniform(4, None))
-    assert sentence.endswith("With attention held uniform, more than half of the words are known in 0 of 4 seeds.")
+    assert sentence.endswith("more than half of the words are known in 0 of 4 seeds by step 60.")
     assert badge == "No KTIW without attention"
-    because = "known in 0 of 4 seeds: every source holds all words, and co-occurrence says nothing."
+    because = "known in 0 of 4 seeds by step 60: every source holds all words, and co-occurrence says nothing."
     assert because in said(uniform(4, None, EVERY))[0]
     assert "co-occurrence" not in said(uniform(4, 20, EVERY))[0]
 
@@ -219,16 +218,27 @@ def test_attention_with_frozen_beta() -> None:
     words = (
         "With beta held at its initial values, more than half of the places come to attend most to their own word in"
     )
-    assert f"{words} 0 of 4 seeds: attention does not form without KTIW." in sentence
+    assert f"{words} 0 of 4 seeds by step 60: attention does not form without KTIW." in sentence
     assert badge == "No attention without KTIW"
     sentence, badge, _ = said(frozen(4, 20))
-    assert f"{words} 4 of 4 seeds: attention does not wait for KTIW." in sentence
+    assert f"{words} 4 of 4 seeds by step 60: attention does not wait for KTIW." in sentence
     assert badge == "Attention without KTIW"
+    some, badge, _ = said([*frozen(3, None), *[[replace_seed(one, 9) for one in walked] for walked in frozen(1, 20)]])
+    assert f"{words} 1 of 4 seeds by step 60: there attention does not wait for KTIW." in some
+    assert badge == "Attention without KTIW"
+
+
+def replace_seed(checkpoint: Checkpoint, seed: int) -> Checkpoint:
+    return replace(checkpoint, source=replace(checkpoint.source, seed=seed))
+
+
+def test_where_attention_cannot_go_nothing_is_said_of_where_it_goes() -> None:
+    assert "pushes attention" not in said(uniform(2, 20))[0]
 
 
 def test_what_counts_is_the_last_step() -> None:
     losing = [made_up(0, step, ktiw, facts={"uniform_attention": True}) for step, ktiw in ((0, 1.0), (20, 0.0))]
-    assert "known in 0 of 1 seed." in said([losing])[0]
+    assert "known in 0 of 1 seed by step 20." in said([losing])[0]
 
 
 def test_an_order_is_no_finding_where_something_was_held() -> None:
