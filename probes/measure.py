@@ -172,7 +172,8 @@ def along(axis: str, parts: Mapping[Any, Measure], place: int = 0) -> Measure:
 
     place:  of the new axis among the others
     """
-    if not any(part.status == "ok" for part in parts.values()):  # then axes are those of numbers that are not there
+    if not any(part.status == "ok" for part in parts.values()) and len({part.axes for part in parts.values()}) > 1:
+        # axes of numbers that are not there
         parts = {label: missing(part.unit, part.status, part.message) for label, part in parts.items()}
     present = [part for part in parts.values() if part.status == "ok"] or list(parts.values())
     like = present[0]
