@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .runs.comparing import compare
     from .runs.family import run_family
     from .runs.verifying import Verification, verify
+    from .sweeps.sweeping import SweepResult, sweep
     from .training.recipe_kinds import CopyRecipe, LanguageRecipe, SoftmaxRecipe, TrainingRecipe
     from .training.recipes import RECIPES
     from .training.training import train
@@ -25,6 +26,7 @@ _HOMES = {
     "RECIPES": "training.recipes",
     "Report": "reports.report",
     "SoftmaxRecipe": "training.recipe_kinds",
+    "SweepResult": "sweeps.sweeping",
     "TrainingRecipe": "training.recipe_kinds",
     "Verification": "runs.verifying",
     "compare": "runs.comparing",
@@ -32,6 +34,7 @@ _HOMES = {
     "overview": "reports.overview",
     "run": "runs.asking",
     "run_family": "runs.family",
+    "sweep": "sweeps.sweeping",
     "train": "training.training",
     "verify": "runs.verifying",
 }
@@ -42,6 +45,7 @@ __all__ = [
     "LanguageRecipe",
     "Report",
     "SoftmaxRecipe",
+    "SweepResult",
     "TrainingRecipe",
     "Verification",
     "compare",
@@ -49,6 +53,7 @@ __all__ = [
     "overview",
     "run",
     "run_family",
+    "sweep",
     "train",
     "verify",
 ]

@@ -2,7 +2,8 @@
 
     MesascopeError
     ├── UsageError            bad arguments, settings or output folder                exit code 2
-    │   └── TaskError         inputs that do not fit the model or the probe
+    │   ├── TaskError         inputs that do not fit the model or the probe
+    │   └── OutputError       an output folder that cannot be written
     └── CheckpointRefused     a checkpoint that is missing, damaged or unsupported   exit code 3
 
 Every message is one line: what is wrong and the value seen; what was expected; the likely cause; what to try next.
@@ -30,6 +31,10 @@ class UsageError(MesascopeError):
 
 class TaskError(UsageError):
     """Inputs (tasks, tokens) that do not fit the model, the probe or their file format."""
+
+
+class OutputError(UsageError):
+    """An output folder that cannot be written. What else is to be written there fails, too."""
 
 
 class CheckpointRefused(MesascopeError):

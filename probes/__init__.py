@@ -35,8 +35,10 @@ RESERVED = frozenset({
     "models", "model", "predictor", "d_in", "d_out", "probe", "probes", "revision", "revisions", "layout",
     "model_config", "model_args", "probe_args", "settings", "seed", "device", "dtype", "batch_size", "output_dir",
     "figures", "config", "offline", "force", "dry_run", "time", "threads", "json", "quiet", "verbose", "help",
+    "seeds", "engine", "workers", "timeout", "retries", "shard", "retry_failed", "audit", "status",
 })  # fmt: skip
-"""Names of `mesascope run`'s own options. A setting of a probe is an option beside them, so it has another name."""
+"""Names of the own options of `mesascope run` and `sweep`. A setting of a probe is an option beside them, so it has
+another name."""
 
 _HOMES = {
     "Claim": "measure",
@@ -92,7 +94,8 @@ def refuse_reserved(probe: str, settings: Iterable[str]) -> None:
     """UsageError for a setting that `mesascope run` could not tell from an option of its own."""
     if taken := sorted(RESERVED & set(settings)):
         raise UsageError(
-            f"probe {probe!r} has a setting {taken[0]!r}, which is an option of `mesascope run`; rename the setting"
+            f"probe {probe!r} has a setting {taken[0]!r}, which is an option of `mesascope run` or `sweep`; rename the"
+            " setting"
         )
 
 

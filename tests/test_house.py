@@ -23,7 +23,7 @@ from torch import Tensor
 
 LAYERS = ("data", "models", "probes", "analyses")  # imports point left here: a layer sees those before it
 # beyond these, models and data are strangers
-OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings", "setting_files"}
+OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings", "setting_files", "writing"}
 ROOMS = {
     "models": ("opening_check", "rotary", "token_layout", "norms", "weights", "attention", "subject", "tokenizing",
                "taps", "language_model", "own", "constructed", "predictor_check", "in_memory_sources", "regressors",
@@ -31,7 +31,7 @@ ROOMS = {
                "wrapped_language_model", "hugging_face", "opening", "predictor_code", "predictor_file"),
     "probes": ("measure", "findings", "head_columns", "probe", "token_texts", "kept_attention", "streaming",
                "head_sequences", "statistics", "algorithms", "comparing", "regression", "drawing"),
-    "analyses": ("reports", "runs", "training", "exporting", "selftest", "commands"),
+    "analyses": ("reports", "runs", "sweeps", "training", "exporting", "selftest", "commands"),
 }  # fmt: skip
 """Rooms of a layer, files and packages, each of which imports only those before it. After those of `probes` come the
 probes themselves, which never import each other."""

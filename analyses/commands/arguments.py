@@ -1,7 +1,7 @@
 """The command line's grammar: commands and their options. What a value may be, typed settings say (`run_options.py`).
 
-Options of `mesascope run` are its own and the settings of probes, each under its name. Settings are read from the
-sources, so that help needs no torch; a probe of another package is imported when `-p` names it.
+Options of `mesascope run` and `sweep` are their own and the settings of probes, each under its name. Settings are read
+from the sources, so that help needs no torch; a probe of another package is imported when `-p` names it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ...probes import PROBES, probe_class, refuse_reserved, registered
 from .run_options import ALL_PROBES, RunOptions
 from .source_reading import REQUIRED, Setting, class_settings, describe
 from .suggesting import FORMATS, LISTS, SHELLS, suggest
+from .sweep_options import SweepOptions
 
 EXIT_CODES = """\
 exit codes:
@@ -28,6 +29,7 @@ examples:
   mesascope run lsa-1layer                       is it gradient descent? one report a seed, and one over all
   mesascope run weights.npz --layout von-oswald-haiku --model-args n_layers=2,activation_clip=2.0
   mesascope run --predictor mine.py:predict --d-in 10     a function of yours from tasks to predictions
+  mesascope sweep lsa-1layer --seeds 0-4 -p gd-alignment    all steps, on every core; goes on where it was
   mesascope show reports/lsa-1layer/gd-alignment
   mesascope verify REPORT                        make it again, and compare field by field"""
 
@@ -41,8 +43,8 @@ class SettingOption(click.Option):
         super().__init__([setting.name, self.spelled + negated], default=None, shell_complete=suggest)
 
 
-class RunCommand(click.Command):
-    """`mesascope run` with the settings of probes, by probe."""
+class MeasuringCommand(click.Command):
+    """`mesascope run` or `sweep` with the settings of probes, by probe."""
 
     def __init__(self, command: click.Command, settings: Mapping[str, tuple[Setting, ...]]) -> None:
         self.settings = settings
@@ -62,7 +64,7 @@ class RunCommand(click.Command):
 
 
 class Commands(click.Group):
-    """The commands, of which `run` takes the settings of probes as options."""
+    """The commands, of which `run` and `sweep` take the settings of probes as options."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in their own order, not the alphabet's
@@ -77,8 +79,8 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        if name == "run" and command is not None:
-            command = RunCommand(command, probe_settings(_named_probes(rest)))
+        if name in ("run", "sweep") and command is not None:
+            command = MeasuringCommand(command, probe_settings(_named_probes(rest)))
         return name, command, rest
 
 
@@ -200,12 +202,39 @@ RUN_PARAMETERS = [
     _QUIET,
     _switch("-v", "--verbose", help="Print every measure."),
 ]  # fmt: skip
+_SWEPT_OTHERWISE = {"models", "predictor", "d_in", "d_out", "revisions", "threads", "dry_run", "time"}
+SWEEP_PARAMETERS = [
+    click.Argument(["models"], nargs=-1, metavar="MODEL...", shell_complete=suggest),
+    _option(
+        "revisions", "--revision", "--revisions", metavar="A,B,…", several=True,
+        help="Checkpoints: seed3, step500, several, all. Braces stand for several: 'step{0,512,1000..9000..1000}'."
+        " Default: all of a family, and all of a hub id that are cached.",
+    ),
+    _option("--seeds", metavar="N,…", help="Seeds of a family, as 0-9 or 0,2,5-7. Default: all."),
+    *(param for param in RUN_PARAMETERS if param.name not in _SWEPT_OTHERWISE),
+    _option("--engine", metavar="NAME", help=f"What starts workers. Default: {SweepOptions.engine}, on this machine."),
+    _option("--workers", metavar="N", help="Processes. Default: one for each GPU, or as many as cores have room for."),
+    _option("--threads", metavar="N", help=f"Threads of each worker. Default: {SweepOptions.threads}."),
+    _option("--timeout", metavar="TIME", help="Of a checkpoint with all its probes: 90s, 30m, 2h. Default: none."),
+    _option("--retries", metavar="N", help="How often a checkpoint is tried again whose worker died or ran out of time."
+        f" Default: {SweepOptions.retries}."),
+    _option("--shard", metavar="I/N", help="Measure share I of N, from 0/N, in this process."),
+    _switch("--retry-failed", help="Measure again what failed before."),
+    _switch("--dry-run", help="Say what would run, what is finished and what holds the same weights; measure nothing."),
+    _switch("--audit", help="Compare the checkpoints' weights, from their files; open no model."),
+    _switch("--status", help="MODEL is the output folder of a sweep: say what is done, failed and left."),
+]  # fmt: skip
 _COMMANDS = {
     "run": (
         "Measure checkpoints: one report each, and one over several of the same architecture.\n\n"
         "MODEL is a shipped name (`mesascope list checkpoints`), a file, a directory saved by `save_pretrained`, or a"
         " hub id in the local cache. --predictor measures a function of yours instead.",
         RUN_PARAMETERS,
+    ),
+    "sweep": (
+        "Measure many checkpoints, several at a time: one report each, and one over steps and seeds.\n\n"
+        "MODEL as for `run`. What is finished is found again, so an interrupted sweep goes on where it was.",
+        SWEEP_PARAMETERS,
     ),
     "list": (
         "List what there is: probes, checkpoints, tasks, layouts, recipes, revisions of a family.",

@@ -27,6 +27,7 @@ from ..runs.threads import largest_matrix, number_of_threads
 from .arguments import FORMATS, LISTS, parse
 from .completing import VARIABLE, answer, script
 from .run_options import ALL_PROBES, RunOptions, Threads, refuse_threads, run_options
+from .sweep_options import sweep_options
 from .terminal import complain, print_json, print_table, printable, warn
 
 Values = Mapping[str, Any]
@@ -171,6 +172,22 @@ def _refuse_at_once(options: RunOptions) -> None:
     (model,) = options.models
     for revision in options.revisions or (None,):
         named(model, revision, options.layout, options.model_config, options.model_args)
+
+
+def _sweep(values: Values) -> int:
+    options = sweep_options(values)
+    if options.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    for probe in options.probe:
+        if probe != ALL_PROBES:
+            home_of(probe)
+    from .sweep_command import sweep_command
+
+    try:
+        return sweep_command(options)
+    except (KeyboardInterrupt, Terminated) as stop:
+        stop.args = ("finished reports stay, and the same command goes on from there",)
+        raise
 
 
 def _list(values: Values) -> int:
@@ -330,6 +347,7 @@ def _completion(values: Values) -> int:
 
 _COMMANDS: dict[str, Callable[[Values], int]] = {
     "run": _run,
+    "sweep": _sweep,
     "list": _list,
     "show": _show,
     "verify": _verify,

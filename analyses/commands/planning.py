@@ -24,7 +24,7 @@ from ..reports.threads import threads_set
 from ..runs.family import in_order
 from ..runs.running import probe_named
 from ..runs.threads import largest_matrix, number_of_threads
-from .run_options import ALL_PROBES, OPTIONS, RunOptions
+from .run_options import ALL_PROBES, MeasuringOptions, RunOptions, option_names
 from .terminal import complain
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -92,14 +92,14 @@ def _largest_matrix(subject: Subject) -> int | None:
     return None
 
 
-def chosen_probes(options: RunOptions) -> list[Probe]:
+def chosen_probes(options: MeasuringOptions) -> list[Probe]:
     """The probes that are named, or those that run by default, each with those of the given settings that it has."""
     named = [name for name in options.probe if name != ALL_PROBES]
     kinds = {name: probe_class(name) for name in (registered() if len(named) < len(options.probe) else named)}
     if not options.probe:
         kinds = {name: kind for name, kind in _every_class().items() if kind.by_default}
     for setting in options.settings:
-        _refuse_unclear(setting, kinds)
+        _refuse_unclear(setting, kinds, option_names(type(options)))
     return [_as_asked(name, kind, options) for name, kind in kinds.items()]
 
 
@@ -110,7 +110,7 @@ def probes_only_named(options: RunOptions) -> list[Probe]:
     return [_as_asked(name, kind, options) for name, kind in _every_class().items() if not kind.by_default]
 
 
-def _as_asked(name: str, kind: type[Probe], options: RunOptions) -> Probe:
+def _as_asked(name: str, kind: type[Probe], options: MeasuringOptions) -> Probe:
     """A probe with those of the given settings that it has."""
     own = {setting: value for setting, value in options.settings.items() if setting in _setting_names(kind)}
     return probe_named(name, own, text=True)
@@ -224,8 +224,11 @@ def _setting_names(kind: type[Probe]) -> list[str]:
     return [setting.name for setting in fields(kind)]
 
 
-def _refuse_unclear(setting: str, kinds: Mapping[str, type[Probe]]) -> None:
-    """UsageError for a setting that no chosen probe has, and for one that means different things to several."""
+def _refuse_unclear(setting: str, kinds: Mapping[str, type[Probe]], options: Iterable[str]) -> None:
+    """UsageError for a setting that no chosen probe has, and for one that means different things to several.
+
+    options:  of the command, one of which may be meant
+    """
     types = {name: get_type_hints(kind)[setting] for name, kind in kinds.items() if setting in _setting_names(kind)}
     if len(set(types.values())) > 1:
         raise UsageError(f"setting {setting!r} has different types in {' and '.join(types)}; choose one with -p NAME")
@@ -233,5 +236,5 @@ def _refuse_unclear(setting: str, kinds: Mapping[str, type[Probe]]) -> None:
         return
     if owners := [name for name, kind in _every_class().items() if setting in _setting_names(kind)]:
         raise UsageError(f"setting {setting!r} is one of {', '.join(owners)}; choose it with -p {owners[0]}")
-    known = {*OPTIONS, *(name for kind in kinds.values() for name in _setting_names(kind))}
+    known = {*options, *(name for kind in kinds.values() for name in _setting_names(kind))}
     raise UsageError(f"setting {setting!r} is not known to {', '.join(kinds)}; {nearest(setting, known)}")

@@ -61,7 +61,7 @@ def run_command(options: RunOptions) -> int:
     if jobs:
         with _output_folder(Path(options.output_dir)):
             _measure_all(jobs, options, outcome)
-    index = _kept_index(Path(options.output_dir)) if outcome.reports else None
+    index = kept_index(Path(options.output_dir)) if outcome.reports else None
     if options.json:
         skipped = outcome.not_applicable
         found = {"reports": outcome.reports, "not_applicable": skipped, "failed": outcome.messages}
@@ -155,7 +155,7 @@ def _measured(subject: Subject, job: Job, options: RunOptions, progress: Reporte
     return answer
 
 
-def _kept_index(out: Path) -> Path | None:
+def kept_index(out: Path) -> Path | None:
     """The overview of the output folder, up to date. The reports are there, with or without it."""
     try:
         return write_index(out)

@@ -1,11 +1,13 @@
-"""What `mesascope run` is asked for: by the command line, and by a configuration file where that is silent."""
+"""What `mesascope run` is asked for, and what `mesascope sweep` is beside its own options (`sweep_options.py`): by the
+command line, and by a configuration file where that is silent.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Le
 
@@ -21,18 +23,13 @@ _SYNONYMS = {"model": "models", "revision": "revisions", "probes": "probe"}
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """Options of `mesascope run`. Defaults stand here and nowhere else.
+class MeasuringOptions:
+    """Options of every command that measures. Defaults stand here and nowhere else.
 
-    predictor:    FILE.py:function, in the place of models
-    d_in, d_out:  widths of its x and y; d_out is 1 unless it is given
-    settings:     of the probes: names and texts of the command line, or values of the configuration file
+    settings:  of the probes: names and texts of the command line, or values of the configuration file
     """
 
     models: tuple[str, ...] = ()
-    predictor: str | None = None
-    d_in: Annotated[int, Ge(1)] | None = None
-    d_out: Annotated[int, Ge(1)] | None = None
     probe: tuple[str, ...] = ()
     revisions: tuple[str, ...] = ()
     layout: str | None = None
@@ -49,10 +46,26 @@ class RunOptions:
     offline: bool = False
     force: bool = False
     dry_run: bool = False
-    time: bool = False
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+
+
+@dataclass(frozen=True)
+class RunOptions(MeasuringOptions):
+    """Options of `mesascope run`.
+
+    predictor:    FILE.py:function, in the place of models
+    d_in, d_out:  widths of its x and y; d_out is 1 unless it is given
+    """
+
+    predictor: str | None = None
+    d_in: Annotated[int, Ge(1)] | None = None
+    d_out: Annotated[int, Ge(1)] | None = None
+    time: bool = False
+
+
+Options = TypeVar("Options", bound=MeasuringOptions)
 
 
 @dataclass(frozen=True)
@@ -60,19 +73,27 @@ class _ThreadsOption:
     threads: Threads = None
 
 
-OPTIONS = frozenset(option.name for option in fields(RunOptions)) - {"settings"}
+def option_names(kind: type[MeasuringOptions]) -> frozenset[str]:
+    """What a configuration file may call the options of a command."""
+    return frozenset(option.name for option in fields(kind)) - {"settings"}
+
+
+def options_of(kind: type[Options], given: Mapping[str, Any], where: str) -> Options:
+    """Options by name, as the command line has them. What is no option of the command is a setting of a probe.
+
+    Raises UsageError for a value that an option cannot have.
+    """
+    names = option_names(kind)
+    line = _sorted({name: value for name, value in given.items() if name != "config"}, names)
+    file = _sorted(read_tables(Path(given["config"])), names) if "config" in given else {}
+    merged = {**file, **line, "settings": {**file.get("settings", {}), **line["settings"]}}
+    refuse_threads(merged, where)
+    return read_settings(kind, merged, where, text=True)
 
 
 def run_options(given: Mapping[str, Any]) -> RunOptions:
-    """Options by name, as the command line has them. What is no option of `run` is a setting of a probe.
-
-    Raises UsageError for a value that an option cannot have, and where no model is named.
-    """
-    line = _sorted({name: value for name, value in given.items() if name != "config"})
-    file = _sorted(read_tables(Path(given["config"]))) if "config" in given else {}
-    merged = {**file, **line, "settings": {**file.get("settings", {}), **line["settings"]}}
-    refuse_threads(merged, "run: ")
-    options = read_settings(RunOptions, merged, "run: ", text=True)
+    """Options of `mesascope run`. UsageError also where no model is named."""
+    options = options_of(RunOptions, given, "run: ")
     if options.predictor is None:
         _refuse_without_predictor(options)
     else:
@@ -118,7 +139,7 @@ def refuse_threads(values: Mapping[str, Any], where: str) -> None:
         raise UsageError(f"{error}; leave --threads out, and mesascope chooses by the model's shapes") from error
 
 
-def _sorted(values: Mapping[str, Any]) -> dict[str, Any]:
+def _sorted(values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
     """Options by name, and under "settings" everything that belongs to a probe."""
     options: dict[str, Any] = {}
     settings: dict[str, Any] = {}
@@ -129,7 +150,7 @@ def _sorted(values: Mapping[str, Any]) -> dict[str, Any]:
             settings |= _by_name(value, keep_text=True)
         elif name == "model_args":
             options[name] = _by_name(value)
-        elif name in OPTIONS:
+        elif name in names:
             options[name] = value
         else:
             settings[name] = value

@@ -15,6 +15,7 @@ from .run_options import ALL_PROBES
 LISTS = ("probes", "checkpoints", "tasks", "layouts", "recipes", "revisions")
 FORMATS = ("pdf", "svg", "png")
 SHELLS = ("bash", "zsh", "fish")
+ENGINES = ("local", "inline")
 SEVERAL = {"probe", "revisions", "formats"}
 """Of these there may be several, separated by commas."""
 FOLDERS = {"report", "reports", "output_dir"}
@@ -57,5 +58,6 @@ _WORDS: dict[str, Callable[[click.Context], Iterable[str]]] = {
     "what": lambda _: LISTS,
     "to": lambda _: PLACES,
     "formats": lambda _: FORMATS,
+    "engine": lambda _: ENGINES,
     "shell": lambda _: SHELLS,
 }

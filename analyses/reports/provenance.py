@@ -96,9 +96,25 @@ def _version(package: str) -> str | None:
 
 def key(subject: Subject, probe: Probe, seed: int, batch_size: int, findings: Findings | None = None) -> str:
     """Digest of all that can change a number. A subject that nothing identifies is told apart by what was found."""
+    return key_of(subject.source, probe, seed, batch_size, subject.device.type, dtype_name(subject), findings)
+
+
+def key_of(
+    source: Source,
+    probe: Probe,
+    seed: int,
+    batch_size: int,
+    device: str,
+    dtype: str,
+    findings: Findings | None = None,
+) -> str:
+    """The key of a report, by what is known of the subject.
+
+    device:  its kind, such as cuda
+    dtype:   of the weights as they compute, such as float32
+    """
     fingerprint = probe.fingerprint()
     by_content = {name.removesuffix("_sha256") for name in fingerprint}
-    source = subject.source
     identity = {
         "weights": source.weights_sha256 if identified(source) else _findings_sha256(findings),
         "layout": DECLARED if is_declared(source.layout) else source.layout,  # what it says is in the facts
@@ -108,8 +124,8 @@ def key(subject: Subject, probe: Probe, seed: int, batch_size: int, findings: Fi
         "settings": {name: value for name, value in probe.settings().items() if name not in by_content},
         "files": fingerprint,
         "seed": seed,
-        "dtype": dtype_name(subject),
-        "device": subject.device.type,
+        "dtype": dtype,
+        "device": device,
         "batch_size": batch_size,
     }
     return _digest(identity)

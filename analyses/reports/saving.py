@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save as safetensors_bytes
 
-from ...data.errors import UsageError, nearest
+from ...data.errors import OutputError, UsageError, nearest
 from . import figures, html, latex, tidy
 from .digests import ARRAYS, REPORT, TABLE, sealed
 from .escaping import slug
@@ -48,7 +48,7 @@ def save(report: Record, out: Path, drawn: str, keep_samples: int) -> Path:
         return publish(out / report.folder, lambda folder: write_files(kept, folder, drawn))
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(
+        raise OutputError(
             f"{out}: the report cannot be written ({reason}). Nothing half-written is left; choose another with -o"
         ) from error
 

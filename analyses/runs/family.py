@@ -7,11 +7,11 @@ by side. Seeds are never pooled with tasks. Several steps make a leading axis "s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from ..reports.report import Report
 from .aggregation import along_steps, mean_over
 from .running import checked_batch_size, reusable, run, source_record, timing
 
+AnySubject = TypeVar("AnySubject", bound=Subject)
 SMALL = 100_000
 """Values of one array up to which every seed's is kept: weights are, values a task are not."""
 
@@ -54,7 +55,7 @@ def in_order(subjects: Sequence[Subject]) -> list[Subject]:
     """By step, then seed. The same weights twice at one step would count one replicate as two: refused."""
     if not subjects:
         raise UsageError("no checkpoints given, expected at least 1")
-    ordered = sorted(subjects, key=lambda s: (_step(s), -1 if s.source.seed is None else s.source.seed, s.source.label))
+    ordered = by_step(subjects)
     seen: dict[Any, str] = {}
     for subject in ordered:
         digest, label = subject.source.weights_sha256, subject.source.label
@@ -63,6 +64,11 @@ def in_order(subjects: Sequence[Subject]) -> list[Subject]:
                 f"{other} and {label} hold the same weights; two replicates need different weights. Leave one out"
             )
     return ordered
+
+
+def by_step(subjects: Iterable[AnySubject]) -> list[AnySubject]:
+    """By step, then seed, then name: the order in which a report over several checkpoints has them."""
+    return sorted(subjects, key=lambda s: (_step(s), -1 if s.source.seed is None else s.source.seed, s.source.label))
 
 
 def _step(subject: Subject) -> int:

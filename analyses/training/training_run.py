@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...data.errors import UsageError
 from ...data.recipe import canonical_json
-from ...models.opening.checkpoint import write_atomically
+from ...data.writing import write_atomically
 from .objectives import flatten, initial
 from .recipe_kinds import BaseRecipe
 

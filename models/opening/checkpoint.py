@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from ...data.errors import CheckpointRefused
 from ...data.recipe import canonical_json
+from ...data.writing import write_atomically
 from ..copy_models import CopyModel
 from ..own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
 from ..own.copy_transformer import CopyConfig, CopyTransformer
@@ -77,22 +76,6 @@ def _in_order(content: bytes) -> bytes:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # data begin at a multiple of 8 bytes
     return len(text).to_bytes(8, "little") + text + content[end:]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a temporary file, fsync, then rename: readers see the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def open_member(

@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from ...data.errors import CheckpointRefused, UsageError
 from ...data.npz import read_npz
-from .checkpoint import write_atomically
+from ...data.writing import write_atomically
 from .file_kinds import CONVERTED, MESSAGE_PACK
 from .inert_pickles import PickledArray, read_pickle
 

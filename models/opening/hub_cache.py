@@ -15,10 +15,21 @@ def full_revision(revision: str | None) -> str | None:
     return f"step{revision}" if revision is not None and revision.isdecimal() else revision
 
 
+def step_of(revision: str | None) -> int | None:
+    """The training step that the name of a revision says: of "step1000", and of "stage1-step1000-tokens5B"."""
+    found = re.search(r"(?:^|-)step([0-9]{1,12})(?:-|$)", revision or "")
+    return int(found[1]) if found else None
+
+
 def cached_revisions(model: str) -> list[str]:
     """The revisions of a hub model in the local cache."""
     refs = repository_of(model) / "refs"
     return sorted(str(path.relative_to(refs)) for path in refs.rglob("*") if path.is_file())
+
+
+def fetching(model: str, revision: str | None) -> str:
+    """The command that downloads a model into the cache."""
+    return f"hf download {model}" + (f" --revision {revision}" if revision else "")
 
 
 def repository_of(model: str) -> Path:
@@ -33,15 +44,15 @@ def cached_snapshot(model: str, revision: str | None) -> Path:
     for a revision that is not.
     """
     repository, wanted = repository_of(model), revision or "main"
-    ref = repository / "refs" / wanted
-    known = cached_revisions(model)
-    fetch = f"hf download {model}" + (f" --revision {revision}" if revision else "")
-    if not known and not (repository / "snapshots").is_dir():
+    refs, snapshots = repository / "refs", repository / "snapshots"
+    ref = refs / wanted
+    named = refs in ref.parents and ".." not in ref.parts and ref.is_file()  # listing hundreds takes long
+    commit = ref.read_text(encoding="utf-8").strip() if named else wanted
+    if re.fullmatch(r"[0-9a-zA-Z]+", commit) and (snapshots / commit).is_dir():
+        return snapshots / commit
+    fetch, known = fetching(model, revision), cached_revisions(model)
+    if not known and not snapshots.is_dir():
         raise CheckpointRefused(f"{model}: neither a directory nor in the local hub cache; download it with `{fetch}`")
-    commit = ref.read_text(encoding="utf-8").strip() if wanted in known else wanted
-    if not re.fullmatch(r"[0-9a-zA-Z]+", commit) or not (repository / "snapshots" / commit).is_dir():
-        raise UsageError(
-            f"{model}: revision {wanted!r} is not in the local cache; {nearest(wanted, known)}; download it with"
-            f" `{fetch}`"
-        )
-    return repository / "snapshots" / commit
+    raise UsageError(
+        f"{model}: revision {wanted!r} is not in the local cache; {nearest(wanted, known)}; download it with `{fetch}`"
+    )

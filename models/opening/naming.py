@@ -48,7 +48,7 @@ def named(
     Raises CheckpointRefused for files that are missing or cannot be opened, and UsageError for a revision or a layout
     that does not exist, and for arguments that do not go together.
     """
-    if _is_pretrained(model):
+    if is_pretrained(model):
         if layout or model_config or model_args:
             raise UsageError(
                 f"{model}: its config.json says how to read it; leave out --layout, --model-config and --model-args"
@@ -78,7 +78,7 @@ def named(
     return Named(path, layout)
 
 
-def _is_pretrained(model: str) -> bool:
+def is_pretrained(model: str) -> bool:
     """Whether `model` is a directory or a hub id: `owner/name`, or the name of a model in the cache."""
     if model in shipped() or os.path.isfile(model):
         return False

@@ -31,7 +31,7 @@ from ..hugging_face.subject import HuggingFaceModel, facts_of, identifying, unte
 from ..subject import Source
 from ..weights import weights_sha256
 from .catalogue import HUGGING_FACE
-from .hub_cache import cached_snapshot, full_revision
+from .hub_cache import cached_snapshot, full_revision, step_of
 from .in_memory import NO_TOKENIZER
 from .safe_files import read_tensors
 from .shards import Directory, bound_layers, read_directory
@@ -101,6 +101,7 @@ def open_directory(
         path=None if name else str(path),
         commit=commit,
         weights_sha256=digest.result(),
+        step=step_of(revision),
         facts=facts_of(module, tokenizer, None if tokenizer is None else digest_of_files(folder)),
         notes=notes,
     )

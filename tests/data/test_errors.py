@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 from mesascope.data import CheckpointRefused, MesascopeError, TaskError, UsageError
-from mesascope.data.errors import nearest
+from mesascope.data.errors import OutputError, nearest
 
 
 @pytest.mark.parametrize(
     ("error", "base", "exit_code"),
-    [(UsageError, MesascopeError, 2), (TaskError, UsageError, 2), (CheckpointRefused, MesascopeError, 3)],
+    [
+        (UsageError, MesascopeError, 2),
+        (TaskError, UsageError, 2),
+        (OutputError, UsageError, 2),
+        (CheckpointRefused, MesascopeError, 3),
+    ],
 )
 def test_tree_and_exit_codes(error: type[MesascopeError], base: type, exit_code: int) -> None:
     assert issubclass(error, base)

@@ -69,7 +69,9 @@ def test_an_unknown_probe_is_refused_with_the_nearest_name() -> None:
 def test_a_setting_named_like_an_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "stranger_probe", sys.modules[__name__])
     monkeypatch.setitem(probes.PROBES, "stranger", "stranger_probe:Stranger")
-    with pytest.raises(UsageError, match="'stranger' has a setting 'device', which is an option of `mesascope run`"):
+    with pytest.raises(
+        UsageError, match="'stranger' has a setting 'device', which is an option of `mesascope run` or `sweep`"
+    ):
         probe_class("stranger")
 
 

@@ -7,10 +7,12 @@ import sys
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+import click
 import pytest
 from mesascope import probes
-from mesascope.analyses.commands.arguments import RUN_PARAMETERS, parse, probe_settings
-from mesascope.analyses.commands.run_options import OPTIONS, RunOptions, run_options
+from mesascope.analyses.commands.arguments import RUN_PARAMETERS, SWEEP_PARAMETERS, parse, probe_settings
+from mesascope.analyses.commands.run_options import RunOptions, option_names, run_options
+from mesascope.analyses.commands.sweep_options import SweepOptions
 from mesascope.data.errors import UsageError
 from mesascope.models.opening.catalogue import MODEL_ARGS
 from mesascope.probes import PROBES, RESERVED, Probe
@@ -114,17 +116,17 @@ def test_settings_of_another_packages_probe_are_options_when_it_is_named(
 
 def test_names_of_options_are_reserved() -> None:
     """A setting with such a name would hide the option, or be hidden by it."""
-    names = {param.name for param in RUN_PARAMETERS} | {
-        name.strip("-").replace("-", "_") for p in RUN_PARAMETERS for name in p.opts
-    }
-    assert {name for name in {*names, *OPTIONS} if len(name) > 1} <= RESERVED
+    params = [*RUN_PARAMETERS, *SWEEP_PARAMETERS]
+    names = {param.name for param in params} | {name.strip("-").replace("-", "_") for p in params for name in p.opts}
+    names |= option_names(RunOptions) | option_names(SweepOptions)
+    assert {name for name in names if len(name) > 1} <= RESERVED
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["rnu", "m"], "command 'rnu' is not known; did you mean run"),
-        ([], "no command; expected one of run, list"),
+        ([], "no command; expected one of run, sweep, list"),
         (["--bad"], "mesascope: option --bad is not known"),
         (["run"], "run: no MODEL; expected"),
         (["run", "m", "--batchsize", "3"], "run: option --batchsize is not known; did you mean --batch-size"),
@@ -150,13 +152,14 @@ def test_mistakes_are_named_with_what_would_be_right(words: list[str], said: str
         run_options(parse(words)[1])
 
 
-def test_help_lists_every_option_and_model_argument_and_setting_by_probe(capsys: pytest.CaptureFixture[str]) -> None:
-    text = helped(capsys, "run")
+@pytest.mark.parametrize(("command", "params"), [("run", RUN_PARAMETERS), ("sweep", SWEEP_PARAMETERS)])
+def test_help_lists_every_option_and_model_argument_and_setting_by_probe(
+    command: str, params: list[click.Parameter], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = helped(capsys, command)
     assert [name for name in MODEL_ARGS if f"\n  {name} " not in text] == []
     own, *groups = text.split("\nSettings of ")
-    assert [
-        option for param in RUN_PARAMETERS for option in param.opts if option.startswith("-") and option not in own
-    ] == []
+    assert [option for param in params for option in param.opts if option.startswith("-") and option not in own] == []
     by_probe = {group.partition(":")[0]: group for group in groups}
     assert list(by_probe) == list(PROBES)
     assert [name for name, group in by_probe.items() if "--twins VALUE" in group] == ["gd-alignment"]
@@ -164,6 +167,6 @@ def test_help_lists_every_option_and_model_argument_and_setting_by_probe(capsys:
 
 def test_help_lists_commands_in_the_order_of_work(capsys: pytest.CaptureFixture[str]) -> None:
     text = helped(capsys)
-    found = re.findall(r"^  (run|list|show|verify|compare|figures|train) ", text, flags=re.MULTILINE)
-    assert found == ["run", "list", "show", "verify", "compare", "figures", "train"]
+    found = re.findall(r"^  (run|sweep|list|show|verify|compare|figures|train) ", text, flags=re.MULTILINE)
+    assert found == ["run", "sweep", "list", "show", "verify", "compare", "figures", "train"]
     assert "exit codes:\n" in text

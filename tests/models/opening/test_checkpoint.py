@@ -16,7 +16,6 @@ import pytest
 import torch
 from mesascope.data import CheckpointRefused
 from mesascope.models import RegressionConfig, load, load_all, save_checkpoint
-from mesascope.models.opening.checkpoint import write_atomically
 from safetensors.torch import save
 from torch import Tensor
 
@@ -346,32 +345,3 @@ def test_nothing_is_written_while_reading(good: Path) -> None:
     good.write_bytes(good.read_bytes()[:-1])
     refusal(good)
     assert sorted(good.parent.iterdir()) == before
-
-
-# ---- writing ----
-
-
-def test_writing_replaces_whole_files(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "folder" / "a.bin"
-    write_atomically(target, b"one")
-    write_atomically(target, b"two")
-    assert target.read_bytes() == b"two"
-    assert list(target.parent.iterdir()) == [target]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "a.bin"
-    write_atomically(target, b"one")
-    for step in ("fsync", "replace"):
-
-        def fail(*arguments: Any) -> None:
-            raise OSError(28, "No space left on device")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(f"mesascope.models.opening.checkpoint.os.{step}", fail)
-            with pytest.raises(OSError, match="No space left"):
-                write_atomically(target, b"two")
-        assert target.read_bytes() == b"one"
-        assert list(tmp_path.iterdir()) == [target]

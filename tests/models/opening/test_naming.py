@@ -65,6 +65,8 @@ def test_hub_ids_are_looked_up_in_the_cache(hub: Path) -> None:
     assert named("owner/name", "1000").file is None
     with pytest.raises(UsageError, match="revision 'step2000' is not in the local cache; did you mean step1000"):
         named("owner/name", "2000")
+    with pytest.raises(UsageError, match="is not in the local cache"):
+        cached_snapshot("owner/name", "../refs/main")
     with pytest.raises(CheckpointRefused, match="nor in the local hub cache; download it with `hf download"):
         named("other/name")
     with pytest.raises(CheckpointRefused, match="neither a directory nor a hub id"):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from mesascope.data.errors import CheckpointRefused, UsageError
-from mesascope.models.opening.hub_cache import cached_revisions
+from mesascope.models.opening.hub_cache import cached_revisions, step_of
 from mesascope.models.opening.pretrained import open_directory, open_hub
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -315,6 +315,7 @@ def test_hub_models_open_from_the_cache_alone(
         subject = open_hub("someone/tiny", revision)
         assert subject.source.name == "someone/tiny"
         assert subject.source.path is None
+        assert subject.source.step == (None if revision == "abc123" else 1000)
     assert cached_revisions("someone/tiny") == ["step1000"]
     for revision in (None, "step2000", "../../..", "abc123/../abc123", ""):
         with pytest.raises(UsageError, match=r"not in the local cache.*hf download someone/tiny"):
@@ -322,6 +323,14 @@ def test_hub_models_open_from_the_cache_alone(
     for name in ("../someone/tiny", "/someone", "someone/tiny/more", "..", "some one/tiny"):
         with pytest.raises(CheckpointRefused, match="hub id"):
             open_hub(name)
+
+
+@pytest.mark.parametrize(
+    ("revision", "step"),
+    [("step512", 512), ("stage1-step1000-tokens5B", 1000), ("main", None), (None, None), ("footstep3", None)],
+)
+def test_the_step_that_a_revision_names(revision: str | None, step: int | None) -> None:
+    assert step_of(revision) == step
 
 
 @pytest.mark.usefixtures("offline")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from mesascope.data import CheckpointRefused, TaskError
+from mesascope.data.writing import write_atomically
 from mesascope.models import AttentionOnlyModel, load, load_all, save_checkpoint
-from mesascope.models.opening.checkpoint import write_atomically
 
 Make = Callable[..., AttentionOnlyModel]
 WORDS = ("the", "old", "dog", "cats", "see", "sees", "Anna", ".", "and", "again", "<s>")
