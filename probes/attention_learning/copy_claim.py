@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ...models.subject import Source
+from ..comparing.evidence import evidence_of, interval_over, over_checkpoints
 from ..comparing.verdicts import percent, percent_with_interval
 from ..measure import Claim, Measure
 from .agreement_words import agreement_sentences
@@ -56,21 +57,16 @@ def copy_claim(measures: Mapping[str, Measure], sources: tuple[Source, ...], lea
     """Sentences from numbers: of one checkpoint, or of several seeds at the same step."""
     task = measures[f"{TASK}_accuracy"]
     notes = dict.fromkeys(note for source in sources for note in source.notes)
-    outcome = None if _is_mean(task) else _outcome(measures, learned)
+    outcome = None if over_checkpoints(task) else _outcome(measures, learned)
     return Claim(
         found=" ".join(_found(measures, sources, outcome)),
         rival=" ".join(agreement_sentences(measures, (BETA, UNIFORM, TWIN_PROXY, OWN_PROXY))),
-        evidence=_evidence(task),
+        evidence=evidence_of(task),
         limits=(*copy_limits(measures, sources), *notes),
         methods=" ".join(_methods(measures, learned)),
         citations=CITATIONS,
         badge=BADGES[outcome] if outcome else f"{percent(share_number(task))} of words right on average",
     )
-
-
-def _is_mean(accuracy: Measure) -> bool:
-    """Whether it is that of several checkpoints, which may have learned in different ways."""
-    return accuracy.replicate != "sequence"
 
 
 def _outcome(measures: Mapping[str, Measure], learned: float) -> str | None:
@@ -96,7 +92,7 @@ def _found(measures: Mapping[str, Measure], sources: tuple[Source, ...], outcome
 def _accuracies(measures: Mapping[str, Measure]) -> str:
     accuracies = [measures[f"{name}_accuracy"] for name in (TASK, ATTENTION, KTIW)]
     task, attention, ktiw = (percent_with_interval(share_number(accuracy)) for accuracy in accuracies)
-    of = f", means over {accuracies[0].n} {accuracies[0].replicate}s" if _is_mean(accuracies[0]) else ""
+    of = f", means over {accuracies[0].n} {accuracies[0].replicate}s" if over_checkpoints(accuracies[0]) else ""
     return (
         f"Right: {task} of the words{of}. Attending most to their own word: {attention} of the places. Known (KTIW,"
         f" read out as themselves): {ktiw} of the words."
@@ -120,12 +116,7 @@ def _sides(accuracy: Measure) -> tuple[bool, bool]:
     return low > HALF, high < HALF
 
 
-# -- evidence and methods ----------------------------------------------------------------------------------------------
-
-
-def _evidence(task: Measure) -> str:
-    how = "t-interval" if _is_mean(task) else "Bootstrap"
-    return f"{how} over {task.n:,} {task.replicate}s." if task.n > 1 else f"One {task.replicate}: no intervals."
+# -- methods -----------------------------------------------------------------------------------------------------------
 
 
 def _methods(measures: Mapping[str, Measure], learned: float) -> Iterator[str]:
@@ -141,5 +132,4 @@ def _methods(measures: Mapping[str, Measure], learned: float) -> Iterator[str]:
     yield f"A model has learned if at least {100 * learned:g} % of its words are right."
     task = measures[f"{TASK}_accuracy"]
     if task.n > 1:
-        how = "t-interval" if _is_mean(task) else "bootstrap"
-        yield f"95 % confidence intervals: {how} over {task.n:,} {task.replicate}s."
+        yield f"95 % confidence intervals: {interval_over(task)}."

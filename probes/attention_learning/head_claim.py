@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ...models.subject import Source
+from ..comparing.evidence import evidence_of, interval_over, over_checkpoints
 from ..comparing.numbers import number
 from ..findings import head_name
 from ..measure import Claim, Measure
@@ -52,7 +53,7 @@ def head_claim(measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> 
     return Claim(
         found=" ".join(_found(measures, agreement)),
         rival=" ".join([OVER_HEADS, *agreement_sentences(measures, PAIRS_IN_WORDS)]),
-        evidence=_evidence(agreement),
+        evidence=evidence_of(agreement),
         limits=(*head_limits(measures), *notes),
         methods=" ".join([*_definitions(), *_statistics(measures, agreement)]),
         citations=CITATIONS,
@@ -69,10 +70,11 @@ def _found(measures: Mapping[str, Measure], agreement: Measure) -> Iterator[str]
         yield from _counted(measures, compared)
     elif too_few(agreement):
         yield FEW_SEQUENCES.format(f"{agreement.n} sequence{'s are' if agreement.n > 1 else ' is'}")
-    elif agreement.replicate != "seed":
+    elif not over_checkpoints(agreement):
         yield FEW_DRAWS
     else:
-        yield f"Averaged over heads and {agreement.n} seeds, attention agrees with beta at {number(agreement)}."
+        models = f"{agreement.n} {agreement.replicate}s"
+        yield f"Averaged over heads and {models}, attention agrees with beta at {number(agreement)}."
     yield from _accuracy(measures)
 
 
@@ -113,19 +115,12 @@ def _badge(measures: Mapping[str, Measure], agreement: Measure) -> str:
     if compared is not None:
         follow, told = int(compared.above.sum()), int(compared.told.sum())
         return f"{follow} of {told} heads follow beta" if follow else "No head follows beta"
-    if agreement.replicate != "seed":
+    if not over_checkpoints(agreement):
         return BADGES["cannot tell"]
     return BADGES[standing_of(agreement) or "cannot tell"]
 
 
-# -- evidence and methods ----------------------------------------------------------------------------------------------
-
-
-def _evidence(agreement: Measure) -> str:
-    if agreement.n == 1:
-        return f"One {agreement.replicate}: no intervals."
-    how = "t-interval" if agreement.replicate == "seed" else "Bootstrap"
-    return f"{how} over {agreement.n:,} {agreement.replicate}s."
+# -- methods -----------------------------------------------------------------------------------------------------------
 
 
 def _definitions() -> list[str]:
@@ -148,8 +143,7 @@ def _statistics(measures: Mapping[str, Measure], agreement: Measure) -> Iterator
         "Nulls: v shuffled over the keys of each query (one permutation a sequence), and v of another target, what the"
         " same keys say about the next token of another query."
     )
-    if agreement.replicate != "seed":
+    if not over_checkpoints(agreement):
         yield "A head follows beta if its whole interval lies above all draws of both nulls."
     if agreement.n > 1:
-        how = "t-interval" if agreement.replicate == "seed" else "bootstrap"
-        yield f"95 % confidence intervals: {how} over {agreement.n:,} {agreement.replicate}s."
+        yield f"95 % confidence intervals: {interval_over(agreement)}."

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from ..comparing.evidence import over_checkpoints
 from ..comparing.numbers import rounded
 from ..measure import Measure, numbers
 from .head_measures import SAME
@@ -25,7 +26,7 @@ NOT_THE_TARGET = (
     " other queries ({} with other targets, {} shuffled)."
 )
 NO_TWIN = "No twin with uniform attention was read: what this model would know without attention is not measured."
-BY_SEED = "Heads of different seeds do not correspond. Only means over heads are compared."
+BY_SEED = "Heads of different {}s do not correspond. Only means over heads are compared."
 SHARED = (
     "The heads share their sequences and the draws of the nulls. How many lie beyond all draws by chance varies more"
     " than for independent heads."
@@ -70,8 +71,8 @@ def _accuracy(task: Measure) -> Iterator[str]:
 
 def _evidence(agreement: Measure) -> Iterator[str]:
     """What there was too little of."""
-    if agreement.replicate == "seed":
-        yield BY_SEED
+    if over_checkpoints(agreement):
+        yield BY_SEED.format(agreement.replicate)
     elif agreement.n == 1:
         yield "One sequence has no interval."
     elif too_few(agreement):

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 from scipy.stats import binom
 
+from ..comparing.evidence import over_checkpoints
 from ..findings import head_name
 from ..measure import Measure
 from .names import AGAINST, BETA, FOLLOWS, OTHER_TARGETS, PAIR, SHUFFLED
@@ -60,7 +61,7 @@ def head_agreement(measures: Mapping[str, Measure], pair: str = BETA.name) -> Me
 
 def too_few(measure: Measure) -> bool:
     """Whether there are too few sequences to tell."""
-    return measure.replicate != "seed" and measure.n < FEWEST
+    return not over_checkpoints(measure) and measure.n < FEWEST
 
 
 def beside_nulls(measures: Mapping[str, Measure]) -> HeadsBesideNulls | None:

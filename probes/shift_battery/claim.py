@@ -8,6 +8,7 @@ import numpy as np
 
 from ...models.subject import Source
 from ..comparing.by_candidate import CANDIDATE, MODEL
+from ..comparing.evidence import interval_over
 from ..comparing.numbers import Number, number
 from ..comparing.verdicts import at_most, percent
 from ..measure import Claim, Measure
@@ -189,7 +190,7 @@ def _methods(order: Standing, tasks_file: str | None) -> str:
     shares = order.measures["worst_unexplained"]
     source = "Tasks supplied by the user" if tasks_file else "Tasks of the training law"
     titles = in_words([verdict.shift.title for verdict in order.verdicts]) or "no shift"
-    how = f"paired bootstrap over {shares.n:,} tasks" if shares.replicate == "task" else "t-interval over seeds"
+    how = f"paired bootstrap over {shares.n:,} tasks" if shares.replicate == "task" else interval_over(shares)
     return (
         f"{source} were shifted in {titles}, with the same teachers, inputs and noise at every strength. Gradient"
         " descent, preconditioned gradient descent, GD++ and ridge regression were fitted to the model's predictions on"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ...models.subject import Source
+from ..comparing.evidence import evidence_of, interval_over
 from ..comparing.numbers import number, rounded
 from ..measure import Claim, Measure
 from .claim import CITATIONS
@@ -53,7 +54,7 @@ def head_claim(measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> 
     return Claim(
         found=" ".join(_found(measures, shift)),
         rival=" ".join(_rival(measures)),
-        evidence=_evidence(shift),
+        evidence=evidence_of(shift),
         limits=(*head_limits(measures), *notes),
         methods=" ".join([*_definitions(), *_statistics(shift)]),
         citations=CITATIONS,
@@ -152,14 +153,7 @@ def _counted(beyond: BeyondRandom | None) -> Iterator[str]:
         )
 
 
-# -- evidence and methods ----------------------------------------------------------------------------------------------
-
-
-def _evidence(shift: Measure) -> str:
-    if shift.n == 1:
-        return f"One {shift.replicate}: no intervals."
-    how = "t-interval" if shift.replicate == "seed" else "Bootstrap"
-    return f"{how} over {shift.n:,} {shift.replicate}s."
+# -- methods -----------------------------------------------------------------------------------------------------------
 
 
 def _definitions() -> list[str]:
@@ -188,5 +182,4 @@ def _statistics(shift: Measure) -> Iterator[str]:
     if said:
         yield f"Nulls: {'; '.join(said)}."
     if shift.n > 1:
-        how = "t-interval" if shift.replicate == "seed" else "bootstrap"
-        yield f"95 % confidence intervals: {how} over {shift.n:,} {shift.replicate}s."
+        yield f"95 % confidence intervals: {interval_over(shift)}."

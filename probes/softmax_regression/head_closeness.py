@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..comparing.evidence import over_checkpoints
 from ..comparing.numbers import Number, number
 from ..measure import Measure, numbers
 from .head_names import ALL, HEADS, RANDOM
@@ -32,7 +33,7 @@ def at(measures: Mapping[str, Measure], name: str, keys: str = ALL) -> Measure |
 
 def too_few(measure: Measure) -> str:
     """1 sequence is, 4 sequences are; nothing of enough, or of seeds: their intervals allow for how many there are."""
-    if measure.replicate == "seed" or measure.n >= FEWEST:
+    if over_checkpoints(measure) or measure.n >= FEWEST:
         return ""
     return f"{measure.n} {measure.replicate}{'s are' if measure.n > 1 else ' is'}"
 

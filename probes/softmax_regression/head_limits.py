@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ..comparing.evidence import over_checkpoints
 from ..comparing.numbers import number
 from ..measure import Measure
 from .formulas import SMALL_MOVE
@@ -18,7 +19,7 @@ NO_GRADIENT = (
     "x' is the query that a head would form after its layer's attention write. It is no gradient step: a layer of a"
     " language model has no targets b."
 )
-BY_SEED = "Heads of different seeds do not correspond. Only means over heads are compared."
+BY_SEED = "Heads of different {}s do not correspond. Only means over heads are compared."
 NO_UNTRAINED = "mesascope read no untrained model of this shape. Whether training makes these shifts is not tested."
 BY_SCALE = (
     "Moves along A and along x only scale the scores. Models with random weights have such moves, where a norm reads a"
@@ -71,8 +72,8 @@ def _evidence(shift: Measure) -> Iterator[str]:
     """What there was too little of."""
     if UNTRAINED not in shift.nulls:
         yield NO_UNTRAINED
-    if shift.replicate == "seed":
-        yield BY_SEED
+    if over_checkpoints(shift):
+        yield BY_SEED.format(shift.replicate)
     elif shift.n == 1:
         yield f"One {shift.replicate} has no interval."
     elif too_few(shift):

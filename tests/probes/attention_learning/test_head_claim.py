@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from mesascope.analyses.runs.aggregation import mean_over
 from mesascope.models import Source
 from mesascope.probes import Claim, Measure
 from mesascope.probes.attention_learning.agreement_words import beside
@@ -175,8 +176,9 @@ def test_heads_share_sequences_where_some_are_called() -> None:
 
 
 def test_few_sequences_and_seeds_are_told() -> None:
-    assert BY_SEED in limits(over_seeds(made(), made(seed=1)))
-    assert BY_SEED not in limits(made())
+    assert BY_SEED.format("seed") in limits(over_seeds(made(), made(seed=1)))
+    assert BY_SEED.format("seed") not in limits(made())
+    assert not any("do not correspond" in limit for limit in limits(made()))
     assert "The bootstrap resamples only 4 sequences: its intervals are too narrow." in limits(made(n=4))
     assert "One sequence has no interval." in limits(made(n=1))
     assert not any("interval" in limit for limit in limits(made()))
@@ -202,3 +204,17 @@ def test_a_measure_without_intervals_cannot_tell() -> None:
     nothing = np.full(heads.values.shape, np.nan)
     found = card({**measures, "head_agreement": replace(heads, interval=(nothing, nothing))})
     assert found.found.startswith(FEW_DRAWS)
+
+
+def test_models_without_seeds_are_told_as_models_and_not_as_sequences() -> None:
+    """Two models that nobody numbered: the interval is that of a mean over models, and few sequences are no excuse."""
+    models = made(), made(seed=1)
+    mean = {name: mean_over("checkpoint", [of[name] for of in models]) for name in models[0]}
+    found = card(mean)
+    assert found.found.startswith("Averaged over heads and 2 checkpoints, attention agrees with beta at ")
+    assert found.evidence == "t-interval over 2 checkpoints."
+    assert "t-interval over 2 checkpoints" in found.methods
+    assert "bootstrap" not in found.methods
+    assert "sequences are too few" not in found.found
+    assert BY_SEED.format("checkpoint") in found.limits
+    assert not any("bootstrap" in limit for limit in found.limits)

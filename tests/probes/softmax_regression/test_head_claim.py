@@ -310,6 +310,15 @@ def test_few_sequences_are_named() -> None:
 # -- several seeds, tables and definitions -----------------------------------------------------------------------------
 
 
+def test_models_without_seeds_are_told_as_models_and_not_as_sequences() -> None:
+    models = made(), made(seed=1)
+    found = card({name: mean_over("checkpoint", [of[name] for of in models]) for name in models[0]})
+    assert found.evidence == "t-interval over 2 checkpoints."
+    assert "bootstrap" not in found.methods
+    assert BY_SEED.format("checkpoint") in found.limits
+    assert not any("bootstrap" in limit for limit in found.limits)
+
+
 def test_over_seeds_only_means_over_heads_are_spoken_of() -> None:
     found = card(over_seeds(*(made(seed=seed, shift_cosine=0.6 + 0.01 * seed) for seed in range(3))))
     assert "no layer shifts by more than" in found.found
@@ -318,8 +327,8 @@ def test_over_seeds_only_means_over_heads_are_spoken_of() -> None:
     assert "(minimum to maximum of 60)" in found.rival
     assert found.badge == BADGES["closer"]
     assert found.evidence == "t-interval over 3 seeds."
-    assert BY_SEED in found.limits
-    assert BY_SEED not in card(made()).limits
+    assert BY_SEED.format("seed") in found.limits
+    assert BY_SEED.format("seed") not in card(made()).limits
     assert "t-interval over 3 seeds" in found.methods
     assert "bootstrap" not in found.methods
 
