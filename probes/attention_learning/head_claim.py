@@ -8,12 +8,13 @@ import numpy as np
 
 from ...models.subject import Source
 from ..comparing.evidence import evidence_of, interval_over, over_checkpoints
+from ..comparing.heads_beside_nulls import FEWEST, HeadsBesideNulls
 from ..comparing.numbers import number
 from ..findings import head_name
 from ..measure import Claim, Measure
 from .agreement_words import agreement_sentences, beside
 from .head_limits import head_limits
-from .head_verdicts import FEWEST, HeadsBesideNulls, beside_nulls, head_agreement, too_few
+from .head_verdicts import beside_nulls, head_agreement, too_few
 from .names import BETA, CHANCE, OWN_PROXY, OWN_SALIENCY, PAIR, SALIENCY, TASK, TWIN_PROXY, UNIFORM
 from .papers import CITATIONS
 from .standing import standing_of

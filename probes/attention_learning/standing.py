@@ -6,12 +6,11 @@ from typing import Literal
 
 import numpy as np
 
+from ..comparing.heads_beside_nulls import ROUNDING
 from ..comparing.numbers import Number
 from ..measure import Measure
 
 Standing = Literal["above", "below", "not told apart", "cannot tell"]
-ROUNDING = 1e-9
-"""Of means: an agreement that is exactly that by chance is summed in one order, and its nulls in another."""
 
 
 def share_number(measure: Measure) -> Number:

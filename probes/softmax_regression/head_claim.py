@@ -8,10 +8,11 @@ import numpy as np
 
 from ...models.subject import Source
 from ..comparing.evidence import evidence_of, interval_over
+from ..comparing.heads_beside_nulls import HeadsBesideNulls
 from ..comparing.numbers import number, rounded
 from ..measure import Claim, Measure
 from .claim import CITATIONS
-from .head_closeness import COSINE, UNSCALED, BeyondRandom, Closeness, at, beyond_random, closeness_called
+from .head_closeness import COSINE, UNSCALED, Closeness, at, beyond_random, closeness_called
 from .head_limits import head_limits
 from .head_names import RANDOM, UNTRAINED
 
@@ -145,7 +146,7 @@ def _beside_nulls(measures: Mapping[str, Measure], closeness: Closeness, name: s
     return "; ".join(said)
 
 
-def _counted(beyond: BeyondRandom | None) -> Iterator[str]:
+def _counted(beyond: HeadsBesideNulls | None) -> Iterator[str]:
     if beyond is not None:
         yield (
             f"The interval lies above all draws in {beyond.above.sum()} of {beyond.told.sum()} heads, below all in"

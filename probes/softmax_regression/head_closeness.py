@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from ..comparing.evidence import over_checkpoints
+from ..comparing.heads_beside_nulls import ENOUGH, FEWEST, HeadsBesideNulls, heads_beside_nulls
 from ..comparing.numbers import Number, number
 from ..measure import Measure, numbers
 from .head_names import ALL, HEADS, RANDOM
 
-ENOUGH = 19
-"""Draws of random directions without which nothing is told: beyond all of fewer, p is above 0.05 on either side."""
-FEWEST = 10
-"""Sequences without which nothing is told: intervals by the bootstrap over fewer are too narrow."""
 Called = Literal["closer", "closer by scale", "farther", "farther by scale", "not told apart", "cannot tell"]
 COSINE, UNSCALED = "shift_cosine", "shift_cosine_unscaled"
 
@@ -83,39 +80,11 @@ def closeness_called(measures: Mapping[str, Measure]) -> Called | None:
     return "closer by scale" if whole.called == "closer" else "farther by scale"
 
 
-OfHeads = Bool[np.ndarray, "layer head"]
-
-
-@dataclass(frozen=True, eq=False)
-class BeyondRandom:
-    """The heads whose interval of the cosine lies above all draws of random directions, and those where it lies below.
-
-    told:   heads that have an interval and enough draws
-    draws:  of the head that has fewest
+def beyond_random(measures: Mapping[str, Measure]) -> HeadsBesideNulls | None:
+    """Of every head's cosine, and draws of random directions. None over several seeds, whose heads do not correspond,
+    and where there is too little to tell.
     """
-
-    above: OfHeads
-    below: OfHeads
-    told: OfHeads
-    draws: int
-
-    @property
-    def by_chance(self) -> float:
-        """At most so many would lie above all draws on average, and as many below, were directions random."""
-        return int(self.told.sum()) / (self.draws + 1)
-
-
-def beyond_random(measures: Mapping[str, Measure]) -> BeyondRandom | None:
-    """None over several seeds, whose heads do not correspond, and where there is too little to tell."""
     cosine = at(measures, COSINE)
     if cosine is None or cosine.axes != HEADS or RANDOM not in cosine.nulls or too_few(cosine):
         return None
-    (low, high), samples = cosine.interval, cosine.nulls[RANDOM]
-    draws = np.isfinite(samples).sum(axis=0)
-    told = np.isfinite(low) & (draws >= ENOUGH)
-    if not told.any():
-        return None
-    highest, lowest = (reduce(samples[:, told], axis=0) for reduce in (np.nanmax, np.nanmin))
-    above, below = np.zeros_like(told), np.zeros_like(told)
-    above[told], below[told] = low[told] > highest, high[told] < lowest
-    return BeyondRandom(above, below, told, int(draws[told].min()))
+    return heads_beside_nulls(cosine, [cosine.nulls[RANDOM]])

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from mesascope import analyses, models
 from mesascope.probes.attention_learning.head_verdicts import (
-    ENOUGH,
-    FEWEST,
     beside_nulls,
     head_agreement,
     head_verdicts,
 )
 from mesascope.probes.attention_learning.names import AGAINST, FOLLOWS, OTHER_TARGETS, SHUFFLED
 from mesascope.probes.attention_learning.probe import AttentionLearning
+from mesascope.probes.comparing.heads_beside_nulls import ENOUGH, FEWEST
 
 from .made_up_heads import made, over_seeds
 

@@ -11,17 +11,12 @@ import pytest
 from mesascope.analyses.runs.aggregation import mean_over
 from mesascope.models import Source
 from mesascope.probes import Claim, Measure
+from mesascope.probes.comparing.heads_beside_nulls import ENOUGH, FEWEST
 from mesascope.probes.comparing.numbers import number, rounded
 from mesascope.probes.measure import missing
 from mesascope.probes.softmax_regression.definitions import DEFINITIONS
 from mesascope.probes.softmax_regression.head_claim import BADGES, NO_SHIFT, head_claim
-from mesascope.probes.softmax_regression.head_closeness import (
-    ENOUGH,
-    FEWEST,
-    Closeness,
-    beyond_random,
-    closeness_called,
-)
+from mesascope.probes.softmax_regression.head_closeness import Closeness, beyond_random, closeness_called
 from mesascope.probes.softmax_regression.head_definitions import HEAD_DEFINITIONS
 from mesascope.probes.softmax_regression.head_limits import (
     BY_SCALE,
