@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ def fitted_proxy(sources: Int[Tensor, "bag place"], targets: Int[Tensor, "bag ta
     bags = bags[used] / bags[used].sum(axis=1, keepdims=True)
     if (bags == bags[0]).all():
         return Proxy(torch.full((d_vocab, d_vocab), -math.log(d_vocab), dtype=torch.float64))
-    return Proxy(torch.from_numpy(log_softmax(_fitted(bags, counts[used]), axis=1)))
+    return Proxy(torch.from_numpy(log_softmax(_fitted_to(bags.tobytes(), counts[used].tobytes(), d_vocab), axis=1)))
 
 
 def counts_of(words: Int[Tensor, "bag place"], d_vocab: int) -> Counts:
@@ -63,6 +64,12 @@ def counts_of(words: Int[Tensor, "bag place"], d_vocab: int) -> Counts:
     counts = torch.zeros(len(words), d_vocab, dtype=torch.float64)
     counts.scatter_add_(1, words.clamp(min=0).long(), (words >= 0).double())
     return counts.numpy()
+
+
+@lru_cache(maxsize=1)
+def _fitted_to(bags: bytes, counts: bytes, d_vocab: int) -> Float64[np.ndarray, "d_vocab d_vocab"]:
+    """M. Checkpoints of a family read the same sequences one after the other: it is fitted to them once."""
+    return _fitted(*(np.frombuffer(numbers).reshape(-1, d_vocab) for numbers in (bags, counts)))
 
 
 def _fitted(bags: Counts, counts: Counts) -> Float64[np.ndarray, "d_vocab d_vocab"]:

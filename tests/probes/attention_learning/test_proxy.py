@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from mesascope.probes.attention_learning import proxy as proxy_module
 from mesascope.probes.attention_learning.agreement import agreement, by_chance
 from mesascope.probes.attention_learning.proxy import RIDGE, Proxy, counts_of, fitted_proxy
+from scipy.optimize import minimize
 from torch import Tensor
 
 
@@ -95,6 +97,16 @@ def test_neither_the_order_of_words_nor_that_of_bags_matters() -> None:
     words = sources(40, 8, 4)
     table = fitted(words, words, 8).table
     torch.testing.assert_close(fitted(words.flip(0), words.flip(0).flip(1), 8).table, table, rtol=1e-4, atol=1e-4)
+
+
+def test_the_same_bags_are_fitted_once_and_other_bags_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits: list[int] = []
+    monkeypatch.setattr(proxy_module, "minimize", lambda *args, **named: fits.append(1) or minimize(*args, **named))
+    words = torch.tensor([[0, 1], [2, 3], [1, 4], [0, 4]])
+    first, again, other = (fitted(bags, bags, 5) for bags in (words, words.clone(), words[:3]))
+    assert len(fits) == 2
+    assert torch.equal(first.table, again.table)
+    assert not torch.equal(first.table, other.table)
 
 
 def test_counts_by_a_loop() -> None:
