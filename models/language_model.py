@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -110,6 +110,12 @@ class LanguageModel(Subject):
         The caller's random generator does not change.
         """
         return NotApplicable(f"mesascope does not know how to initialise a {type(self).__name__}")
+
+    def untrained_models(self) -> Callable[[int], LanguageModel | NotApplicable]:
+        """Makes `untrained` models by their seeds, one at a time: each may lie where the one before it lay, which is
+        then of no use.
+        """
+        return self.untrained
 
     def _untrained_source(self) -> Source:
         """A source without a checkpoint, with the facts that reading tokens needs."""

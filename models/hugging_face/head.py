@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..vocabulary_product import vocabulary_product
+
 
 def logits_of(
     module: PreTrainedModel, bodies: set[nn.Module], states: Float[Tensor, "batch pos d_model"]
@@ -19,7 +21,7 @@ def logits_of(
 
     bodies:  the modules that the head may ask for states: the base model, or the owner of the layers (OPT)
     """
-    with _ending_with(states, bodies):
+    with _ending_with(states, bodies), _product_in_blocks(module.get_output_embeddings()):
         nothing = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
         return module(input_ids=nothing, use_cache=False, return_dict=True).logits
 
@@ -46,3 +48,17 @@ def _ending_with(states: Tensor, parts: set[Any]) -> Iterator[None]:
     finally:
         for part in parts:
             del part.forward
+
+
+@contextmanager
+def _product_in_blocks(unembedding: Any) -> Iterator[None]:
+    """The head's product with the vocabulary, where it is nothing else."""
+    kind = type(unembedding)
+    plain = kind is nn.Linear and "forward" not in vars(unembedding)
+    if plain:
+        unembedding.forward = lambda states: vocabulary_product(states, unembedding.weight, unembedding.bias)
+    try:
+        yield
+    finally:
+        if plain:
+            del unembedding.forward

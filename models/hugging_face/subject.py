@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -150,7 +150,17 @@ class HuggingFaceModel(LanguageModel):
         return AttentionOutput(*block.output(), own, after)
 
     def untrained(self, seed: int) -> HuggingFaceModel:
-        module = initialised(self.module, seed).to(device=self.device, dtype=self.dtype)
+        return self._untrained(seed, {})
+
+    def untrained_models(self) -> Callable[[int], HuggingFaceModel]:
+        memory: dict[str, Tensor] = {}
+        return lambda seed: self._untrained(seed, memory)
+
+    def _untrained(self, seed: int, memory: dict[str, Tensor]) -> HuggingFaceModel:
+        """memory: where the model before it lay; afterwards, where this one lies, if it does as it was drawn."""
+        module = initialised(self.module, seed, memory).to(device=self.device, dtype=self.dtype)
+        as_drawn = self.device.type == "cpu" and self.dtype == torch.get_default_dtype()
+        memory.update({name: parameter.data for name, parameter in module.named_parameters() if as_drawn})
         return HuggingFaceModel(
             module, self._untrained_source(), self.tokenizer, self.no_head, self.anatomy, self.traits
         )

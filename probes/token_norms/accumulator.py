@@ -98,10 +98,11 @@ class Accumulator:
     def batches(self, batch_size: int) -> Iterator[Int[Tensor, "batch pos"]]:
         """The text's windows. What is noted between one batch and the next is noted about the first of them."""
         for some in self.text.corpus.batches(batch_size):
-            self._begin(some)
+            self.begin(some)
             yield some.tokens
 
-    def _begin(self, some: Windows) -> None:
+    def begin(self, some: Windows) -> None:
+        """What is noted from now on is noted about these windows, which are the text's next."""
         self.windows, self.pieces = some, self.text.pieces(some)
         self._sampled = window, position, row = self._draw.of_next_batch(*some.tokens.shape)
         self.sample.position[row] = position

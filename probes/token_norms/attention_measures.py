@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable
-from ...models.weights import Factors
 from ..measure import Measure, missing, without_interval
 from .accumulator import Means, ModelPass, combined
 from .attention import RATIOS
@@ -76,12 +76,14 @@ def ov_norm(subject: LanguageModel) -> Measure:
     weights = subject.weights()
     if isinstance(weights, NotApplicable):
         return missing(OV_UNIT, "not applicable", weights.reason)
-    layers, heads = weights.W_O.shape[:2]
-    norms = np.array([[frobenius(weights.ov(layer, head)) for head in range(heads)] for layer in range(layers)])
+    norms = np.array([frobenius(W_V, W_O) for W_V, W_O in zip(weights.W_V, weights.W_O, strict=True)])
     return without_interval(norms, OV_UNIT, HEADS, message=WEIGHTS_ALONE, no_nulls=NO_UNTRAINED)
 
 
-def frobenius(product: Factors) -> float:
-    """Of left @ right, from two small Gram matrices."""
-    left, right = product.left.double(), product.right.double()
-    return float(((left.mT @ left) * (right @ right.mT)).sum().sqrt())
+def frobenius(
+    W_V: Float[Tensor, "kv_head d_model d_head"], W_O: Float[Tensor, "head d_head d_model"]
+) -> Float[np.ndarray, " head"]:
+    """‖W_V W_O‖ of a layer's heads, from small Gram matrices. Query head h uses kv head h // (heads / kv heads)."""
+    left, right = W_V.double(), W_O.double()
+    of_values = (left.mT @ left).repeat_interleave(len(right) // len(left), dim=0)
+    return (of_values * (right @ right.mT)).sum(dim=(-2, -1)).sqrt().cpu().numpy()

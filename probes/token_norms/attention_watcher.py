@@ -43,7 +43,7 @@ class AttentionWatcher(Watcher):
     """Notes ‖f(x)‖ of every head, what of attention goes to the first token, and mixing ratios.
 
     maps:       of so many windows, all of one length, the head-summed ‖sum alpha f(x)‖ of every pair of tokens is kept
-    last_only:  of the last layer alone
+    last_only:  mixing ratios of the last layer alone
     """
 
     def __init__(self, model_pass: ModelPass, maps: int = 0, last_only: bool = False) -> None:
@@ -53,7 +53,7 @@ class AttentionWatcher(Watcher):
         self.window_maps: list[Float[np.ndarray, "window layer query key"]] = []
         self._factors: dict[int, Float64[Tensor, "head width d_head"]] = {}
         self._running: _RunningLayer | None = None
-        self._first = self.subject.shape.n_layers - 1 if last_only else 0
+        self._last_only = last_only
 
     def watch(self, tokens: Int[Tensor, "batch pos"]) -> Mapping[Site, Reduce]:
         if not self.applies:
@@ -65,15 +65,15 @@ class AttentionWatcher(Watcher):
         sites: dict[Site, Reduce] = {
             "resid_pre": self._stream, "v": self._values, "attention": self._attention, "z": self._heads,
         }  # fmt: skip
-        return {site: partial(self._from_first, reduce) for site, reduce in sites.items()}
+        return {site: partial(self._where_asked, reduce) for site, reduce in sites.items()}
 
     def take(self, tokens: Int[Tensor, "batch pos"], output: Float[Tensor, "batch pos width"]) -> None:
         if self.applies and self._layer_maps:
             self.window_maps.append(torch.stack(self._layer_maps, dim=1).float().cpu().numpy())
             self._layer_maps = []
 
-    def _from_first(self, reduce: Reduce, activation: Any, layer: int) -> None:
-        if layer >= self._first:
+    def _where_asked(self, reduce: Reduce, activation: Any, layer: int) -> None:
+        if not self._last_only or layer == self.subject.shape.n_layers - 1:
             reduce(activation, layer)
 
     def _stream(self, x: Float[Tensor, "batch pos d_model"], layer: int) -> None:
@@ -89,7 +89,8 @@ class AttentionWatcher(Watcher):
         running = self._running
         assert running is not None
         assert running.v is not None
-        self._note_writes(scores, self._write_lengths(running, layer), layer)
+        if not self._last_only:
+            self._note_writes(scores, self._write_lengths(running, layer), layer)
         running.own_attention = scores.at_offset(0)
         running.own_write = own_write(running.v, running.own_attention, running.output.W_O)
         if self._n_maps:

@@ -18,7 +18,7 @@ from ...data.recipe import named_seed
 from ...models.subject import NotApplicable, Reduce, Site
 from ..streaming import Watcher
 from .accumulator import ModelPass
-from .inner_problem import InnerStep, cosine, first_order, inner_step, radial
+from .inner_problem import InnerStep, cosine, first_order, inner_loss, inner_step, radial
 from .length_watcher import no_prediction, stream_states
 from .read_out import ReadOut
 from .sample import SampledTokens, TokenDraw, target_numbers
@@ -28,13 +28,16 @@ SHARE, FEWEST = 3, 512
 """One token in three is looked at, at least 512: of those at position 0, and of those after it. Intervals are then at
 most 1.7 times as wide as with all tokens, where tokens are independent.
 """
+FEWEST_COMPARED = 64
+"""The same of a comparison of last layers alone."""
 OTHER_WRITES = 4
 """How many other tokens' writes each write is compared with."""
 
 
-def looked_at(text: Text) -> tuple[int, int]:
+def looked_at(text: Text, last_only: bool = False) -> tuple[int, int]:
     """Tokens at position 0 and after it that the inner problem is solved for, where there are so many."""
-    first, later = (max(-(-n // SHARE), FEWEST) for n in target_numbers(text))
+    fewest = FEWEST_COMPARED if last_only else FEWEST
+    first, later = (max(-(-n // SHARE), fewest) for n in target_numbers(text))
     return first, later
 
 
@@ -62,7 +65,7 @@ class InnerWatcher(Watcher):
         self.missing = read_out.reason if isinstance(read_out, NotApplicable) else None
         self._read_out = None if isinstance(read_out, NotApplicable) else read_out
         self.radial = self._read_out is not None and not self._read_out.ignores_length()
-        most = looked_at(model_pass.text)
+        most = looked_at(model_pass.text, last_only)
         self.draw = TokenDraw(model_pass.text, most, named_seed(model_pass.seed, "inner sample"), followed=True)
         self._last, self._last_only = subject.shape.n_layers, last_only
         self._rng = np.random.default_rng(named_seed(model_pass.seed, "inner controls"))
@@ -86,18 +89,29 @@ class InnerWatcher(Watcher):
         if self._last_only and layer < self._last - 1:
             return
         state = x[self._at.window, self._at.position]
-        step = None if self._last_only and layer == self._last else self._step(state)
         if self._before is not None:
-            write, before = state - self._before.state, self._before.step
-            self._note_cosines(write, before, layer - 1)
-            if step is not None:
-                self._note("step_gain", before.loss - step.loss, layer - 1)
-                self._note("step_first_order", first_order(write, before.push), layer - 1)
-        if step is not None:
-            self._note("inner_loss", step.loss, layer)
-            if self.radial:
-                self._note("radial_push", radial(state, step.push), layer)
-            self._before = _StateBefore(state, step)
+            self._note_cosines(state - self._before.state, self._before.step, layer - 1)
+        if self._last_only and layer == self._last:
+            return
+        if layer == self._last and not self.radial:  # no block writes after it
+            self._note_loss(self._loss(state), state, layer)
+            return
+        step = self._step(state)
+        self._note_loss(step.loss, state, layer)
+        if self.radial:
+            self._note("radial_push", radial(state, step.push), layer)
+        self._before = _StateBefore(state, step)
+
+    def _note_loss(self, loss: Float64[Tensor, " token"], state: Float[Tensor, "token d_model"], layer: int) -> None:
+        if self._before is not None:
+            self._note("step_gain", self._before.step.loss - loss, layer - 1)
+            write = state - self._before.state
+            self._note("step_first_order", first_order(write, self._before.step.push), layer - 1)
+        self._note("inner_loss", loss, layer)
+
+    def _loss(self, state: Float[Tensor, "token d_model"]) -> Float64[Tensor, " token"]:
+        assert self._read_out is not None
+        return inner_loss(state, self._read_out, self._targets.to(state.device))
 
     def _step(self, state: Float[Tensor, "token d_model"]) -> InnerStep:
         assert self._read_out is not None

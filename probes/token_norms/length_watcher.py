@@ -25,14 +25,18 @@ OUTER_SITES: tuple[Site, ...] = ("embed", "final_norm")
 
 
 class LengthWatcher(Watcher):
-    """Notes the norm at every site, and surprisal and entropy of the next token where the model predicts it."""
+    """Notes the norm at every site, and surprisal and entropy of the next token where the model predicts it.
 
-    def __init__(self, model_pass: ModelPass) -> None:
+    stream_only:  the norms of the residual stream alone
+    """
+
+    def __init__(self, model_pass: ModelPass, stream_only: bool = False) -> None:
         self.noted, self.text = model_pass.noted, model_pass.text
+        self._sites = () if stream_only else (*BLOCK_SITES, *OUTER_SITES)
         self.logits = no_prediction(model_pass.subject) is None
 
     def watch(self, tokens: Int[Tensor, "batch pos"]) -> Mapping[Site, Reduce]:
-        within: dict[Site, Reduce] = {site: partial(self._note, site) for site in (*BLOCK_SITES, *OUTER_SITES)}
+        within: dict[Site, Reduce] = {site: partial(self._note, site) for site in self._sites}
         return within | stream_states(partial(self._note, STREAM))
 
     def _note(self, name: str, x: Float[Tensor, "batch pos d_model"], layer: int) -> None:

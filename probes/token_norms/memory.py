@@ -33,10 +33,10 @@ def cost(subject: LanguageModel, text: Text, sample: Text, inner: bool, batch_si
     """Of a run that reads the text, and the sample with each untrained model and once more."""
     layers, readers = subject.shape.n_layers, untrained + (untrained > 0)
     tokens, few = sum(token_numbers(text)), sum(token_numbers(sample))
-    of_inner = sum(min(n, most) for n, most in zip(target_numbers(text), looked_at(text), strict=True))
+    of_inner, compared = _solved(text, False), _solved(sample, True)
     products = _READ_OUT * (tokens + readers * few)
     if inner:
-        products += _INNER * (of_inner * (layers + 1) + readers * few)
+        products += _INNER * (of_inner * (layers + 1) + readers * compared)
     passes = text.n_batches(batch_size) + readers * sample.n_batches(batch_size)
     return Cost(
         tokens=_WATCHED * (tokens + readers * few),
@@ -45,3 +45,8 @@ def cost(subject: LanguageModel, text: Text, sample: Text, inner: bool, batch_si
         operations=_OPERATIONS_OF_A_RUN + _OPERATIONS_OF_A_LAYER * layers * passes,
         batch=(min(batch_size, max(n for n, _ in text.window_shapes)), text.longest_window),
     )
+
+
+def _solved(text: Text, last_only: bool) -> int:
+    """Tokens that the inner problem is solved for."""
+    return sum(min(n, most) for n, most in zip(target_numbers(text), looked_at(text, last_only), strict=True))

@@ -29,7 +29,8 @@ from .outliers import (
     directions,
     extremes,
     first_attention,
-    massive,
+    massive_dimensions,
+    massive_windows,
     rogue,
     sink_importance,
 )
@@ -135,7 +136,8 @@ class StateSums:
 class OutlierWatcher(Watcher):
     """Notes extreme entries of states, their directions, norms of values and keys, and attention to the first token.
 
-    layer_pilots:  None: the directions of unchanged states alone are summed up
+    layer_pilots:  None: only what untrained models are compared by is noted: windows with massive activations, shares
+                   of attention sinks, and directions of the last layer's unchanged states
     """
 
     def __init__(self, model_pass: ModelPass, layer_pilots: Mapping[int, Pilot] | None) -> None:
@@ -147,6 +149,8 @@ class OutlierWatcher(Watcher):
     def watch(self, tokens: Int[Tensor, "batch pos"]) -> Mapping[Site, Reduce]:
         self._group = self.noted.pieces * self._groups // self.text.n_pieces
         np.add.at(self.sums.tokens, self._group, np.array([1, tokens.shape[1] - 1]))
+        if self.pilots is None:
+            return {"attention": self._attention_compared, **stream_states(self._state_compared)}
         heads: dict[Site, Reduce] = {"v": partial(self._norms, "value_norm"), "attention": self._attention}
         return heads | stream_states(self._state)
 
@@ -158,11 +162,15 @@ class OutlierWatcher(Watcher):
         noted.add_window_mean("massive_activation", found.top.transpose(0, 1), layer, "position", "rank")
         noted.add_window_mean("median_activation", found.median, layer)
         noted.add_window_mean("massive_ratio", (found.top[..., 0] / found.median).T, layer, "position")
-        median = np.broadcast_to(found.median.cpu().numpy(), found.dimensions.shape[:2])
-        is_massive = massive(found.dimensions.cpu().numpy(), median)
+        is_massive = massive_dimensions(found)
         noted.add_window_mean("massive_windows", np.asarray(is_massive.any(axis=-1)).T, layer, "position")
         self.sums.massive_windows[layer] += is_massive.sum(axis=1)
         self._directions(x.double(), layer)
+
+    def _state_compared(self, x: Float[Tensor, "batch pos d_model"], layer: int) -> None:
+        self.noted.add_window_mean("massive_windows", massive_windows(x), layer, "position")
+        if layer == self._layers - 1:
+            self._directions(x.double(), layer)
 
     def _directions(self, states: Float64[Tensor, "batch pos d_model"], layer: int) -> None:
         pointing = directions(states)
@@ -179,9 +187,19 @@ class OutlierWatcher(Watcher):
 
     def _attention(self, scores: AttentionScores, layer: int) -> None:
         self._norms("key_norm", scores.k, layer)
-        if scores.q.shape[2] < min(SINK_TOKENS, self.text.longest_window):
-            return  # among few tokens the first has much attention anyway
-        importance = sink_importance(scores)
-        self.noted.add_window_mean("sink_importance", importance, layer, "head")
+        if self._shows_sinks(scores):
+            importance = sink_importance(scores)
+            self.noted.add_window_mean("sink_importance", importance, layer, "head")
+            self._note_sinks(importance, layer)
+            self.noted.add_window_mean("bos_attention", first_attention(scores), layer, "head")
+
+    def _attention_compared(self, scores: AttentionScores, layer: int) -> None:
+        if self._shows_sinks(scores):
+            self._note_sinks(sink_importance(scores), layer)
+
+    def _shows_sinks(self, scores: AttentionScores) -> bool:
+        """Among few tokens the first has much attention anyway."""
+        return scores.q.shape[2] >= min(SINK_TOKENS, self.text.longest_window)
+
+    def _note_sinks(self, importance: Float64[Tensor, "batch head"], layer: int) -> None:
         self.noted.add_window_mean("sink_share", 100 * (importance > SINK_SHARE).double(), layer, "head")
-        self.noted.add_window_mean("bos_attention", first_attention(scores), layer, "head")

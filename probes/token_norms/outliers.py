@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from ...models.subject import AttentionScores
@@ -58,6 +58,19 @@ def _top(entries: Float[Tensor, "batch entry"]) -> Float[Tensor, "batch rank"]:
 def massive(size: Float[np.ndarray, "*batch entry"], median: Float[np.ndarray, "*batch"]) -> np.ndarray:
     """Whether |entries| are massive beside the median |entry| of their state."""
     return (size > LARGE) & (size >= MANY_TIMES * median[..., None])
+
+
+def massive_dimensions(found: Extremes) -> Bool[np.ndarray, "2 batch d_model"]:
+    """Where an entry is massive, of the first token or of any after it."""
+    median = np.broadcast_to(found.median.cpu().numpy(), found.dimensions.shape[:2])
+    return np.asarray(massive(found.dimensions.cpu().numpy(), median))
+
+
+def massive_windows(state: Float[Tensor, "batch pos d_model"]) -> Bool[np.ndarray, "batch 2"]:
+    """Whether the first token of a sequence has a massive entry, and whether any after it has."""
+    if not (state.abs() > LARGE).any():  # medians take long
+        return np.zeros((len(state), 2), dtype=bool)
+    return np.asarray(massive_dimensions(extremes(state)).any(axis=-1)).T
 
 
 def sink_importance(scores: AttentionScores) -> Float64[Tensor, "batch head"]:

@@ -13,10 +13,10 @@ from ...models.language_model import LanguageModel
 from ...models.norms import Norm
 from ...models.opening_check import TOLERANCES, relative_error
 from ...models.subject import NotApplicable
+from ...models.vocabulary_product import vocabulary_product
 
 _FAR = 1e3  # logits so large that every cap in use bends them
 _UNBOUNDED = 1e6
-_BLOCK = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,20 +43,24 @@ class ReadOut:
             return W_U
         rng = torch.Generator().manual_seed(0)
         states = torch.randn(2, len(W_U), generator=rng).to(W_U)
-        states = states / (states @ W_U).abs().max()
-        at_zero = subject.unembed(0 * states)[0]
+        found = cls(W_U, subject.final_norm)
+        products = found.of_normed(states)
+        reach = products.abs().max()
+        states, products = states / reach, (products / reach).nan_to_num(0.0)  # reach: beyond what float16 holds
+        own = subject.unembed(torch.cat([0 * states[:1], _FAR * states]))  # one product: reading the matrix takes long
+        at_zero, far = own[0], own[1:]
         bias = at_zero if at_zero.any() else None
-        found = cls(W_U, subject.final_norm, bias)
-        if found._agrees(subject, _FAR * states):
+        found = replace(found, bias=bias)
+        if found._agrees(far, found._biased(_FAR * products)):
             return found
         cap = float(subject.unembed(_UNBOUNDED * states).abs().max())
         capped = replace(found, bias=None if bias is None else cap * (bias / cap).atanh(), cap=cap)
-        if capped._agrees(subject, cap * states):
+        if capped._agrees(subject.unembed(cap * states), capped.of_normed(cap * states)):
             return capped
         return NotApplicable("its logits are not a product of its output matrix, capped or not")
 
-    def _agrees(self, subject: LanguageModel, normed: Float[Tensor, "token d_model"]) -> bool:
-        return relative_error(subject.unembed(normed), self.of_normed(normed)) <= TOLERANCES[self.W_U.dtype]
+    def _agrees(self, own: Float[Tensor, "token d_vocab"], found: Float[Tensor, "token d_vocab"]) -> bool:
+        return relative_error(own, found) <= TOLERANCES[self.W_U.dtype]
 
     @torch.no_grad()
     def ignores_length(self) -> bool:
@@ -68,9 +72,11 @@ class ReadOut:
         return self.of_normed(self.norm(states))
 
     def of_normed(self, normed: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_vocab"]:
-        """Logits of normalised states. By blocks of the vocabulary that a cache holds, which takes half the time."""
-        logits = torch.cat([normed @ block for block in self.W_U.split(_BLOCK, dim=1)], dim=1)
-        logits = logits if self.bias is None else logits + self.bias
+        """Logits of normalised states."""
+        return self._biased(vocabulary_product(normed, self.W_U.mT))
+
+    def _biased(self, products: Float[Tensor, "token d_vocab"]) -> Float[Tensor, "token d_vocab"]:
+        logits = products if self.bias is None else products + self.bias
         return logits if self.cap is None else self.cap * (logits / self.cap).tanh()
 
     def expected_rows(

@@ -15,7 +15,6 @@ import numpy as np
 
 from ...models.language_model import LanguageModel
 from ..measure import Measure, along, missing, without_interval
-from ..probe import silent
 from .accumulator import ModelPass
 from .attention import RATIOS
 from .attention_measures import no_attention_output, ov_norm
@@ -30,8 +29,9 @@ from .sample import PLACES
 from .text import Text
 from .vocabulary_measures import vocabulary_measures
 
-SAMPLE_TOKENS = 256
-"""Tokens that every untrained model reads: nineteen on so many cost less than three on a text of some thousands."""
+SAMPLE_TOKENS = 128
+"""Tokens that every untrained model reads: nineteen on so many cost as much as one on a text of some thousands, and
+drawing their weights as much again."""
 LATER = PLACES.index("later")
 
 
@@ -60,7 +60,7 @@ def sample_statistics(model_pass: ModelPass, settings: PassSettings) -> dict[str
     """Reads a text, and returns those of `STATISTICS` that its tokens and the parts asked for give; NaN where one has
     no number. Correlations, cosines and ratios are those of the last layer after position 0.
     """
-    watched, noted = read_through(model_pass, replace(settings, maps=0), silent, last_only=True), model_pass.noted
+    watched, noted = read_through(model_pass, replace(settings, maps=0), last_only=True), model_pass.noted
     found = _growth(model_pass)
     found |= {f"spearman_{key}": rho for key, rho in last_layer_correlations(model_pass).items()}
     if noted.has("step_cosine"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mesascope.models.norms import Norm
 from mesascope.probes.token_norms import inner_problem
-from mesascope.probes.token_norms.inner_problem import cosine, first_order, foresight, inner_step, radial
+from mesascope.probes.token_norms.inner_problem import cosine, first_order, foresight, inner_loss, inner_step, radial
 from mesascope.probes.token_norms.read_out import ReadOut
 from torch import Tensor
 
@@ -108,6 +108,36 @@ def test_chunks_change_nothing(problem: tuple[Tensor, ...], monkeypatch: pytest.
     monkeypatch.setattr(inner_problem, "CHUNK", 2 * V)
     for a, b in zip(whole, inner_step(states, ReadOut(U), targets, others), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cap", [None, 2.0])
+def test_losses_alone_are_those_of_the_steps(
+    cap: float | None, problem: tuple[Tensor, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, U, targets, others = problem
+    read_out = ReadOut(U, cap=cap)
+    monkeypatch.setattr(inner_problem, "CHUNK", 2 * V)
+    before = states.clone()
+    found = inner_loss(states, read_out, targets)
+    np.testing.assert_allclose(found, inner_step(states, read_out, targets, others).loss, rtol=1e-12)
+    assert torch.equal(states, before)
+
+
+def test_sums_are_wide_where_exponentials_are_narrow(rand: Callable[..., Tensor]) -> None:
+    """Of a large vocabulary in float32, beside float64 from the beginning."""
+    states, U, targets = rand(3, D), 2 * rand(D, 20_011), torch.tensor([5, 20_010, 0])
+    narrow = inner_loss(states.float(), ReadOut(U.float()), targets)
+    expected = foresight(states.float().double() @ U.float().double(), targets).surprisal
+    assert narrow.dtype == torch.float64
+    np.testing.assert_allclose(narrow, expected, rtol=1e-6)
+
+
+def test_nobodys_logits_are_written_over(rand: Callable[..., Tensor]) -> None:
+    logits, targets = (4 * rand(3, V)).float(), torch.tensor([5, 10, 0])
+    before = logits.clone()
+    foresight(logits, targets)
+    foresight(logits.double(), targets)
+    assert torch.equal(logits, before)
 
 
 def test_a_small_gradient_step_gains_what_first_order_says(problem: tuple[Tensor, ...]) -> None:

@@ -13,6 +13,8 @@ from mesascope.probes.token_norms.outliers import (
     extremes,
     first_attention,
     massive,
+    massive_dimensions,
+    massive_windows,
     rogue,
     sink_importance,
 )
@@ -56,6 +58,22 @@ def test_extremes_by_sorting(rng: np.random.Generator) -> None:
             np.testing.assert_allclose(found.top[place, b], np.sort(part.ravel())[::-1][:3])
             np.testing.assert_allclose(found.dimensions[place, b], part.max(axis=0))
         assert found.median[b] == np.sort(one.ravel())[(30 - 1) // 2]
+
+
+@pytest.mark.parametrize("place", [0, 1, 4])
+@pytest.mark.parametrize(
+    ("size", "scale", "is_massive"), [(90, 0.01, False), (110, 0.01, True), (110, 1, False), (5_000, 1, True)]
+)
+def test_windows_with_massive_entries(
+    place: int, size: float, scale: float, is_massive: bool, rng: np.random.Generator
+) -> None:
+    """One entry in the second of three sequences has to be above 100, and above 1,000 times the median."""
+    state = scale * rng.normal(size=(3, 6, 5))
+    state[1, place, 2] = -size
+    expected = np.zeros((2, 3, 5), dtype=bool)
+    expected[min(place, 1), 1, 2] = is_massive
+    np.testing.assert_array_equal(massive_dimensions(extremes(torch.from_numpy(state))), expected)
+    np.testing.assert_array_equal(massive_windows(torch.from_numpy(state)), expected.any(axis=-1).T)
 
 
 def test_fewer_entries_than_ranks() -> None:

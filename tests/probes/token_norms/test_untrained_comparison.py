@@ -15,6 +15,7 @@ from mesascope.models import AttentionOnlyModel
 from mesascope.models.constructed.norms import planted_norms
 from mesascope.probes.measure import Measure
 from mesascope.probes.statistics.null_p import two_sided_p
+from mesascope.probes.token_norms import inner_watcher
 from mesascope.probes.token_norms.measuring import PassSettings, begin_pass
 from mesascope.probes.token_norms.names import STATISTICS
 from mesascope.probes.token_norms.null_words import LEVEL
@@ -23,7 +24,7 @@ from mesascope.probes.token_norms.text import TextSettings, read_text
 from mesascope.probes.token_norms.untrained_comparison import SAMPLE_TOKENS, sample_statistics
 from scipy import stats
 
-DOCUMENTS = 4
+DOCUMENTS = 2
 """Of the twelve of `zipf_file`: each fills a window of 64 tokens with its BOS."""
 TAKEN = {
     "norm_growth_later": ("norm_growth", {}, {"position": "later"}),
@@ -60,9 +61,12 @@ def beginning(zipf_file: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_every_model_is_read_on_the_same_first_tokens(compared: Measure, beginning: Path) -> None:
+def test_every_model_is_read_on_the_same_first_tokens(
+    compared: Measure, beginning: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The model, and each untrained one, are what they are on a text of these tokens alone."""
     assert DOCUMENTS * 64 == SAMPLE_TOKENS
+    monkeypatch.setattr(inner_watcher, "FEWEST", inner_watcher.FEWEST_COMPARED)
     everyone = [planted_norms(massive=4_000.0)]
     everyone += [with_bos(everyone[0]).untrained(named_seed(0, "untrained", number)) for number in range(2)]
     alone = [measured(model, beginning, untrained=0) for model in everyone]
