@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .errors import CheckpointRefused, MesascopeError, TaskError, UsageError
     from .grammar import Documents, Grammar
     from .recipe import Recipe
-    from .regression import LinearRegression, OtherDistributions
+    from .regression import GaussianRegression, LinearRegression, OtherDistributions
     from .repeated import RepeatedTokens
     from .segments import RepeatedSegments
     from .softmax_regression import SoftmaxRegression, load_softmax_tasks
@@ -26,6 +26,7 @@ _HOMES = {
     "Corpus": "corpus",
     "DocumentSet": "documents",
     "Documents": "grammar",
+    "GaussianRegression": "regression",
     "Grammar": "grammar",
     "LinearRegression": "regression",
     "MesascopeError": "errors",
@@ -48,6 +49,7 @@ __all__ = [
     "Corpus",
     "DocumentSet",
     "Documents",
+    "GaussianRegression",
     "Grammar",
     "LinearRegression",
     "MesascopeError",

@@ -1,4 +1,5 @@
-"""In-context linear regression: the tasks of von Oswald et al. 2023 (arXiv 2212.07677, section 4 and appendix A).
+"""In-context linear regression: the tasks of von Oswald et al. 2023 (arXiv 2212.07677, section 4 and appendix A), and
+those with Gaussian inputs, for which theories of training have closed forms.
 
 Each task draws its own teacher w. A token is [x ; y]; the last token is the query, whose y slot is 0.
 The paper's text says x ~ U(-1, 1); its code, its loss levels and its figures use U(-1/2, 1/2), as here.
@@ -8,9 +9,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -50,7 +51,7 @@ class RegressionTasks(ABC):
             if getattr(self, name) < 1:
                 raise TaskError(f"{name} = {getattr(self, name)}; expected at least 1")
         for name, value in vars(self).items():
-            if not math.isfinite(value):
+            if not all(map(math.isfinite, value if isinstance(value, tuple) else (value,))):
                 raise TaskError(f"{name} = {value}; expected a finite number")
 
     @abstractmethod
@@ -111,6 +112,8 @@ class LinearRegression(RegressionTasks):
     """
 
     family: ClassVar[str] = "linear-regression"
+    excess_kurtosis: ClassVar[float] = -1.2
+    """Of each coordinate of x."""
 
     noise: float = 0.0
     n_corrupted: int = 0
@@ -127,6 +130,11 @@ class LinearRegression(RegressionTasks):
         return (x - 0.5) * self.input_range
 
     @property
+    def variances(self) -> tuple[float, ...]:
+        """Of the coordinates of x, which are independent."""
+        return (self.input_range**2 / 12,) * self.d_in
+
+    @property
     def corrupts_labels(self) -> bool:
         """Whether `corrupt_labels` changes anything."""
         return bool(self.noise or self.n_corrupted)
@@ -138,6 +146,43 @@ class LinearRegression(RegressionTasks):
             places = torch.rand(y.shape[:2], generator=rng, dtype=y.dtype).argsort(dim=1)[:, : self.n_corrupted]
             wrong = torch.randn(len(y), self.n_corrupted, y.shape[2], generator=rng, dtype=y.dtype)
             y.scatter_(1, places[..., None].expand_as(wrong), wrong)
+
+
+@dataclass(frozen=True)
+class GaussianRegression(LinearRegression):
+    """x ~ N(0, diag(input_variances)) * input_range, y = x.w (+ noise).
+
+    input_variances:  one for each coordinate of x
+    """
+
+    family: ClassVar[str] = "gaussian-regression"
+    excess_kurtosis: ClassVar[float] = 0.0
+
+    input_variances: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.input_variances) != self.d_in or min(self.input_variances) < 0:
+            raise TaskError(
+                f"input_variances = {list(self.input_variances)}; expected d_in = {self.d_in} numbers, none below 0"
+            )
+
+    def draw_inputs(self, n: int, rng: torch.Generator) -> Float[Tensor, "task token d_in"]:
+        return torch.randn(n, self.n_context + 1, self.d_in, generator=rng, dtype=torch.float64)
+
+    def scale_inputs(self, x: Float[Tensor, "task token d_in"]) -> Float[Tensor, "task token d_in"]:
+        return x * torch.tensor(self.variances, dtype=x.dtype).sqrt()
+
+    @property
+    def variances(self) -> tuple[float, ...]:
+        return tuple(self.input_range**2 * variance for variance in self.input_variances)
+
+
+def linear_regression(settings: Mapping[str, Any]) -> LinearRegression:
+    """The family that these settings, of a record or of Python, belong to: with `input_variances` it is Gaussian."""
+    if "input_variances" not in settings:
+        return LinearRegression(**settings)
+    return GaussianRegression(**{**settings, "input_variances": tuple(settings["input_variances"])})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Fresh regression tasks at every training step, in float32.
 
-The distribution is that of `LinearRegression`; the random numbers differ from those of `LinearRegression.sample`.
+The distribution is that of the family; the random numbers differ from those of its `sample`.
 Evaluation needs float64 and a digest. Training needs millions of tasks, and drawing them takes much of its time.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .batch import generator
 from .recipe import named_seed
-from .regression import LinearRegression
+from .regression import GaussianRegression, LinearRegression
 
 TOKENS_AT_ONCE = 4  # their random bits stay in the cache; an even number, because a 64-bit draw is for two inputs
 
@@ -46,7 +46,11 @@ def draw_into(
     """
     x, y = tokens[: tasks.d_in], tokens[tasks.d_in :]
     rng = np.random.Generator(np.random.SFC64([_task_seed(seed), step]))
-    _fill_uniform(x, tasks.input_range, rng)
+    if isinstance(tasks, GaussianRegression):
+        rng.standard_normal(out=x, dtype=np.float32)
+        x *= np.sqrt(tasks.variances, dtype=np.float32)[:, None, None]
+    else:
+        _fill_uniform(x, tasks.input_range, rng)
     w = rng.standard_normal((tasks.d_in, *targets.shape), dtype=np.float32)
     w *= np.float32(tasks.weight_scale)
     np.einsum("itn,ion->otn", x, w, out=y)

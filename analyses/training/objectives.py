@@ -23,8 +23,9 @@ from ...models.own.merged import predict_seeds
 from ...models.own.regression_transformer import RegressionConfig, initialise
 from ...models.own.softmax_layer import SoftmaxLayerConfig, initialise_softmax_layer, layer_scores
 from .copying import copy_losses, initial_copy_weights
+from .expected_loss import Moments, expected_loss_and_gradient
 from .one_layer import Matrices, has_closed_form, loss_and_gradient
-from .recipe_kinds import BaseRecipe, CopyRecipe, LanguageRecipe, SoftmaxRecipe, TrainingRecipe
+from .recipe_kinds import BaseRecipe, CopyRecipe, LanguageRecipe, PopulationRecipe, SoftmaxRecipe, TrainingRecipe
 
 Config = RegressionConfig | AttentionOnlyConfig | SoftmaxLayerConfig | CopyConfig
 LossesAndGradient = tuple[Float[Tensor, " seed"], Float[Tensor, "seed parameter"]]
@@ -36,6 +37,8 @@ def initial(recipe: BaseRecipe, seed: int) -> dict[str, Tensor]:
     rng = generator(seed, "initial weights")
     if isinstance(recipe, TrainingRecipe):
         return dict(initialise(recipe.config, recipe.init_scale, rng).named_parameters())
+    if isinstance(recipe, PopulationRecipe):
+        return dict(initialise(recipe.config, recipe.init_scale, rng).named_parameters()) | _identities(recipe)
     if isinstance(recipe, SoftmaxRecipe):
         return dict(initialise_softmax_layer(recipe.config, recipe.init_scale, rng).named_parameters())
     if isinstance(recipe, CopyRecipe):
@@ -48,11 +51,19 @@ def initial(recipe: BaseRecipe, seed: int) -> dict[str, Tensor]:
     }
 
 
+def _identities(recipe: PopulationRecipe) -> dict[str, Tensor]:
+    """The matrices that do not learn. Heads narrower than a token write its last entries, and so its label."""
+    n_heads, d_model, d_head = recipe.config.n_heads, recipe.config.d_model, recipe.config.d_head
+    into = torch.eye(d_model, dtype=torch.float64)[-d_head:].expand(1, n_heads, -1, -1)
+    return {name: into if name == "W_O" else into.mT for name in recipe.fixed}
+
+
 def objective(recipe: BaseRecipe, weights: Float[Tensor, "seed parameter"]) -> Objective:
     """Each seed's loss on the fresh tasks of a step, and its gradient, as a function of the step.
 
-    Of regressions, half the squared error; of a language, the cross-entropy of the next token, in nats; of copies, that
-    of the words. Weights may change in place between calls, and a call may overwrite the gradient of the last one.
+    Of regressions, half the squared error; of a population, the whole one, of all tasks; of a language, the
+    cross-entropy of the next token, in nats; of copies, that of the words. Weights may change in place between calls,
+    and a call may overwrite the gradient of the last one.
     """
     if isinstance(recipe, SoftmaxRecipe):
         return partial(_of_documents, recipe, weights)
@@ -60,6 +71,8 @@ def objective(recipe: BaseRecipe, weights: Float[Tensor, "seed parameter"]) -> O
         return partial(_of_copies, recipe, weights)
     if isinstance(recipe, LanguageRecipe):
         return partial(_of_next_tokens, recipe, weights)
+    if isinstance(recipe, PopulationRecipe):
+        return partial(_of_population, recipe, Moments.of(recipe.family), weights)
     assert isinstance(recipe, TrainingRecipe)
     if has_closed_form(recipe.config) and weights.device.type == "cpu":
         return _of_one_layer(recipe, weights)
@@ -92,6 +105,19 @@ def _matrices(config: RegressionConfig, rows: Float[Tensor, "seed parameter"]) -
     """Each seed's matrices, in the memory of `rows`."""
     named = {name: matrices.detach().numpy() for name, matrices in unflatten(config, rows).items()}
     return [{name: matrices[i, 0] for name, matrices in named.items()} for i in range(len(rows))]
+
+
+def _of_population(
+    recipe: PopulationRecipe, moments: Moments, weights: Float[Tensor, "seed parameter"], step: int
+) -> LossesAndGradient:
+    """The same at every step: nothing is drawn."""
+    named = {name: rows[:, 0].double().cpu().numpy() for name, rows in unflatten(recipe.config, weights).items()}
+    with np.errstate(all="ignore"):  # the loss tells what is not finite
+        losses, gradient = expected_loss_and_gradient(recipe.config, moments, named)
+    for name in recipe.fixed:
+        gradient[name][:] = 0.0
+    rows = np.concatenate([gradient[name].reshape(len(losses), -1) for name in recipe.config.shapes], axis=1)
+    return torch.from_numpy(losses).to(weights), torch.from_numpy(rows).to(weights)
 
 
 @torch.enable_grad()

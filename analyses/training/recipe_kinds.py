@@ -31,11 +31,10 @@ class BaseRecipe(ABC):
     name:              what its checkpoints are called
     summary:           what it trains, in a line
     model:             settings of the model; the widths that the tasks decide are theirs
-    tasks:             settings of the tasks; every step draws fresh ones
+    tasks:             settings of the tasks
     checkpoint_steps:  steps whose weights are kept, before that step's update; the last is the end of the training
     init_scale:        of the initial weights
-    clip_norm:         bound on the global norm of each seed's gradient, applied before Adam
-    learning_rate, b1, b2, eps:  Adam's, without weight decay or schedule
+    learning_rate:     without a schedule
     """
 
     name: str
@@ -44,13 +43,8 @@ class BaseRecipe(ABC):
     checkpoint_steps: tuple[int, ...]
     tasks: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    batch_size: int = 2048
     init_scale: float = 0.002
     learning_rate: float = 1e-3
-    b1: float = 0.9
-    b2: float = 0.98
-    eps: float = 1e-8
-    clip_norm: float = 0.001
 
     def __post_init__(self) -> None:
         steps = self.checkpoint_steps
@@ -60,14 +54,12 @@ class BaseRecipe(ABC):
             )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise UsageError(f"seeds = {list(self.seeds)}: expected different seeds, at least one, all 0 or more")
-        if self.batch_size < 1:
-            raise UsageError(f"batch_size = {self.batch_size}: expected at least 1")
-        for name in ("init_scale", "learning_rate", "eps", "clip_norm"):
+        self._refuse_unless_positive("init_scale", "learning_rate")
+
+    def _refuse_unless_positive(self, *names: str) -> None:
+        for name in names:
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} = {getattr(self, name)}: expected a positive number")
-        for name in ("b1", "b2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} = {getattr(self, name)}: expected 0 or more, and less than 1")
 
     def __str__(self) -> str:
         return self.summary
@@ -94,7 +86,9 @@ class BaseRecipe(ABC):
 
     def as_dict(self) -> dict[str, Any]:
         """Every setting that decides the weights, defaults of model and tasks included."""
-        full = {"model": self.config.as_dict(), "tasks": {**self.tasks, **asdict(self.family)}}
+        tasks = {**self.tasks, **asdict(self.family)}
+        tasks = {name: list(value) if isinstance(value, tuple) else value for name, value in tasks.items()}
+        full = {"model": self.config.as_dict(), "tasks": tasks}
         lists = {"seeds": list(self.seeds), "checkpoint_steps": list(self.checkpoint_steps)}
         settings = {**asdict(self), **full, **lists}
         del settings["summary"]
@@ -102,19 +96,44 @@ class BaseRecipe(ABC):
 
 
 @dataclass(frozen=True)
-class TrainingRecipe(BaseRecipe):
-    """A training of an in-context regression transformer, several seeds of it.
+class AdamRecipe(BaseRecipe):
+    """A training by Adam, without weight decay, on fresh tasks of every step.
+
+    batch_size:   tasks of a step
+    b1, b2, eps:  Adam's
+    clip_norm:    bound on the global norm of each seed's gradient, applied before Adam
+    """
+
+    batch_size: int = 2048
+    b1: float = 0.9
+    b2: float = 0.98
+    eps: float = 1e-8
+    clip_norm: float = 0.001
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size = {self.batch_size}: expected at least 1")
+        self._refuse_unless_positive("eps", "clip_norm")
+        for name in ("b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} = {getattr(self, name)}: expected 0 or more, and less than 1")
+
+
+@dataclass(frozen=True)
+class RegressionRecipe(BaseRecipe):
+    """A training of an in-context regression transformer.
 
     model:       settings of `models.RegressionConfig`
-    tasks:       settings of `data.LinearRegression`
+    tasks:       settings of `data.LinearRegression`, or of `data.GaussianRegression`
     init_scale:  variance scale of the initial weights (the authors': 0.002 / n_layers)
     """
 
     @cached_property
     def family(self) -> LinearRegression:
-        from ...data.regression import LinearRegression
+        from ...data.regression import linear_regression
 
-        return LinearRegression(**self.tasks)
+        return linear_regression(self.tasks)
 
     @cached_property
     def config(self) -> RegressionConfig:
@@ -126,7 +145,55 @@ class TrainingRecipe(BaseRecipe):
 
 
 @dataclass(frozen=True)
-class SoftmaxRecipe(BaseRecipe):
+class TrainingRecipe(AdamRecipe, RegressionRecipe):
+    """A training of an in-context regression transformer by Adam; the loss is half the squared error of fresh tasks."""
+
+
+@dataclass(frozen=True)
+class PopulationRecipe(RegressionRecipe):
+    """A training of one layer of linear self-attention by plain gradient descent, as theories of training have it
+    (Zhang, Singh, Latham & Saxe 2025, arXiv 2501.16265).
+
+    The loss is the mean squared error over all tasks, without a factor 1/2: exact for Gaussian inputs, so nothing is
+    drawn but the initial weights. W_O does not learn: its heads write their values into the last entries of a token.
+
+    model:   settings of `models.RegressionConfig`: one layer, without anything that is not linear
+    merged:  W_Q does not learn either, and is the identity. So W_K is the product of query and key, of full rank
+    """
+
+    learning_rate: float = 0.3
+    merged: bool = False
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """The matrices that are part of an identity and do not learn."""
+        return ("W_Q", "W_O") if self.merged else ("W_O",)
+
+    @cached_property
+    def family(self) -> LinearRegression:
+        family = super().family
+        if family.excess_kurtosis or family.n_corrupted or family.d_out > 1:
+            raise UsageError(
+                f"{self.name}: the loss over all tasks is known for Gaussian inputs with one label and none replaced;"
+                " expected tasks with input_variances, d_out = 1 and n_corrupted = 0"
+            )
+        return family
+
+    @cached_property
+    def config(self) -> RegressionConfig:
+        from .one_layer import has_closed_form
+
+        config = super().config
+        if not has_closed_form(config):
+            raise UsageError(f"{self.name}: expected a model of one layer of plain linear attention")
+        if config.d_head > config.d_model or (self.merged and config.d_head < config.d_model):
+            wanted = "exactly" if self.merged else "at most"
+            raise UsageError(f"{self.name}: d_head = {config.d_head}; expected {wanted} d_model = {config.d_model}")
+        return config
+
+
+@dataclass(frozen=True)
+class SoftmaxRecipe(AdamRecipe):
     """A training of one softmax layer on softmax regression; the loss is half the squared error of a task's b.
 
     model:       settings of `models.SoftmaxLayerConfig`; its output scale decides what is learned
@@ -161,7 +228,7 @@ LANGUAGES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class LanguageRecipe(BaseRecipe):
+class LanguageRecipe(AdamRecipe):
     """A training of an `AttentionOnlyTransformer` on the next token of fresh sequences; the loss is in nats a token.
 
     model:       settings of `models.AttentionOnlyConfig`
@@ -205,7 +272,7 @@ Initialisation = Literal["gaussian", "unit", "linear"]
 
 
 @dataclass(frozen=True)
-class CopyRecipe(BaseRecipe):
+class CopyRecipe(AdamRecipe):
     """A training of a `CopyTransformer` to say sequences of words again; the loss is in nats a target place.
 
     model:           settings of `models.CopyConfig`

@@ -5,6 +5,8 @@ where text and code disagree: clip at 0.001 (the text says 10), Adam's b2 0.98 (
 of `lsa-causal-layernorm`, which is no model of theirs, are ours. So are those of softmax regression: Li et al. 2023
 (arXiv 2304.13276) print none. And so are those of the copy models: Snell et al. 2021 (arXiv 2103.07601) trained
 recurrent ones. Seeds 0 and 1 of `copy-permutations-1head` were chosen to show both outcomes: about half of all learn.
+`lsa-plateaus` is a setting of Zhang, Singh, Latham & Saxe 2025 (arXiv 2501.16265) with inputs of our own. Its seeds are
+the first five that rest at every level: where two heads start alike, they leave one together and skip the next.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from .recipe_kinds import BaseRecipe, CopyRecipe, LanguageRecipe, SoftmaxRecipe, TrainingRecipe
+from .recipe_kinds import BaseRecipe, CopyRecipe, LanguageRecipe, PopulationRecipe, SoftmaxRecipe, TrainingRecipe
 
 _COPY_TASKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "permutations": ("permutations of 40 words", {"n_words": 40, "n_tokens": 40}),
@@ -65,6 +67,8 @@ _SMALL_ATTENTION = {"d_model": 64, "n_heads": 4, "d_head": 16, "positions": "rot
 _ALONG_INDUCTION = (0, 500, 1000, 1300, 1400, 1450, 1500, 1600, 2000, 4000)
 _STEPS_5000 = (0, 100, 200, 300, 400, 500, 750, 1000, 1250, 1500, 2000, 2500, 3000, 4000, 5000)
 _STEPS_3000 = (0, 100, 300, 1000, 3000)
+_LOGARITHMIC = (0, 1, 2, 3, 5, 7, 10, 14, 20, *(round(30 * 2000 ** (k / 158)) for k in range(159)))
+"""Up to step 60,000. From 30 on there are 48 in a decade, so that a plateau is not missed between two of them."""
 
 RECIPES: Mapping[str, BaseRecipe] = _table(
     TrainingRecipe(
@@ -108,6 +112,23 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
             checkpoint_steps=(*_STEPS_5000, 7500, 10000),
         )
         for n_heads in (1, 2)
+    ),
+    *(
+        PopulationRecipe(
+            name=f"lsa-plateaus{'-merged' * merged}",
+            summary=f"four heads of linear self-attention, {how}, by plain gradient descent on Gaussian inputs",
+            model={"n_heads": 4, "d_head": d_head, "dampening": 1 / 31},
+            tasks={"n_context": 31, "d_in": 4, "input_variances": (0.4, 0.3, 0.2, 0.1)},
+            checkpoint_steps=_LOGARITHMIC,
+            seeds=(1, 2, 3, 6, 7),
+            init_scale=0.0005,
+            learning_rate=rate,
+            merged=merged,
+        )
+        for merged, d_head, rate, how in (
+            (False, 1, 0.3, "each of rank one"),
+            (True, 5, 0.1, "with query and key merged"),
+        )
     ),
     *(
         SoftmaxRecipe(

@@ -25,7 +25,7 @@ from ...models.opening.catalogue import read_header
 from ...models.opening.checkpoint import save_checkpoint
 from ...probes.probe import Progress, silent
 from .objectives import Objective, objective, unflatten
-from .recipe_kinds import BaseRecipe, TrainingRecipe
+from .recipe_kinds import AdamRecipe, BaseRecipe, TrainingRecipe
 from .training_run import TrainingRun, changes, readable_errors
 
 SAVE_EVERY = 250  # steps between two writes of the .partial file
@@ -105,10 +105,14 @@ def step(recipe: BaseRecipe, run: TrainingRun, minimised: Objective) -> None:
     if run.step in recipe.checkpoint_steps:
         run.keep(losses)
     if run.step < recipe.steps:
-        adam_step(run, gradient, recipe)
+        if isinstance(recipe, AdamRecipe):
+            adam_step(run, gradient, recipe)
+        else:
+            run.weights.sub_(gradient, alpha=recipe.learning_rate)
+            run.step += 1
 
 
-def adam_step(run: TrainingRun, gradient: Float[Tensor, "seed parameter"], recipe: BaseRecipe) -> None:
+def adam_step(run: TrainingRun, gradient: Float[Tensor, "seed parameter"], recipe: AdamRecipe) -> None:
     """One update of every seed, in place: its gradient is clipped to the global norm, then handed to Adam."""
     norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
     gradient = gradient * (recipe.clip_norm / norm).clamp(max=1.0)

@@ -24,6 +24,8 @@ CITATIONS = (
     " arXiv:2306.09927.",
     "A. Mahankali, T. B. Hashimoto, T. Ma. One step of gradient descent is provably the optimal in-context learner with"
     " one layer of linear self-attention. ICLR 2024. arXiv:2307.03576.",
+    "Y. Zhang, A. K. Singh, P. E. Latham, A. Saxe. Training dynamics of in-context learning in linear attention."
+    " ICML 2025. arXiv:2501.16265.",
 )
 CURVED = (GDPP, PRECONDITIONED_GDPP)
 BY_DIRECTION = (PRECONDITIONED, PRECONDITIONED_GDPP)

@@ -66,6 +66,25 @@ DEFINITIONS: Mapping[str, str] = {
             "What the `step` of the layer and its `other` entries lose on top of `optimal_loss`, each in closed form.",
         ),
         ("expected_loss", "`optimal_loss` and both parts of `excess_loss`: the layer's exact mean loss."),
+        (
+            "level_loss",
+            "L_m, the least mean of (y − ŷ)² of a layer that has learned the m directions with the largest variances,"
+            " and nothing in the others; without the factor ½, as in Zhang et al. 2025.",
+        ),
+        (
+            "plateau_loss",
+            "Over steps: twice `expected_loss` at the longest plateau nearest to each level, a mean over its flattest"
+            " steps.",
+        ),
+        ("plateau_difference", "`plateau_loss` / `level_loss` − 1."),
+        ("plateau_steps", "The `first` and the `last` checkpoint of that plateau."),
+        ("plateau_decades", "Its length: log₁₀ of the last step over the first."),
+        (
+            "level_decades",
+            "Over steps: decades over which twice `expected_loss` is within one eighth of the least gap between levels"
+            " of `level_loss`.",
+        ),
+        ("levels_reached", "Over steps: at how many levels there is a plateau within 2 %."),
     )
     for name in names.split()
 }

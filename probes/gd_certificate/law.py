@@ -17,8 +17,6 @@ from ...models.subject import NotApplicable
 from ..regression.splits import law_of_tasks, recorded_law
 from .optimum import PRESENT, Law, Matrix
 
-UNIFORM = -1.2
-"""Excess kurtosis of a uniform distribution."""
 SYMMETRIC = 1e-6
 """Of the largest entry may a covariance differ from its transpose: one that was computed in float32."""
 NO_N = "the number of context pairs, N, is not recorded; give --n-context N"
@@ -44,18 +42,17 @@ def law_of(subject: TransformerRegressor, covariance: str | None, n_context: int
     tasks = law_of_tasks(subject, {"n_context": n})
     if tasks.n_corrupted:
         return NotApplicable(CORRUPTED)
-    if not tasks.weight_scale or (given is None and not tasks.input_range):
+    if not tasks.weight_scale or (given is None and not any(tasks.variances)):
         return NotApplicable(NOTHING)
-    law = _uniform(tasks)
+    law = _recorded(tasks)
     return law if given is None else replace(law, covariance=given, excess_kurtosis=0.0)
 
 
-def _uniform(tasks: LinearRegression) -> Law:
-    """x ~ U(-r/2, r/2) in every coordinate: variance r²/12."""
+def _recorded(tasks: LinearRegression) -> Law:
     return Law(
-        covariance=tasks.input_range**2 / 12 * torch.eye(tasks.d_in, dtype=torch.float64),
+        covariance=torch.diag(torch.tensor(tasks.variances, dtype=torch.float64)),
         n_context=tasks.n_context,
-        excess_kurtosis=UNIFORM,
+        excess_kurtosis=tasks.excess_kurtosis,
         weight_variance=tasks.weight_scale**2,
         noise_variance=tasks.noise**2,
     )

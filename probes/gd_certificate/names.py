@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LAYER, HEAD, BLOCK, FORM, PART = "layer", "head", "block", "form", "part"
+LEVEL, BOUND = "level", "bound"
+FIRST, LAST = "first", "last"
+"""Steps of a plateau."""
 STEP, CURVATURE, OTHER = "step", "curvature", "other"
 BLOCKS = (STEP, CURVATURE, OTHER)
 UNTRAINED = "untrained"

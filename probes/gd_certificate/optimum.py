@@ -97,6 +97,21 @@ def optimal_loss(law: Law) -> float:
     return 0.5 * law.weight_variance * float(L.trace() - (L @ L @ torch.linalg.inv(gamma(law))).trace())
 
 
+def rank_losses(law: Law) -> Float[Tensor, " rank"]:
+    """The least loss of an effective matrix of each rank, from 0 to all directions. It has the optimum in the
+    directions with the largest variances, and nothing in the others:
+
+        loss_m = τ²/2 [tr Λ - Σ_{i≤m} λ_i² / γ_i]        γ_i: of Γ, which has the same directions
+
+    Training with heads of rank one rests at these levels (Zhang, Singh, Latham & Saxe, 2501.16265): there the whole
+    squared error is tr Λ - Σ_{i≤m} λ_i / (1 + (1 + tr Λ/λ_i)/N), for Gaussian inputs without noise and τ = 1.
+    """
+    variances, directions = torch.linalg.eigh(law.covariance)
+    of_gamma = (directions.mT @ gamma(law) @ directions).diagonal()
+    gains = torch.cat([torch.zeros_like(variances[:1]), (variances.square() / of_gamma).flip(0)])
+    return 0.5 * law.weight_variance * (law.covariance.trace() - gains.cumsum(0))
+
+
 def excess_loss(M: Matrix, law: Law) -> float:
     """How much more M loses than M*: a quadratic form in M - M*."""
     L, excess = law.covariance, M - optimal_matrix(law)

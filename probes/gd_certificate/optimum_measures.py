@@ -15,13 +15,23 @@ from ..regression.sensitivity import LOSS
 from .examined import Examined
 from .layer import Layer, step_matrix
 from .layer_measures import DISTANCE, OF_THE_LAW, of_layers
-from .names import OTHER, PART, STEP
-from .optimum import Law, excess_loss, optimal_learning_rate, optimal_loss, optimal_matrix, whitened_distance
+from .names import LEVEL, OTHER, PART, STEP
+from .optimum import (
+    Law,
+    excess_loss,
+    optimal_learning_rate,
+    optimal_loss,
+    optimal_matrix,
+    rank_losses,
+    whitened_distance,
+)
 from .other_entries import other_loss
 
 DEEPER = "its closed form is known for one layer only, since what later layers read depends on those before"
 CLIPPED = "the model clips its activations, and then no closed form holds"
 SELF = "the query attends to itself, and what that adds to its own answer has no closed form here"
+SEVERAL = "where training with several labels rests has no closed form here"
+SQUARED = "squared label"
 ZHANG = "Zhang et al. 2024 assume Gaussian inputs and labels without noise, unlike this law"
 UNITS = {
     "optimal_learning_rate": LEARNING_RATE,
@@ -30,6 +40,7 @@ UNITS = {
     "optimal_loss": LOSS,
     "excess_loss": LOSS,
     "expected_loss": LOSS,
+    "level_loss": SQUARED,
 }
 
 
@@ -66,7 +77,16 @@ class _Beside:
             "optimal_loss": self._of_law(self._least, LOSS),
             "excess_loss": along(PART, {STEP: self._measure(self._step, LOSS), OTHER: self._even(self._other)}),
             "expected_loss": self._even(lambda one: self._least + self._step(one) + self._other(one)),
+            "level_loss": self._levels,
         }
+
+    @property
+    def _levels(self) -> Measure:
+        """Without the factor ½, as they are published."""
+        if self.config.d_out > 1:
+            return missing(SQUARED, "not applicable", SEVERAL)
+        levels = 2 * rank_losses(self.law).numpy()
+        return without_interval(levels, SQUARED, (LEVEL,), message=OF_THE_LAW, no_nulls=OF_THE_LAW)
 
     @property
     def _least(self) -> float:

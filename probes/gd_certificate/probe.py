@@ -8,7 +8,8 @@ Mahankali et al. 2024, arXiv 2307.03576). A layer with next to nothing in the ot
 not only on those that somebody drew. Untrained weights have most of their norm there.
 
 The line of a measurement: `law` and `examined` (the layers, untrained ones, the law) -> `layer_measures` and
-`optimum_measures` -> `verdicts` -> `claim` and `figures`. The formulas, for tensors from anywhere: `layer.py` (what a
+`optimum_measures` -> `verdicts` -> `claim` and `figures`; over several steps `resting` -> `resting_measures` ->
+`over_checkpoints`. The formulas, for tensors from anywhere: `layer.py` (what a
 layer does), `optimum.py` (the best layer, and what another one loses), `other_entries.py` (what the others cost).
 """
 
@@ -28,7 +29,7 @@ from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable, Regressor, Source, Subject
 from ..findings import Findings
 from ..measure import Claim, Measure
-from ..probe import Cost, Probe, Progress, silent
+from ..probe import Checkpoint, Cost, OverTraining, Probe, Progress, silent
 from ..regression.products import linear_attention_of
 from .claim import certificate_claim
 from .examined import Examined
@@ -38,6 +39,7 @@ from .layer_measures import layer_measures
 from .memory import cost, memory_in_bytes
 from .optimum import optimal_matrix
 from .optimum_measures import optimum_measures
+from .over_checkpoints import over_checkpoints
 
 PREDICTIONS = "gd-alignment compares its predictions"
 NO_TASKS = (
@@ -94,6 +96,9 @@ class GDCertificate(Probe):
 
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
         return certificate_claim(measures, sources, self.covariance, self.n_context)
+
+    def over_checkpoints(self, checkpoints: tuple[Checkpoint, ...]) -> OverTraining:
+        return over_checkpoints(checkpoints)
 
 
 def _arrays(examined: Examined, best: bool) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from typing import Any
 from ...data.batch import Batch
 from ...data.errors import TaskError
 from ...data.recipe import Recipe, file_sha256, named_seed
-from ...data.regression import LinearRegression
+from ...data.regression import GaussianRegression, LinearRegression, linear_regression
 from ...data.tasks import load_tasks
 from ...models.subject import Regressor
 from ..comparing.folds import Fold, halves
@@ -47,7 +47,7 @@ class Splits:
 def recorded_law(record: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of the linear-regression tasks that a checkpoint says it was trained on; {} if it does not say."""
     tasks = record.get("recipe", {}).get("tasks", {})
-    known = {field.name for field in fields(LinearRegression)}
+    known = {field.name for field in fields(GaussianRegression)}
     return {name: value for name, value in tasks.items() if name in known} if isinstance(tasks, Mapping) else {}
 
 
@@ -55,7 +55,7 @@ def law_of_tasks(subject: Regressor, changed: Mapping[str, Any]) -> LinearRegres
     """The law that the checkpoint was trained on, changed where the user says so."""
     recorded = recorded_law(subject.source.record)
     settings = {"n_context": subject.d_in, **recorded, "d_in": subject.d_in, "d_out": subject.d_out, **changed}
-    return LinearRegression(**settings)
+    return linear_regression(settings)
 
 
 def generated_splits(law: LinearRegression, n: int, seed: int) -> Splits:

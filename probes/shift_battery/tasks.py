@@ -148,7 +148,7 @@ class FromLaw(Drawn):
     @property
     def label_sd(self) -> float:
         """Of labels without noise; 1 where all of them are 0."""
-        return self.law.weight_scale * self.law.input_range * (self.law.d_in / 12) ** 0.5 or 1.0
+        return self.law.weight_scale * sum(self.law.variances) ** 0.5 or 1.0
 
     def strengths(self, shift: Shift) -> tuple[float, ...]:
         if shift == LENGTH:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mesascope.data import LinearRegression, OtherDistributions, TaskError
+from mesascope.data import GaussianRegression, LinearRegression, OtherDistributions, TaskError
 from mesascope.data.batch import tensors_sha256
 from mesascope.data.recipe import canonical_json
-from mesascope.data.regression import RegressionTasks, sample_alike
+from mesascope.data.regression import RegressionTasks, linear_regression, sample_alike
 from torch import Tensor
 
 FAMILIES = [LinearRegression, OtherDistributions]
@@ -204,6 +204,50 @@ def test_sizes_below_one_are_refused_by_name(family: type[RegressionTasks], sett
 def test_more_corrupted_labels_than_there_are(n_corrupted: int) -> None:
     with pytest.raises(TaskError, match=f"n_corrupted = {n_corrupted}; expected 0 to n_context = 10"):
         LinearRegression(n_corrupted=n_corrupted)
+
+
+GAUSSIAN = GaussianRegression(n_context=12, d_in=3, input_variances=(4.0, 1.0, 0.25), input_range=0.5)
+
+
+def test_gaussian_inputs_have_the_variances_that_are_given() -> None:
+    batch = GAUSSIAN.sample(20_000, seed=3)
+    x, y = split(batch.inputs, 3)
+    rows = x.reshape(-1, 3) / [1.0, 0.5, 0.25]  # half of each standard deviation: input_range scales x
+    error = 4 / math.sqrt(len(rows))
+    assert np.abs(rows.mean(axis=0)).max() < error
+    assert np.abs((rows**2).mean(axis=0) - 1).max() < error * math.sqrt(2)
+    assert np.abs((rows**4).mean(axis=0) - 3).max() < error * math.sqrt(96)
+    assert np.abs(np.corrcoef(rows.T) - np.eye(3)).max() < error
+    w = teachers(x[:50], y[:50])
+    assert np.abs(np.einsum("bi,bio->bo", x[:50, -1], w) - batch.targets[:50].numpy()).max() < 1e-10
+    assert GAUSSIAN.variances == (1.0, 0.25, 0.0625)
+    assert batch.targets.square().mean().item() == pytest.approx(sum(GAUSSIAN.variances), rel=0.06)
+
+
+@pytest.mark.parametrize("family", [LinearRegression(input_range=3.0), GAUSSIAN])
+def test_a_family_says_its_own_moments(family: LinearRegression) -> None:
+    x, _ = split(family.sample(20_000, seed=4).inputs, family.d_in)
+    rows = x.reshape(-1, family.d_in)
+    np.testing.assert_allclose((rows**2).mean(axis=0), family.variances, rtol=0.02)
+    kurtosis = (rows**4).mean(axis=0) / (rows**2).mean(axis=0) ** 2 - 3
+    assert np.abs(kurtosis - family.excess_kurtosis).max() < 0.15
+
+
+def test_variances_make_a_family_gaussian() -> None:
+    settings = GAUSSIAN.sample(5, seed=0).recipe.settings
+    assert linear_regression({**settings, "input_variances": [4.0, 1.0, 0.25]}) == GAUSSIAN
+    assert type(linear_regression({"d_in": 3})) is LinearRegression
+    assert GAUSSIAN.sample(5, seed=0).recipe.family == "gaussian-regression"
+    drawn = list(sample_alike([GAUSSIAN, dataclasses.replace(GAUSSIAN, input_range=1.0)], 5, seed=0))
+    torch.testing.assert_close(2 * drawn[0][0], drawn[1][0])
+
+
+@pytest.mark.parametrize("variances", [(), (1.0, 1.0), (1.0, -1.0, 1.0)])
+def test_variances_that_do_not_fit_are_refused(variances: tuple[float, ...]) -> None:
+    with pytest.raises(TaskError, match=r"input_variances = \[.*\]; expected d_in = 3 numbers, none below 0"):
+        GaussianRegression(d_in=3, input_variances=variances)
+    with pytest.raises(TaskError, match="input_variances"):
+        GaussianRegression(d_in=3, input_variances=(1.0, math.nan, 1.0))
 
 
 @pytest.mark.parametrize("name", ["input_range", "weight_scale", "noise"])

@@ -1,4 +1,4 @@
-"""Tasks for training follow the law of `LinearRegression`, and depend on seed and step alone."""
+"""Tasks for training follow the law of their family, and depend on seed and step alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mesascope.data.recipe import named_seed
-from mesascope.data.regression import LinearRegression
+from mesascope.data.regression import GaussianRegression, LinearRegression
 from mesascope.data.stream import draw_into, draw_step
 from torch import Tensor
 
@@ -35,8 +35,9 @@ def context_moments(tokens: Tensor, d_in: int) -> dict[str, float]:
         LinearRegression(n_context=6, d_in=4),
         LinearRegression(n_context=6, d_in=4, d_out=2, input_range=3.0, weight_scale=0.5, noise=0.4),
         LinearRegression(n_context=6, d_in=4, n_corrupted=3),
+        GaussianRegression(n_context=6, d_in=2, input_variances=(2.0, 0.5), input_range=0.7, noise=0.2),
     ],
-    ids=["plain", "scaled and noisy", "corrupted"],
+    ids=["plain", "scaled and noisy", "corrupted", "Gaussian"],
 )
 def test_moments_are_those_of_the_family(tasks: LinearRegression) -> None:
     tokens, targets = draw_step(tasks, N, [0, 1], step=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .forms import forms_figure, rates_figure
 from .matrices import matrices_figure
+from .plateaus import plateaus_figure
 from .trajectory import trajectory_figure
 
 __all__ = ["FIGURES"]
@@ -13,4 +14,5 @@ FIGURES = {
     "rates": rates_figure,
     "matrices": matrices_figure,
     "trajectory": trajectory_figure,
+    "plateaus": plateaus_figure,
 }

@@ -5,16 +5,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 from mesascope import analyses
+from mesascope.analyses.runs.aggregation import along_steps, mean_over
 from mesascope.models import from_transformer, gd_transformer, gdpp_transformer, load
+from mesascope.models.subject import Source
 from mesascope.probes import Findings
 from mesascope.probes.drawing import page
 from mesascope.probes.gd_certificate.figures import FIGURES
+from mesascope.probes.gd_certificate.over_checkpoints import over_checkpoints
 from mesascope.probes.gd_certificate.probe import GDCertificate
+from mesascope.probes.measure import without_interval
+from mesascope.probes.probe import Checkpoint
 
 Certified = Callable[..., Any]
 NARROW = page.style_of("icml", 3.25)
@@ -85,7 +91,7 @@ def over_training() -> Findings:
     return answer[1].findings
 
 
-@pytest.mark.parametrize("name", list(FIGURES))
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "plateaus"])
 @pytest.mark.parametrize("style", [page.STYLES["neurips"], NARROW], ids=["5.5", "3.25"])
 def test_families_are_legible(
     name: str, style: page.Style, over_training: Findings, faults: Callable[..., list[str]]
@@ -117,3 +123,61 @@ def test_a_stack_over_training(faults: Callable[..., list[str]]) -> None:
     assert {"layer 1", "layer 2"} <= set(table["series"])
     gammas = table[(table["panel"] == "γ") & (table["kind"] == "estimate")]
     assert np.isfinite(gammas[gammas["series"] == "layer 1"]["value"].astype(float)).all()
+
+
+@pytest.fixture(scope="module")
+def resting() -> list[Checkpoint]:
+    """Two seeds of a training that rests at two levels between its first and its last, one of them a little off."""
+    found = []
+    for step, seed in product(sorted({0, *(round(10 ** (k / 20)) for k in range(101))}), (0, 1)):
+        place = min(int(max(np.log10(max(step, 1)) - 1, 0)), 3)
+        loss = np.array([1.0, 0.6, 0.3, 0.1])[place] * (1 + 0.01 * seed)
+        measures = {
+            "expected_loss": without_interval(np.array(loss / 2), "½", message="planted", no_nulls="planted"),
+            "level_loss": without_interval(
+                np.array([1.0, 0.6, 0.3, 0.1]), "squared label", ("level",), message="planted", no_nulls="planted"
+            ),
+        }
+        found.append(Checkpoint(Source("m", layout="x", step=step, seed=seed), measures, {}, {}))
+    return found
+
+
+def at_rest(checkpoints: list[Checkpoint]) -> Findings:
+    """As a report over these checkpoints holds them."""
+    by_step = {one.source.step: [] for one in checkpoints}
+    for one in checkpoints:
+        by_step[one.source.step].append(one.measures)
+    measures = {}
+    for name in ("expected_loss", "level_loss"):
+        seeds = [mean_over("seed", [held[name] for held in group]) for group in by_step.values()]
+        measures[name] = along_steps(tuple(by_step), seeds)
+    return Findings({**measures, **over_checkpoints(checkpoints).measures}, {}, {})
+
+
+@pytest.mark.parametrize("style", [page.STYLES["neurips"], NARROW, page.STYLES["acl"]], ids=["5.5", "3.25", "6.3"])
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_plateaus_are_legible(
+    style: page.Style, seeds: int, resting: list[Checkpoint], faults: Callable[..., list[str]]
+) -> None:
+    held = [one for one in resting if (one.source.seed or 0) < seeds]
+    figure, table = drawn("plateaus", at_rest(held), style)
+    assert faults(figure, table, inspect.getdoc(FIGURES["plateaus"])) == []
+
+
+def test_plateaus_are_drawn_where_they_were_measured(resting: list[Checkpoint]) -> None:
+    findings = at_rest(resting)
+    _, table = drawn("plateaus", findings)
+    curve = table[(table["series"] == "seed 2") & (table["kind"] == "replicate")].set_index("at")["value"]
+    assert (curve[0], curve[100_000]) == pytest.approx((1.01, 0.101))
+    rests = table[(table["series"] == "seed 2") & (table["kind"] == "interval")]
+    assert list(rests["value"]) == pytest.approx([1.01, 0.606, 0.303, 0.101])
+    np.testing.assert_array_equal(rests[["low", "high"]].astype(float), findings.measures["plateau_steps"].points[1])
+    assert list(table[table["kind"] == "reference"]["value"]) == [1.0, 0.6, 0.3, 0.1]
+    near = table[(table["panel"] == "time near a level") & (table["kind"] == "estimate")]
+    assert list(near["value"]) == list(findings.measures["level_decades"].values)
+
+
+def test_without_plateaus_there_is_no_figure(over_training: Findings, certified: Certified) -> None:
+    assert over_training.measures["plateau_loss"].status == "not applicable"
+    assert page.render(FIGURES["plateaus"], over_training) is None
+    assert page.render(FIGURES["plateaus"], certified(gd_transformer(10, 8.0, 3), n_context=10).findings) is None

@@ -41,6 +41,15 @@ def test_a_recorded_law_is_uniform() -> None:
     assert float(shipped.covariance.trace()) == pytest.approx(10 / 12)
 
 
+def test_recorded_variances_are_of_gaussian_inputs() -> None:
+    law = law_of(subject(n_context=7, input_variances=[0.5, 0.2, 0.1], input_range=2.0, d_in=3), None, None)
+    assert isinstance(law, Law)
+    assert law.is_gaussian
+    np.testing.assert_allclose(law.covariance.numpy(), np.diag([2.0, 0.8, 0.4]))
+    nothing = law_of(subject(n_context=7, input_variances=[0.0, 0.0, 0.0], d_in=3), None, None)
+    assert isinstance(nothing, NotApplicable)
+
+
 def test_a_given_covariance_is_of_gaussian_inputs(covariance_file: Callable[..., str]) -> None:
     for name in ("c.npz", "c.npy"):
         law = law_of(subject(), covariance_file(MIXED, name), 9)

@@ -18,6 +18,7 @@ from mesascope.probes.gd_certificate.optimum import (
     optimal_learning_rate,
     optimal_loss,
     optimal_matrix,
+    rank_losses,
     whitened_distance,
 )
 from scipy.linalg import sqrtm
@@ -119,6 +120,36 @@ def test_the_gradient_flow_of_a_layer_ends_at_the_optimum() -> None:
         du, dU = flow(u + dt / 2 * du, U + dt / 2 * dU)
         u, U = u + dt * du, U + dt * dU
     torch.testing.assert_close(u * U / 12, optimal_matrix(Law(L, 12)), rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [Law(MIXED, 5, weight_variance=1.44, noise_variance=0.09), Law(torch.eye(3, dtype=torch.float64), 4, -1.2)],
+    ids=["all settings", "alike"],
+)
+def test_no_matrix_of_a_rank_loses_less_than_its_level(law: Law) -> None:
+    """The loss is |Λ^½ (M - M*) (ΛΓ)^½|²: singular values of M* between these roots (Eckart & Young)."""
+    levels, M = rank_losses(law), optimal_matrix(law)
+    assert levels[0] == pytest.approx(expected_loss(torch.zeros_like(M), law))
+    assert levels[-1] == pytest.approx(optimal_loss(law))
+    values, vectors = torch.linalg.eigh(law.covariance @ gamma(law))
+    right = vectors * values.sqrt() @ vectors.mT
+    U, S, Vh = torch.linalg.svd(law.root @ M @ right)
+    for rank, level in enumerate(levels):
+        held = torch.cat([S[:rank], torch.zeros_like(S[rank:])])
+        best = torch.linalg.solve(law.root, U * held @ Vh) @ torch.linalg.inv(right)
+        assert float(level) == pytest.approx(expected_loss(best, law))
+        assert (levels[rank:-1] > levels[rank + 1 :]).all()
+
+
+def test_levels_are_those_that_are_published() -> None:
+    """tr Λ - Σ λ_i / (1 + (1 + tr Λ/λ_i)/N), of the whole squared error."""
+    law = Law(torch.diag(torch.tensor([0.1, 0.4, 0.2, 0.3], dtype=torch.float64)), 31)
+    expected, found = [1.0], 2 * rank_losses(law)
+    for variance in (0.4, 0.3, 0.2, 0.1):
+        expected.append(expected[-1] - variance / (1 + (1 + 1 / variance) / 31))
+    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(found, [1, 0.64058, 0.37738, 0.20980, 0.13600], atol=1e-5)
 
 
 # -- drawn tasks -------------------------------------------------------------------------------------------------------
