@@ -11,7 +11,8 @@ from jaxtyping import Float
 
 from ..measure import Measure, missing, without_interval
 from ..statistics.bootstrap import t_interval
-from .crossings import Median, crossing_ends, first_crossing, lead_ends, median_of, order_of
+from ..statistics.medians import Median, median_of
+from .crossings import crossing_ends, first_crossing, lead_ends, order_of
 from .names import (
     ATTENTION,
     ATTENTION_ARRAY,

@@ -111,7 +111,13 @@ def _font_size(ax: Axes) -> float:
 
 def _label(ax: Axes, steps: Sequence[float]) -> None:
     ax.xaxis.set_major_locator(Labelled(ax, steps))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda step, _: scales.tick_label(step) if step else "0"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda step, _: _step_label(step)))
+
+
+def _step_label(step: float) -> str:
+    """A power of ten is written as one where it is long; 143000 is none."""
+    power = step > 0 and math.log10(step).is_integer()
+    return scales.tick_label(step) if power else f"{step:.12g}"
 
 
 def _logarithmic(ax: Axes, steps: Sequence[float]) -> None:

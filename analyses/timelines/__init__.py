@@ -1,0 +1,1 @@
+"""Timelines: several probes on one time axis, from finished reports of single checkpoints."""
