@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from .runs.comparing import compare
     from .runs.family import run_family
     from .runs.verifying import Verification, verify
-    from .sweeps.sweeping import SweepResult, sweep
-    from .training.recipe_kinds import CopyRecipe, LanguageRecipe, SoftmaxRecipe, TrainingRecipe
+    from .sweeps.over_time import timeline
+    from .sweeps.results import SweepResult
+    from .sweeps.sweeping import sweep
+    from .training.recipe_kinds import CopyRecipe, LanguageRecipe, PopulationRecipe, SoftmaxRecipe, TrainingRecipe
     from .training.recipes import RECIPES
     from .training.training import train
 
@@ -23,10 +25,11 @@ _HOMES = {
     "Callback": "runs.callback",
     "CopyRecipe": "training.recipe_kinds",
     "LanguageRecipe": "training.recipe_kinds",
+    "PopulationRecipe": "training.recipe_kinds",
     "RECIPES": "training.recipes",
     "Report": "reports.report",
     "SoftmaxRecipe": "training.recipe_kinds",
-    "SweepResult": "sweeps.sweeping",
+    "SweepResult": "sweeps.results",
     "TrainingRecipe": "training.recipe_kinds",
     "Verification": "runs.verifying",
     "compare": "runs.comparing",
@@ -35,6 +38,7 @@ _HOMES = {
     "run": "runs.asking",
     "run_family": "runs.family",
     "sweep": "sweeps.sweeping",
+    "timeline": "sweeps.over_time",
     "train": "training.training",
     "verify": "runs.verifying",
 }
@@ -43,6 +47,7 @@ __all__ = [
     "Callback",
     "CopyRecipe",
     "LanguageRecipe",
+    "PopulationRecipe",
     "Report",
     "SoftmaxRecipe",
     "SweepResult",
@@ -54,6 +59,7 @@ __all__ = [
     "run",
     "run_family",
     "sweep",
+    "timeline",
     "train",
     "verify",
 ]

@@ -32,7 +32,7 @@ from mesascope.analyses.training.objectives import objective, unflatten
 from mesascope.analyses.training.training import step
 from mesascope.analyses.training.training_run import TrainingRun
 from mesascope.models import CopyTransformer, from_copy_transformer
-from mesascope.probes.attention_learning.crossings import first_crossing, lead_ends, median_of, order_of
+from mesascope.probes.attention_learning.crossings import first_crossing, lead_ends, order_of
 from mesascope.probes.attention_learning.names import ORDERS, OUTCOMES
 from mesascope.probes.attention_learning.outcomes import (
     LEARNED,

@@ -35,7 +35,8 @@ RESERVED = frozenset({
     "models", "model", "predictor", "d_in", "d_out", "probe", "probes", "revision", "revisions", "layout",
     "model_config", "model_args", "probe_args", "settings", "seed", "device", "dtype", "batch_size", "output_dir",
     "figures", "config", "offline", "force", "dry_run", "time", "threads", "json", "quiet", "verbose", "help",
-    "seeds", "engine", "workers", "timeout", "retries", "shard", "retry_failed", "audit", "status",
+    "seeds", "engine", "workers", "timeout", "retries", "shard", "slurm", "wait", "ray_address", "retry_failed",
+    "audit", "status",
 })  # fmt: skip
 """Names of the own options of `mesascope run` and `sweep`. A setting of a probe is an option beside them, so it has
 another name."""

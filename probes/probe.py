@@ -14,6 +14,7 @@ from ..data.settings import check_settings
 from ..models.subject import NotApplicable, Source, Subject
 from .findings import Findings
 from .measure import Claim, Measure
+from .parts import Parts
 
 Progress = Callable[[str, float], None]
 """Told what is being done and which fraction of the whole is finished."""
@@ -101,6 +102,8 @@ class Probe(ABC):
     by_default: ClassVar[bool] = True
     """Whether `mesascope run` without `-p` includes the probe where it applies. Slow probes say False: they run when
     the user names them, or with `-p all`."""
+    part_kinds: ClassVar[tuple[type, ...]] = ()
+    """Dataclasses of the probe's own that the parts of its measurement are made of, see `Parts`."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for a setting of another type or outside its limits."""
@@ -113,6 +116,12 @@ class Probe(ABC):
     @abstractmethod
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         """Measure one subject. The same subject, settings, seed and batch size give the same findings, bit for bit."""
+
+    def measure_in_parts(
+        self, subject: Subject, seed: int, batch_size: int, kept: Parts, progress: Progress = silent
+    ) -> Findings:
+        """The same findings, by parts that are found or made: `kept.made("name", make)`. By default there are none."""
+        return self.measure(subject, seed, batch_size, progress)
 
     @abstractmethod
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:

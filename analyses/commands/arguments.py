@@ -139,7 +139,7 @@ def _in_our_words(error: click.UsageError, argv: Sequence[str]) -> str:
 def _given(**values: Any) -> tuple[str, dict[str, Any]]:
     """The command's name, and its options without those that were not given."""
     name = click.get_current_context().info_name or ""
-    joined = {"probe", "revisions", "model_args", "probe_args"}  # may be given several times
+    joined = {"probe", "revisions", "model_args", "probe_args", "slurm"}  # may be given several times
     given = {option: value for option, value in values.items() if value not in (None, ())}
     return name, {option: ",".join(value) if option in joined else value for option, value in given.items()}
 
@@ -212,8 +212,14 @@ SWEEP_PARAMETERS = [
     ),
     _option("--seeds", metavar="N,…", help="Seeds of a family, as 0-9 or 0,2,5-7. Default: all."),
     *(param for param in RUN_PARAMETERS if param.name not in _SWEPT_OTHERWISE),
-    _option("--engine", metavar="NAME", help=f"What starts workers. Default: {SweepOptions.engine}, on this machine."),
-    _option("--workers", metavar="N", help="Processes. Default: one for each GPU, or as many as cores have room for."),
+    _option("--engine", metavar="NAME", help="What starts workers: local, on this machine; slurm, as jobs; ray, on a"
+        f" cluster that you have. Default: {SweepOptions.engine}."),
+    _option("--workers", metavar="N", help="Processes, or jobs of Slurm. Default: one for each GPU, or as many as cores"
+        " have room for; one job."),
+    _option("--slurm", metavar="K=V,…", several=True, help="What each job asks for: partition=gpu,time=120,mem=32G."),
+    _switch("--wait/--no-wait", help="Wait for Slurm's jobs, or return as soon as they are submitted. Default:"
+        " --no-wait."),
+    _option("--ray-address", metavar="ADDRESS", help=f"Of the Ray cluster. Default: {SweepOptions.ray_address}."),
     _option("--threads", metavar="N", help=f"Threads of each worker. Default: {SweepOptions.threads}."),
     _option("--timeout", metavar="TIME", help="Of a checkpoint with all its probes: 90s, 30m, 2h. Default: none."),
     _option("--retries", metavar="N", help="How often a checkpoint is tried again whose worker died or ran out of time."
@@ -262,6 +268,11 @@ _COMMANDS = {
             _QUIET,
             _JSON,
         ],
+    ),
+    "timeline": (
+        "Put the probes of a folder's reports on one time axis: when each begins, and which begins first.\n\n"
+        "REPORT is a folder of reports over several steps, such as the output folder of `sweep`.",
+        [_REPORT, _QUIET, _JSON],
     ),
     "compare": (
         "Set reports side by side, with the differences and their intervals.",

@@ -254,6 +254,12 @@ def _verify(values: Values) -> int:
     return 0 if found.verdict in {"bit-identical", "within tolerance"} else 1
 
 
+def _timeline(values: Values) -> int:
+    from .timeline_command import timeline_command
+
+    return timeline_command(values)
+
+
 def _compare(values: Values) -> int:
     from ..reports.records import json_value
     from ..runs.comparing import compare
@@ -351,6 +357,7 @@ _COMMANDS: dict[str, Callable[[Values], int]] = {
     "list": _list,
     "show": _show,
     "verify": _verify,
+    "timeline": _timeline,
     "compare": _compare,
     "export": _export,
     "figures": _figures,

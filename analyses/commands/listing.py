@@ -27,6 +27,7 @@ from .source_reading import Description, describe
 Row = dict[str, Any]
 TASKS = {
     "copying": "mesascope.data.copying:CopyTask",
+    "gaussian-regression": "mesascope.data.regression:GaussianRegression",
     "linear-regression": "mesascope.data.regression:LinearRegression",
     "other-distributions": "mesascope.data.regression:OtherDistributions",
     "file": "mesascope.data.tasks:load_tasks",

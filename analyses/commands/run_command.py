@@ -15,15 +15,18 @@ import torch
 
 from ...data.errors import MesascopeError, UsageError
 from ...models.subject import NotApplicable, Subject
-from ...probes.probe import Cost, weights_in_bytes
-from ..reports.index_page import write_index
+from ...probes.parts import Parts
+from ...probes.probe import Cost, Probe, weights_in_bytes
 from ..reports.report import Report
 from ..reports.saving import lacks_figures, made_folder, number_of_files
 from ..reports.threads import blas_threads
 from ..runs.estimating import FIGURE_FILES, about_time, in_words, stated_speed, timed_speed
 from ..runs.family import family_report, finished_family
+from ..runs.parts import forget_parts, unfinished
 from ..runs.running import checked_batch_size, finished, run
 from ..runs.threads import not_set
+from ..runs.together import Measurements, memory_together, shared_passes
+from .kept_index import kept_index
 from .planning import (
     Job,
     Outcome,
@@ -88,10 +91,12 @@ def _output_folder(out: Path) -> Iterator[None]:
 
 
 def _measure_all(jobs: Sequence[Job], options: RunOptions, outcome: Outcome) -> None:
+    wanted = [(job.probe, subject) for job in jobs for subject in job.subjects]
+    measurements = Measurements(wanted, partial(_parts, options), options.seed, options.batch_size)
     for job in jobs:
         try:
             with job.threads(options.threads):
-                done = carried_out(job, options)
+                done = carried_out(job, options, measurements)
             for report, folder, again in done:
                 outcome.reports.append({**report_summary(report, folder), "found_again": again})
                 _print_result(report, folder, again, options, alone=len(job.subjects) == 1)
@@ -99,7 +104,11 @@ def _measure_all(jobs: Sequence[Job], options: RunOptions, outcome: Outcome) -> 
             outcome.failed(error, only_item=len(jobs) == 1)
 
 
-def carried_out(job: Job, options: RunOptions) -> list[Saved]:
+def _parts(options: RunOptions, probe: Probe, subject: Subject) -> Parts | None:
+    return unfinished(options.output_dir, subject, probe, options.seed, options.batch_size, options.force)
+
+
+def carried_out(job: Job, options: RunOptions, measurements: Measurements) -> list[Saved]:
     """Reports of every checkpoint; the one over several comes last.
 
     Each report is saved as soon as it is there, so an interrupted run goes on where it was.
@@ -111,9 +120,8 @@ def carried_out(job: Job, options: RunOptions) -> list[Saved]:
         for index, subject in enumerate(job.subjects):
             there = None if options.force else finished(options.output_dir, subject, job.probe, *drawn, say=warn)
             watched = share_of(progress, index, n, subject.source.label)
-            done.append(
-                _found_or_made(there, options, _figures(options, n), watched, partial(_measured, subject, job, options))
-            )
+            make = partial(_measured, subject, job, options, measurements)
+            done.append(_found_or_made(there, options, _figures(options, n), watched, make))
         if n > 1:
             members = [report for report, _, _ in done]
             over = (options.output_dir, job.subjects, job.probe, *drawn)
@@ -140,28 +148,25 @@ def _found_or_made(
     there: Path | None, options: RunOptions, figures: str, progress: Reporter, make: Callable[[Reporter], Report]
 ) -> Saved:
     if there is not None:
-        report = Report.load(there)
-        # figures may be wanted now that were not when the numbers were made
-        return report, report.save(options.output_dir, figures) if lacks_figures(there, figures) else there, True
-    report = make(progress)
-    progress("writing the report", 1.0)
-    return report, report.save(options.output_dir, figures), False
+        report, folder = Report.load(there), there
+        if lacks_figures(there, figures):  # figures may be wanted now that were not when the numbers were made
+            folder = report.save(options.output_dir, figures)
+    else:
+        report = make(progress)
+        progress("writing the report", 1.0)
+        folder = report.save(options.output_dir, figures)
+    forget_parts(options.output_dir, report.key)
+    return report, folder, there is not None
 
 
-def _measured(subject: Subject, job: Job, options: RunOptions, progress: Reporter) -> Report:
-    answer = run(subject, job.probe, *_seed_and_batch(job, options), progress)
+def _measured(
+    subject: Subject, job: Job, options: RunOptions, measurements: Measurements, progress: Reporter
+) -> Report:
+    kept = measurements.begin(job.probe, subject, progress)
+    answer = run(subject, job.probe, *_seed_and_batch(job, options), progress, kept)
     if isinstance(answer, NotApplicable):
         raise UsageError(f"{job.probe.name} does not apply to {subject.source.label}: {answer.reason}")
     return answer
-
-
-def kept_index(out: Path) -> Path | None:
-    """The overview of the output folder, up to date. The reports are there, with or without it."""
-    try:
-        return write_index(out)
-    except UsageError as error:
-        warn(str(error))
-        return None
 
 
 # -- what would run ---------------------------------------------------------------------------------------------------
@@ -173,7 +178,7 @@ def _dry_run(jobs: Sequence[Job], options: RunOptions, outcome: Outcome) -> int:
     for job in jobs:
         try:
             with job.threads(options.threads):
-                would_run += _prospects(job, options)
+                would_run += _prospects(job, jobs, options)
         except MesascopeError as error:
             outcome.failed(error, only_item=len(jobs) == 1)
     named, skipped = outcome.only_named, outcome.not_applicable
@@ -196,12 +201,30 @@ def _dry_run(jobs: Sequence[Job], options: RunOptions, outcome: Outcome) -> int:
     return outcome.exit_code
 
 
-def _prospects(job: Job, options: RunOptions) -> list[dict[str, Any]]:
-    """What each checkpoint of a job would take, with the threads of now; with the first comes the report over all."""
+def _prospects(job: Job, jobs: Sequence[Job], options: RunOptions) -> list[dict[str, Any]]:
+    """What each checkpoint of a job would take, with the threads of now; with the first comes the report over all.
+
+    jobs:  all of them: they may share passes
+    """
     first = job.subjects[0]
     cost = job.probe.cost(first, checked_batch_size(job.probe, options.seed, options.batch_size))
     measuring = None if cost is None else (timed_speed if options.time else stated_speed)(first, cost).seconds(cost)
-    return [_prospect(job, index, options, cost, measuring) for index in range(len(job.subjects))]
+    rows = [_prospect(job, index, options, cost, measuring) for index in range(len(job.subjects))]
+    return [
+        row | {"memory_bytes": _with_shared_pass(row["memory_bytes"], job, subject, jobs, options)}
+        for row, subject in zip(rows, job.subjects, strict=True)
+    ]
+
+
+def _with_shared_pass(
+    alone: int | None, job: Job, subject: Subject, jobs: Sequence[Job], options: RunOptions
+) -> int | None:
+    """The memory of a measurement, and of the pass that it shares with others."""
+    probes = [other.probe for other in jobs if subject in other.subjects]
+    for sharing in shared_passes(subject, probes, options.seed, options.batch_size):
+        if alone is not None and any(probe is job.probe for probe, _ in sharing):
+            return max(alone, _with_libraries(subject, memory_together(subject, sharing)))
+    return alone
 
 
 def _prospect(job: Job, index: int, options: RunOptions, cost: Cost | None, measuring: float | None) -> dict[str, Any]:

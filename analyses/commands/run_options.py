@@ -150,6 +150,8 @@ def _sorted(values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
             settings |= _by_name(value, keep_text=True)
         elif name == "model_args":
             options[name] = _by_name(value)
+        elif name == "slurm" and name in names:
+            options[name] = _by_name(value, keep_text=True)
         elif name in names:
             options[name] = value
         else:

@@ -15,7 +15,7 @@ from .run_options import ALL_PROBES
 LISTS = ("probes", "checkpoints", "tasks", "layouts", "recipes", "revisions")
 FORMATS = ("pdf", "svg", "png")
 SHELLS = ("bash", "zsh", "fish")
-ENGINES = ("local", "inline")
+ENGINES = ("local", "inline", "slurm", "ray")
 SEVERAL = {"probe", "revisions", "formats"}
 """Of these there may be several, separated by commas."""
 FOLDERS = {"report", "reports", "output_dir"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from annotated_types import Ge
@@ -12,8 +12,9 @@ from annotated_types import Ge
 from ...data.errors import UsageError
 from .run_options import MeasuringOptions, Threads, options_of
 
-INLINE = "inline"
-"""The engine that has no workers."""
+INLINE, SLURM, RAY = "inline", "slurm", "ray"
+HERE = (INLINE, "local")
+"""Engines that use the devices of this machine."""
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -24,6 +25,8 @@ class SweepOptions(MeasuringOptions):
     threads:   of each worker, so that as many fit beside each other as there are cores
     timeout:   of one checkpoint with all its probes, such as 30m
     shard:     i/n: this process measures share i of n, and nobody else does it for it
+    slurm:     what each of Slurm's jobs asks for, by name
+    wait:      for Slurm's jobs; None: no
     """
 
     threads: Threads = 1
@@ -33,6 +36,9 @@ class SweepOptions(MeasuringOptions):
     timeout: str | None = None
     retries: Annotated[int, Ge(0)] = 1
     shard: str | None = None
+    slurm: Mapping[str, str] = field(default_factory=dict)
+    wait: bool | None = None
+    ray_address: str = "auto"
     retry_failed: bool = False
     audit: bool = False
     status: bool = False
@@ -63,6 +69,7 @@ def sweep_options(given: Mapping[str, Any]) -> SweepOptions:
         raise UsageError(f"sweep: --status of {len(options.models)} folders; expected one output folder")
     if options.share is not None:
         _refuse_beside_shard(options)
+    _refuse_of_other_engines(options)
     _ = options.seconds  # a time that is none is refused at once
     return options
 
@@ -74,6 +81,14 @@ def _refuse_beside_shard(options: SweepOptions) -> None:
             raise UsageError(f"sweep: --{name} with --shard; leave it out: a share runs in this process alone")
     if options.engine not in (SweepOptions.engine, INLINE):
         raise UsageError(f"sweep: --engine {options.engine} with --shard; leave one of them out")
+
+
+def _refuse_of_other_engines(options: SweepOptions) -> None:
+    """An option that would do nothing is refused."""
+    of_engines = {"slurm": SLURM, "wait": SLURM, "ray_address": RAY}
+    for name, engine in of_engines.items():
+        if getattr(options, name) != getattr(SweepOptions(), name) and options.engine != engine:
+            raise UsageError(f"sweep: --{name.replace('_', '-')} without --engine {engine}; give both, or neither")
 
 
 def seconds_of(text: str) -> float:

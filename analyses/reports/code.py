@@ -1,4 +1,4 @@
-"""The code behind a result: which commit it is, and a digest of the sources that can change its numbers."""
+"""The code behind a result: its commit, and a digest of the sources that can change its numbers. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...probes import _HOMES, PROBES
-from ...probes.probe import Probe
+
+if TYPE_CHECKING:
+    from ...probes.probe import Probe
 
 PACKAGE = Path(__file__).resolve().parents[2]
 LAYERS = ("analyses", "data", "models", "probes")
@@ -36,9 +38,10 @@ def source_state() -> dict[str, Any]:
     """The commit of these sources, and whether they differ from it; null where nobody knows."""
     try:
         # installed into somebody's checkout, the package must not take that checkout's commit
-        if Path(_git("rev-parse", "--show-toplevel")).resolve() == PACKAGE:
-            return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--", *LAYERS))}
-    except (OSError, subprocess.CalledProcessError):
+        top, commit = _git("rev-parse", "--show-toplevel", "HEAD").splitlines()
+        if Path(top).resolve() == PACKAGE:
+            return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--", *LAYERS))}
+    except (OSError, ValueError, subprocess.CalledProcessError):
         pass
     baked = PACKAGE / "analyses" / "_build.json"
     return json.loads(baked.read_text(encoding="utf-8")) if baked.is_file() else {"commit": None, "dirty": None}
@@ -66,6 +69,12 @@ def family_code_sha256() -> str:
     """Digest of the sources that aggregate the reports of several checkpoints."""
     own = {PACKAGE / "analyses" / "runs" / f"{name}.py": f"mesascope.analyses.runs.{name}" for name in AGGREGATING}
     return _digest(_with_imports(own, {}))
+
+
+def all_sources_sha256() -> str:
+    """Digest of every source of mesascope."""
+    layers = [_package(f"mesascope.{layer}", PACKAGE / layer, "*.py") for layer in LAYERS]
+    return _digest(dict(file for layer in layers for file in layer.items()))
 
 
 def both_codes_sha256(probe: type[Probe]) -> str:

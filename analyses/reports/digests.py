@@ -48,7 +48,7 @@ def edited_files(folder: Path, text: str, record: Mapping[str, Any]) -> tuple[st
     content = {name: value for name, value in record.items() if name != FIELD}
     same = untouched(text) or digests.get(REPORT) == _sha256(dumps(content).encode())
     beside = [name for name in (TABLE, ARRAYS) if (folder / name).is_file()]
-    return (*(() if same else (REPORT,)), *(n for n in beside if digests.get(n) != _file_sha256(folder / n)))
+    return (*(() if same else (REPORT,)), *(n for n in beside if digests.get(n) != file_sha256(folder / n)))
 
 
 def edit_notice(folder: Path, edited: Sequence[str]) -> str:
@@ -62,6 +62,6 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

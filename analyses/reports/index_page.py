@@ -15,7 +15,6 @@ from markupsafe import Markup
 from ...data.errors import UsageError
 from .overview import Row, natural, report_folders, rows
 from .pages import script, template
-from .saving import publish_file
 
 INDEX = "index.html"
 _MARK = '<meta name="generator" content="mesascope overview">'
@@ -31,10 +30,17 @@ def write_index(out: Path) -> Path:
             raise UsageError(f"{path}: not written by mesascope, so it was left as it is. The reports are complete")
         before = None
         while before != (before := report_folders(out)):  # another run may have finished a report meanwhile
-            publish_file(path, index_page(rows(out), out))
+            _publish(path, index_page(rows(out), out))
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror or error}). The reports are complete") from error
     return path
+
+
+def _publish(path: Path, page: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != page:
+        from .saving import publish_file  # which loads all that draws
+
+        publish_file(path, page)
 
 
 def index_page(found: list[Row], out: Path) -> str:

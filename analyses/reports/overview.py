@@ -120,16 +120,21 @@ def _row(root: Path, folder: Path) -> tuple[Row, list[tuple[str, str]]]:
     """The row of a report, and label and key of each of its members."""
     where = folder.relative_to(root).as_posix()
     try:
-        text = read_text(folder / REPORT)
-        head, edited = _head(text), False
-        if head is None:
-            report = Record.load(folder)
-            head, edited = report.record(), REPORT in report.edited
-        return _from_head(where, head, edited)
+        return _from_head(where, *head_of(folder))
     except UsageError as error:
         return Row(where, problem=str(error).replace(f"{folder}/", "")), []
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         return Row(where, problem=damaged(Path(REPORT), error)), []
+
+
+def head_of(folder: Path) -> tuple[Mapping[str, Any], bool]:
+    """What stands in a report.json before its measures, and whether it was changed after mesascope wrote it. UsageError
+    for a report that cannot be read.
+    """
+    if (head := _head(read_text(folder / REPORT))) is not None:
+        return head, False
+    report = Record.load(folder)
+    return report.record(), REPORT in report.edited
 
 
 def _head(text: str) -> Mapping[str, Any] | None:

@@ -230,7 +230,8 @@ def same_files(one: Path, other: Path) -> bool:
 
 def clear_leftovers(out: Path) -> None:
     """Remove what dead processes of this machine left in an output folder; put back what they had set aside."""
-    for leftover in [*out.glob(f"{_BUILDING}-*"), *out.glob(f"*/*/{_BUILDING}-*"), *out.glob(f"*/*/{_REPLACED}-*")]:
+    patterns = (f"{place}{kind}-*" for place in ("", "*/*/") for kind in (_BUILDING, _REPLACED))
+    for leftover in [path for pattern in patterns for path in out.glob(pattern)]:
         match = _LEFTOVER.fullmatch(leftover.name)
         if match is None or match["host"] != _host() or _alive(int(match["pid"])):
             continue

@@ -92,11 +92,11 @@ def family_report(
     """The report over checkpoints that have been measured one by one."""
     pairs = list(zip(subjects, members, strict=True))
     groups = {step: list(group) for step, group in groupby(pairs, key=lambda pair: _step(pair[0]))}
-    by_step = {step: _over_seeds(group, probe, seed, batch_size) for step, group in groups.items()}
+    found = {step: _over_seeds(group, probe, seed, batch_size) for step, group in groups.items()}
     last = max(groups)
-    together = _together(pairs, by_step, probe)
-    measures = {**(by_step[last] if len(groups) == 1 else _over_steps(by_step)), **together.measures}
-    claim = probe.claim(by_step[last], tuple(subject.source for subject, _ in groups[last]))
+    together = _together(pairs, found, probe)
+    measures = {**(found[last] if len(groups) == 1 else _over_steps(found)), **together.measures}
+    claim = probe.claim(found[last], tuple(subject.source for subject, _ in groups[last]))
     return replace(
         members[0],
         sources=tuple(source_record(subject.source) for subject in subjects),

@@ -1,5 +1,5 @@
 """Engines: how the items of a sweep are worked off. An engine takes a function and items, and gives what became of
-each in the order of finishing. Other packages register theirs as entry points of the group `mesascope.engines`.
+each in the order of finishing. Here are those of this machine; `choosing.py` knows all.
 """
 
 from __future__ import annotations
@@ -7,15 +7,17 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ...data.errors import UsageError, nearest
+from ...data.errors import UsageError
+from .room import estimated
 from .state import Failure, SweepFolder
 from .tasks import ItemResult, ItemTask, failure_by
 from .watchdog import begin, output_in
@@ -23,7 +25,6 @@ from .watchdog import begin, output_in
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
-GROUP = "mesascope.engines"
 CANNOT_BEGIN = (
     "no worker process of the engine local could begin; what it printed stands above. In a script of yours, begin the"
     ' sweep below `if __name__ == "__main__":`, because each worker imports the script'
@@ -34,33 +35,50 @@ Work = Callable[[ItemTask], ItemResult]
 """What is done with an item; of a module, so that another process finds it by its name. It raises nothing."""
 
 
+def _unheard(told: object) -> None:
+    """Where nobody wants to be told."""
+
+
 @dataclass(frozen=True)
 class EngineSettings:
     """How an engine works.
 
-    workers:  processes
-    timeout:  seconds after which an item is ended; None: never
-    retries:  how often an item is tried again whose process was killed, or that ran out of time
+    workers:      processes; None: as many as the engine finds room for
+    timeout:      seconds after which an item is ended; None: never
+    retries:      how often an item is tried again whose process was killed, or that ran out of time
+    share:        measures share (i, n) of the whole sweep in any process that has the output folder, and notes there
+                  what became of it: for engines that give work away. It can be pickled. None: there is no such sweep
+    slurm:        what Slurm is asked for, such as {"partition": "gpu"}
+    wait:         whether an engine that gives work away waits for it; None: as the engine usually does
+    ray_address:  of the Ray cluster
+    say:          is told in a sentence what goes wrong outside of an item
+    submitted:    is told the names of jobs that do not need this process
     """
 
-    workers: int = 1
+    workers: int | None = 1
     timeout: float | None = None
     retries: int = 1
+    share: Callable[[tuple[int, int]], object] | None = None
+    slurm: Mapping[str, str] = field(default_factory=dict)
+    wait: bool | None = None
+    ray_address: str = "auto"
+    say: Callable[[str], None] = _unheard
+    submitted: Callable[[Sequence[str]], None] = _unheard
 
 
 Outcome = tuple[ItemTask, ItemResult]
 Engine = Callable[[Work, Sequence[ItemTask], EngineSettings], Iterator[Outcome]]
 
 
-def engine_named(name: str) -> Engine:
-    """A built-in engine, or one of an installed package. UsageError for another name."""
-    built_in: dict[str, Engine] = {"inline": inline, "local": local}
-    if name in built_in:
-        return built_in[name]
-    others = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in others:
-        raise UsageError(f"engine {name!r} is not known; {nearest(name, {*built_in, *others})}")
-    return others[name].load()
+def needed_package(package: str, engine: str, extra: str) -> ModuleType:
+    """A package that an engine works with. It is asked for before anything has begun."""
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise UsageError(
+            f"the engine {engine} needs the package {package}: pip install 'mesascope[{extra}]'. --shard needs no"
+            " package"
+        ) from error
 
 
 def usable_workers(device: str, threads: int | None) -> int:
@@ -83,26 +101,50 @@ def inline(work: Work, tasks: Sequence[ItemTask], settings: EngineSettings) -> I
 
 def local(work: Work, tasks: Sequence[ItemTask], settings: EngineSettings) -> Iterator[Outcome]:
     """Several items at once, each worker a process of its own. A process that dies costs the item that it had."""
-    try:
-        import pebble  # noqa: F401 - it is asked for now, before anything has begun
-    except ImportError as error:
-        raise UsageError(
-            "the engine local needs the package pebble: pip install 'mesascope[sweep]'. --shard needs no package"
-        ) from error
-    return _Crew(work, tasks, settings).outcomes()
+    needed_package("pebble", "local", "sweep")
+    if not tasks:
+        return iter(())
+    n = settings.workers or usable_workers(tasks[0].device, tasks[0].threads)
+    gpus = _visible_gpus() if any(task.device == "cuda" for task in tasks) else []
+    own = [gpus[k % len(gpus)] if gpus else None for k in range(min(n, len(tasks)))]
+    return Crew([_Worker(work, gpu) for gpu in own], tasks, settings).outcomes()
 
 
-class _Crew:
+class Lost(Exception):
+    """A process that ended in the middle of an item. The text says how, as far as anybody knows."""
+
+
+@runtime_checkable
+class Worker(Protocol):
+    """Who has one item at a time."""
+
+    def give(self, task: ItemTask, timeout: float | None) -> Future[ItemResult]:
+        """Begin an item. Without an answer the future raises: TimeoutError, BrokenProcessPool where no process could
+        begin, or another exception, such as `Lost`.
+        """
+        ...
+
+    @property
+    def active(self) -> bool: ...
+
+    def end(self) -> None:
+        """End the process, also in the middle of an item. The next item gets a new one."""
+        ...
+
+    def cannot_begin(self, lost: BaseException) -> str:
+        """What to tell where no process has ever begun."""
+        ...
+
+
+class Crew:
     """Workers, the items that wait for them, and those that they have."""
 
-    def __init__(self, work: Work, tasks: Sequence[ItemTask], settings: EngineSettings):
-        gpus = _visible_gpus() if any(task.device == "cuda" for task in tasks) else []
-        own = [gpus[k % len(gpus)] if gpus else None for k in range(min(settings.workers, len(tasks)))]
-        self.workers = [_Worker(work, gpu) for gpu in own]
+    def __init__(self, workers: Sequence[Worker], tasks: Sequence[ItemTask], settings: EngineSettings):
+        self.workers = workers
         self.settings = settings
         self.waiting = deque((task, 1) for task in tasks)
         self.idle = list(self.workers)
-        self.busy: dict[Future[ItemResult], tuple[_Worker, ItemTask, int]] = {}
+        self.busy: dict[Future[ItemResult], tuple[Worker, ItemTask, int]] = {}
         self.one_has_begun = False
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -140,11 +182,16 @@ class _Crew:
             self.waiting.appendleft((task, attempt + 1))
             return None
         if not self.one_has_begun:
-            raise UsageError(CANNOT_BEGIN) from lost
+            raise UsageError(worker.cannot_begin(lost)) from lost
+        return task, ItemResult(task.item, error=self._failure(task, lost, attempt))
+
+    def _failure(self, task: ItemTask, lost: BaseException, attempt: int) -> Failure:
+        """Of an item whose worker gave no answer."""
         failure = _failure_of(lost, self.settings.timeout)
+        if failure.kind == "killed" and (estimate := estimated(task)):
+            failure = replace(failure, sentence=f"{failure.sentence}. {estimate}")
         log = SweepFolder(task.out).log_of(task.item)
-        failure = replace(failure, attempts=attempt, log=str(log) if log.exists() and log.stat().st_size else None)
-        return task, ItemResult(task.item, error=failure)
+        return replace(failure, attempts=attempt, log=str(log) if log.exists() and log.stat().st_size else None)
 
 
 class _Worker:
@@ -173,6 +220,9 @@ class _Worker:
     def active(self) -> bool:
         return self.pool is not None and self.pool.active
 
+    def cannot_begin(self, lost: BaseException) -> str:
+        return CANNOT_BEGIN
+
     def _begun(self) -> ProcessPool:
         from pebble import ProcessPool
 
@@ -181,7 +231,6 @@ class _Worker:
         return ProcessPool(max_workers=1, initializer=begin, initargs=how, context=spawn)
 
     def end(self) -> None:
-        """End the process, also in the middle of an item."""
         if self.pool is not None:
             pool, self.pool = self.pool, None
             pool.stop()
@@ -203,6 +252,8 @@ def _failure_of(lost: BaseException, timeout: float | None) -> Failure:
     """What to say of an item whose worker gave no answer."""
     if isinstance(lost, TimeoutError):
         return Failure("timeout", f"timed out after {timeout:g} s")
+    if isinstance(lost, Lost):
+        return Failure("killed", str(lost))
     code = getattr(lost, "exitcode", None)
     if code is None:
         return Failure("killed", "its process ended before it could begin")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...data.errors import OutputError
-from ...data.writing import write_atomically
+from ...data.writing import write_atomically, writing
 from ..reports.records import dumps, json_value, loads
 
 
@@ -24,13 +21,3 @@ def read_note(path: Path) -> dict[str, Any] | None:
 def write_note(out: Path, path: Path, value: Any) -> None:
     with writing(out):
         write_atomically(path, (dumps(json_value(value)) + "\n").encode())
-
-
-@contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """OutputError for what the system does not let be written below an output folder."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{out}: cannot be written ({reason}); choose another folder with -o") from error

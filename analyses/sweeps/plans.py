@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,8 +9,10 @@ from typing import Any
 
 from ...data.errors import UsageError
 from ..reports.records import json_value
-from .identity import groups
+from .finding import identity_for
+from .identity import IdentityCache, groups
 from .items import Item
+from .shares import in_share
 from .state import Failure, Row, SweepFolder, digest_of
 from .tasks import ItemTask
 
@@ -45,6 +46,14 @@ class Plan:
         """Of each checkpoint that is not measured itself, the one that has its weights."""
         return {item: first for first, *others in self.groups for item in others}
 
+    def note_same_weights(self) -> None:
+        """Note checkpoints that were both measured, because their files differ, and that hold the same weights."""
+        cache, found = IdentityCache(self.template.out), dict[str, list[Item]]()
+        for item in self.measured():
+            if (known := cache.get(identity_for(self.task(item)))) is not None:
+                found.setdefault(known.source["weights_sha256"], []).append(item)
+        self.folder.note_identical(group for group in found.values() if len(group) > 1)
+
     def measured(self, shard: tuple[int, int] | None = None) -> list[Item]:
         """The checkpoints to measure: all, or those of share i of n."""
         firsts = [first for first, *_ in self.groups]
@@ -64,13 +73,18 @@ class Plan:
     def _there(self, item: Item) -> Mapping[str, str | None] | None:
         return self.folder.reports_of(item, self.asked)
 
-    def row(self, item: Item) -> Row:
-        """What has become of a checkpoint so far."""
+    def rows(self) -> tuple[Row, ...]:
+        """What has become of the checkpoints so far."""
+        noted = self.folder.identical()
+        return tuple(self._row(item, noted) for item in self.items)
+
+    def _row(self, item: Item, noted: Mapping[Item, Item]) -> Row:
         same_as = self.same_as.get(item)
         of = same_as or item
-        reports, failure = self._there(of), self.failure_of(of)
+        failure = self.failure_of(of)
+        reports = self.folder.reports_beside(of, self.asked) if failure else self._there(of)
         state = "identical" if same_as else "failed" if failure else "pending" if reports is None else "done"
-        return Row(item, state, reports or {}, failure, same_as)
+        return Row(item, state, reports or {}, failure, same_as or noted.get(item))
 
 
 def asked_record(template: ItemTask) -> dict[str, Any]:
@@ -84,8 +98,3 @@ def plan_of(items: Sequence[Item], template: ItemTask) -> Plan:
     if not template.probes:
         raise UsageError("no probe is chosen; expected at least one")
     return Plan(tuple(items), replace(template, asked=digest_of(asked_record(template))))
-
-
-def in_share(item: Item, i: int, n: int) -> bool:
-    """Whether an item belongs to share i of n, which its name alone decides."""
-    return int(hashlib.sha256(item.name.encode()).hexdigest(), 16) % n == i

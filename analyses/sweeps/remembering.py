@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ...models.opening.hub_cache import cached_snapshot, step_of
 from ...models.subject import NotApplicable, Source, Subject
+from ..reports.intact import made_with
+from ..reports.overview import head_of
 from ..reports.provenance import PACKAGES
 from ..reports.report import Report
 from ..runs.family import by_step
@@ -18,27 +22,50 @@ from .items import Item
 from .state import Row
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A finished report of one checkpoint, of which the numbers are read only when they are needed.
+
+    source:  the record of its checkpoint
+    """
+
+    folder: Path
+    key: str
+    source: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, folder: Path) -> Kept:
+        head, _ = head_of(folder)
+        (source,) = head["sources"]
+        return cls(folder, head["key"], source, made_with(folder) or Report.load(folder).provenance)
+
+    @cached_property
+    def report(self) -> Report:
+        return Report.load(self.folder)
+
+
 class Remembered(Subject):
     """A finished checkpoint of a sweep.
 
-    item:    the checkpoint
-    report:  its own, or that of another checkpoint with the same files
+    item:  the checkpoint
+    kept:  its own report, or that of another checkpoint with the same files
     """
 
-    def __init__(self, row: Row, report: Report) -> None:
+    def __init__(self, row: Row, kept: Kept) -> None:
         self.item = row.item
-        self.report = report
-        self.source = _source(report) if row.same_as is None else _source_of_same(row.item, report)
-        packages = report.provenance["environment"]["packages"]
+        self.kept = kept
+        self.source = _source_of_same(row.item, kept) if row.state == "identical" else _source(kept)
+        packages = kept.provenance["environment"]["packages"]
         self.packages = tuple(name for name in packages if name not in PACKAGES)
 
     @property
     def dtype(self) -> torch.dtype:
-        return getattr(torch, self.report.provenance["dtype"])
+        return getattr(torch, self.kept.provenance["dtype"])
 
     @property
     def device(self) -> torch.device:
-        return torch.device(self.report.provenance["device"])
+        return torch.device(self.kept.provenance["device"])
 
     def weights(self) -> NotApplicable:
         return NotApplicable("the checkpoint is not open: its report is all that is read of it")
@@ -70,14 +97,13 @@ def _same_weights(one: Source, other: Source) -> bool:
     return one.weights_sha256 is not None and one.weights_sha256 == other.weights_sha256
 
 
-def _source(report: Report) -> Source:
-    (record,) = report.sources
-    return Source(**{**record, "notes": tuple(record["notes"])})
+def _source(kept: Kept) -> Source:
+    return Source(**{**kept.source, "notes": tuple(kept.source["notes"])})
 
 
-def _source_of_same(item: Item, report: Report) -> Source:
+def _source_of_same(item: Item, kept: Kept) -> Source:
     """Where a checkpoint comes from that was not opened, because another one has its files."""
-    source = _source(report)
+    source = _source(kept)
     if os.path.isdir(item.model):
         return replace(source, name=Path(item.model).name, revision=None, path=item.model, commit=None, step=None)
     commit, step = cached_snapshot(item.model, item.revision).name, step_of(item.revision)

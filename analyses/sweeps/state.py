@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import socket
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ...data.errors import UsageError
@@ -20,10 +22,11 @@ from ..reports.records import json_value
 from .items import Item
 from .notes import read_note, write_note, writing
 
-PLAN = "plan.json"
+PLAN, IDENTICAL = "plan", "identical"
 State = Literal["done", "failed", "pending", "identical"]
 Reports = Mapping[str, str | None]
 """The folder of each probe's report below the output folder; None where the probe does not apply."""
+NOTHING: Reports = MappingProxyType({})
 
 
 def digest_of(asked: Mapping[str, Any]) -> str:
@@ -47,7 +50,7 @@ class Request:
 class Failure:
     """Why an item has no report.
 
-    kind:      refused, usage, output, error, killed or timeout
+    kind:      refused, usage, output, error, memory, killed or timeout
     sentence:  for people
     signal:    that ended the process
     log:       what the process wrote
@@ -81,31 +84,40 @@ class SweepFolder:
     # -- the plan --
 
     def amend(self, items: Sequence[Item], asked: Mapping[str, Any]) -> str:
-        """Add what is asked of these items to the plan, and keep what stands there. Returns the digest of `asked`."""
-        before = {request.digest: request for request in self._planned() or ()}
+        """Add what is asked of these items to the plan, and keep what stands there. Returns the digest of `asked`.
+
+        Each call has a file of its own, so that of two sweeps at the same moment neither loses what the other adds.
+        """
+        before = self._planned()
+        for path in (path for path, request in before.items() if request is None):
+            with writing(self.out):
+                path.unlink(missing_ok=True)
         digest = digest_of(asked)
-        planned = before[digest].items if digest in before else ()
-        requests = {**before, digest: Request(json_value(asked), tuple(dict.fromkeys((*planned, *items))))}
-        if requests != before:
-            self._write(PLAN, {"requests": [{"digest": name, **asdict(one)} for name, one in requests.items()]})
+        planned = {item for one in before.values() if one and one.digest == digest for item in one.items}
+        if new := tuple(item for item in dict.fromkeys(items) if item not in planned):
+            request = Request(json_value(asked), new)
+            value = {"digest": digest, **asdict(request)}
+            self._write(Path(PLAN, f"{len(before):04}-{digest_of(value)}.json"), value)
         return digest
 
     def plan(self) -> tuple[Request, ...]:
         """What was asked so far. UsageError where nothing was, or nobody can read it."""
-        requests = self._planned()
-        if requests is None:
-            what = "damaged" if (self.folder / PLAN).exists() else "no such file"
+        found = self._planned()
+        bad = [path for path, request in found.items() if request is None]
+        if bad or not found:
+            path, what = (bad[0], "damaged") if bad else (self.folder / PLAN, "no such folder")
             raise UsageError(
-                f"{self.folder / PLAN}: {what}; expected the output folder of `mesascope sweep`; run the sweep again"
-                " to write it"
+                f"{path}: {what}; expected the output folder of `mesascope sweep`; run the sweep again to write it"
             )
-        return requests
+        requests: dict[str, Request] = {}
+        for one in filter(None, found.values()):
+            earlier = requests[one.digest].items if one.digest in requests else ()
+            requests[one.digest] = Request(one.asked, tuple(dict.fromkeys((*earlier, *one.items))))
+        return tuple(requests.values())
 
-    def _planned(self) -> tuple[Request, ...] | None:
-        try:
-            return tuple(map(_request, (read_note(self.folder / PLAN) or {})["requests"]))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return None
+    def _planned(self) -> dict[Path, Request | None]:
+        """What each file of the plan asks, in the order in which they were written; None for one that is damaged."""
+        return {path: _request(read_note(path)) for path in sorted((self.folder / PLAN).glob("*.json"))}
 
     # -- what became of items --
 
@@ -121,15 +133,22 @@ class SweepFolder:
 
     def reports_of(self, item: Item, asked: str) -> Reports | None:
         """The reports of a finished item; None if it is not finished, or a report is no longer there."""
-        reports = (read_note(self.folder / self._done(item, asked)) or {}).get("reports")
+        return self._reports_in(self._done(item, asked))
+
+    def _reports_in(self, note: Path) -> Reports | None:
+        reports = (read_note(self.folder / note) or {}).get("reports")
         if not isinstance(reports, dict) or not all(isinstance(place, str | None) for place in reports.values()):
             return None
         places = (place for place in reports.values() if place is not None)
         return reports if all((self.out / place / REPORT).is_file() for place in places) else None
 
-    def fail(self, item: Item, asked: str, failure: Failure) -> None:
-        """Note that what is asked of an item has failed, whatever became of it before."""
-        self._write(self._failed(item, asked), {"item": item.as_dict(), **asdict(failure)})
+    def fail(self, item: Item, asked: str, failure: Failure, reports: Reports = NOTHING) -> None:
+        """Note that what is asked of an item has failed, whatever became of it before.
+
+        reports:  of those of its probes that did not fail
+        """
+        note = {**asdict(failure), "log": self._below(failure.log), "reports": dict(reports)}
+        self._write(self._failed(item, asked), {"item": item.as_dict(), **note})
         with writing(self.out):
             (self.folder / self._done(item, asked)).unlink(missing_ok=True)
 
@@ -140,11 +159,17 @@ class SweepFolder:
 
     def failure_of(self, item: Item, asked: str) -> Failure | None:
         note = read_note(self.folder / self._failed(item, asked)) or {}
-        note.pop("item", None)  # for people
+        for name in ("item", "reports"):  # one for people, one for `reports_beside`
+            note.pop(name, None)
         try:
-            return Failure(**note) if all(isinstance(note[name], str) for name in ("kind", "sentence")) else None
+            failure = Failure(**note) if all(isinstance(note[name], str) for name in ("kind", "sentence")) else None
+            return replace(failure, log=str(self.out / failure.log)) if failure and failure.log else failure
         except (KeyError, TypeError):
             return None
+
+    def reports_beside(self, item: Item, asked: str) -> Reports:
+        """The reports of a failed item, of those of its probes that did not fail."""
+        return self._reports_in(self._failed(item, asked)) or {}
 
     def skip(self, key: str, probe: str, label: str, reason: str) -> None:
         """Note that a probe does not apply, under the key that its report would have."""
@@ -168,30 +193,34 @@ class SweepFolder:
 
     def note_identical(self, groups: Iterable[Sequence[Item]]) -> None:
         """Note of each group that all are the same checkpoint as its first. What was noted of other items is kept."""
-        before = self.identical()
-        noted = dict(before)
         for first, *others in groups:
-            noted.pop(first, None)
-            noted |= dict.fromkeys(others, first)
-        if noted != before:
-            pairs = [{"item": item.as_dict(), "same_as": first.as_dict()} for item, first in noted.items()]
-            self._write("identical.json", {"identical": pairs})
+            with writing(self.out):
+                (self.folder / self._same(first)).unlink(missing_ok=True)
+            for item in others:
+                note = {"item": item.as_dict(), "same_as": first.as_dict()}
+                if read_note(self.folder / self._same(item)) != note:
+                    self._write(self._same(item), note)
 
     def identical(self) -> dict[Item, Item]:
         """The measured checkpoint that each of the others is the same as."""
-        pairs = (read_note(self.folder / "identical.json") or {}).get("identical", [])
-        try:
-            return {Item.from_dict(pair["item"]): Item.from_dict(pair["same_as"]) for pair in pairs}
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return {}
+        notes = [read_note(path) or {} for path in sorted((self.folder / IDENTICAL).glob("*.json"))]
+        return dict(pair for note in notes if (pair := _pair(note)))
 
     # -- files --
+
+    def _below(self, log: str | None) -> str | None:
+        """A log as this folder's notes name it, which holds where the folder has moved to, too."""
+        inside = log is not None and Path(log).is_relative_to(self.out)
+        return Path(log).relative_to(self.out).as_posix() if log and inside else log
 
     def _done(self, item: Item, asked: str) -> Path:
         return Path("done", f"{item.name}.{asked}.json")
 
     def _failed(self, item: Item, asked: str) -> Path:
         return Path("failed", f"{item.name}.{asked}.json")
+
+    def _same(self, item: Item) -> Path:
+        return Path(IDENTICAL, f"{item.name}.json")
 
     def _skipped(self, key: str) -> Path:
         return Path("not-applicable", f"{key}.json")
@@ -200,11 +229,21 @@ class SweepFolder:
         write_note(self.out, self.folder / place, value)
 
 
-def _request(record: Mapping[str, Any]) -> Request:
-    request = Request(record["asked"], tuple(map(Item.from_dict, record["items"])))
-    if not isinstance(request.asked, dict) or request.digest != record["digest"]:
-        raise ValueError("what was asked is not what the digest says")
-    return request
+def _request(record: Mapping[str, Any] | None) -> Request | None:
+    """The request of a record; None for what is none, and where what was asked is not what the digest says."""
+    try:
+        given = record or {}
+        request = Request(given["asked"], tuple(map(Item.from_dict, given["items"])))
+        return request if isinstance(request.asked, dict) and request.digest == given["digest"] else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _pair(note: Mapping[str, Any]) -> tuple[Item, Item] | None:
+    try:
+        return Item.from_dict(note["item"]), Item.from_dict(note["same_as"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 # -- status ------------------------------------------------------------------------------------------------------------
@@ -214,9 +253,9 @@ def _request(record: Mapping[str, Any]) -> Request:
 class Row:
     """What became of one item.
 
-    reports:  of finished requests
+    reports:  of finished requests; of a failed item those of the probes that did not fail
     failure:  of a failed item
-    same_as:  of an identical one: the item that is measured in its place
+    same_as:  another one with the same weights: of an identical item that which is measured in its place
     """
 
     item: Item
@@ -248,9 +287,10 @@ def _row(folder: SweepFolder, item: Item, digests: list[str], identical: Mapping
     found = [folder.reports_of(item, digest) for digest in digests]
     reports = {probe: place for one in found for probe, place in (one or {}).items()}
     if None not in found:
-        return Row(item, "done", reports)
+        return Row(item, "done", reports, same_as=identical.get(item))
     if failures := [failure for digest in digests if (failure := folder.failure_of(item, digest))]:
-        return Row(item, "failed", reports, failures[0])
+        beside = [folder.reports_beside(item, digest) for digest in digests]
+        return Row(item, "failed", dict(ChainMap(reports, *map(dict, beside))), failures[0])
     if item in identical:
         return Row(item, "identical", reports, same_as=identical[item])
     return Row(item, "pending", reports)

@@ -6,9 +6,11 @@ goes on where it was, in whatever shares.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +18,21 @@ from ...data.errors import OutputError, UsageError
 from ...probes.probe import Progress, silent
 from ..reports.threads import threads_set
 from ..runs.asking import Asked, probe_of
-from .engines import Engine, EngineSettings, Outcome, engine_named, inline, usable_workers
+from ..runs.running import clean_sources
+from .choosing import engine_named
+from .engines import Engine, EngineSettings, Outcome, inline, local
+from .finding import answered, finished_item
 from .items import Item, items_of
+from .over_time import timelines_of
 from .plans import Plan, plan_of
+from .results import SweepResult
 from .revisions import expanded
-from .state import Failure, Row
+from .state import Failure
 from .tasks import ItemResult, ItemTask
 from .trajectories import reports_over
-from .work import finished_item, work
+from .work import work
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """What became of a sweep.
-
-    rows:            of each checkpoint, in the order in which they were named
-    reports:         folders of the reports over several checkpoints
-    not_applicable:  of each probe that does not apply somewhere: the reason, by checkpoint
-    """
-
-    rows: tuple[Row, ...]
-    reports: tuple[Path, ...] = ()
-    not_applicable: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if row.state == "failed")
-
-    @property
-    def pending(self) -> tuple[Row, ...]:
-        """What other shares have still to measure."""
-        return tuple(row for row in self.rows if row.state == "pending")
 
 
 def sweep(
@@ -74,6 +58,9 @@ def sweep(
     timeout: float | None = None,
     retries: int = 1,
     shard: tuple[int, int] | None = None,
+    slurm: Mapping[str, str] | None = None,
+    wait: bool | None = None,
+    ray_address: str = "auto",
     progress: Progress = silent,
     say: Say = lambda why: None,
 ) -> SweepResult:
@@ -85,11 +72,14 @@ def sweep(
     seeds:      of families; none: all
     figures:    as for `Report.save`; beside a report over several checkpoints, one of them gets the main figure
     threads:    of each worker
-    engine:     "local": processes of this machine; a name that a package registers; or a function, see `Engine`
-    workers:    None: one for each visible GPU, or as many as the cores have room for
+    engine:     "local": processes of this machine; "slurm": jobs; "ray": a cluster that you have; a name that a package
+                registers; or a function, see `Engine`
+    workers:    None: one for each visible GPU, or as many as the cores have room for; one job
     timeout:    seconds after which a checkpoint, with all its probes, is given up
     retries:    of a checkpoint whose worker died or ran out of time
     shard:      (i, n): measure share i of n, in this process; the last share to finish makes the reports over several
+    slurm:      what Slurm is asked for, such as {"partition": "gpu", "time": "120"}
+    wait:       for jobs of Slurm, else they go on without this process; interrupted while it waits, it ends them
     say:        is told in a sentence what fails, and what is measured again though it is there
 
     A checkpoint that fails is a row, and the others go on; it is measured again with `retry_failed`. Raises UsageError
@@ -99,8 +89,17 @@ def sweep(
     how |= {"model_config": model_config, "model_args": model_args, "threads": threads, "force": force}
     plan = planned(models, probe, out, revisions, seeds, figures, **how)
     chosen = inline if shard else engine_named(engine) if isinstance(engine, str) else engine
-    settings = EngineSettings(workers or usable_workers(device, threads), timeout, retries)
-    return _Sweep(plan, figures, progress, say).carried_out(chosen, settings, shard, again=retry_failed or force)
+    again, jobs = retry_failed or force, list[str]()
+    share = partial(measure_share, plan, figures, again, EngineSettings(1, timeout, retries))
+    settings = EngineSettings(workers, timeout, retries, share, slurm or {}, wait, ray_address, say, jobs.extend)
+    result = _Sweep(plan, figures, progress, say).carried_out(chosen, settings, shard, again)
+    return replace(result, jobs=tuple(jobs))
+
+
+def measure_share(plan: Plan, figures: str, again: bool, settings: EngineSettings, share: tuple[int, int]) -> None:
+    """In a job of a cluster: a share of a sweep, by one worker. What fails is said where the job prints."""
+    say = partial(print, file=sys.stderr, flush=True)
+    _Sweep(plan, figures, silent, say).carried_out(local, settings, share, again)
 
 
 def planned(
@@ -145,21 +144,24 @@ class _Sweep:
         with closing(_each(outcomes)) as each:
             for task, result in each:
                 self._take(task.item, result)
-        rows = tuple(map(self.plan.row, self.plan.items))
+        self.plan.note_same_weights()
+        rows = self.plan.rows()
         result = SweepResult(rows, not_applicable=self.not_applicable)
         if result.pending:
             return result
         self.progress("over steps and seeds", 1.0)
         threads = self.plan.template.threads
         with threads_set(threads, threads):
-            return replace(result, reports=tuple(reports_over(self.plan, rows, self.figures, self.say)))
+            over = tuple(reports_over(self.plan, rows, self.figures, self.say))
+            timelines = tuple(timelines_of(Path(self.plan.template.out), self.say))
+        return replace(result, reports=over, timelines=timelines)
 
     def _not_finished(self, items: Sequence[Item], again: bool) -> list[ItemTask]:
         """What is to be measured. Nothing is opened."""
         self.left = len(items)
-        waiting = []
+        waiting, clean = [], clean_sources()
         for task in map(self.plan.task, items):
-            if (there := finished_item(task, self.say)) is not None:
+            if (there := finished_item(task, self.say, clean=clean)) is not None:
                 self._take(task.item, there)
             elif not again and (failure := self.plan.failure_of(task.item)) is not None:
                 self._count(task.item, failure)
@@ -172,10 +174,15 @@ class _Sweep:
         if result.error is not None:
             if result.error.kind == "output":
                 raise OutputError(result.error.sentence)
-            self.plan.folder.fail(item, self.plan.asked, result.error)
+            self.plan.folder.fail(item, self.plan.asked, result.error, self._beside(item, result))
         for name, reason in result.not_applicable.items():
             self.not_applicable.setdefault(name, {})[item.label] = reason
         self._count(item, result.error)
+
+    def _beside(self, item: Item, result: ItemResult) -> Mapping[str, str | None]:
+        """Reports of a failed item: what its probes gave back, or had saved before its process died."""
+        died = result.error is not None and result.error.kind not in ("refused", "usage")
+        return {**(answered(self.plan.task(item)).reports if died else {}), **result.reports}
 
     def _count(self, item: Item, failure: Failure | None) -> None:
         self.left -= 1

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from ...models.opening.loading import load_all
 from ...models.subject import Subject
 from ...probes.probe import Probe
 from ..reports.code import code_sha256
 from ..reports.escaping import slug
+from ..reports.overview import head_of
 from ..reports.provenance import family_key
 from ..reports.records import json_value
 from ..reports.report import Report
@@ -27,8 +27,9 @@ from ..runs.family import family_report
 from ..runs.running import checked_batch_size, probe_named, reusable, source_record
 from .items import Item
 from .notes import read_note, write_note
+from .opening import opened
 from .plans import Plan
-from .remembering import Remembered, marked, with_notes
+from .remembering import Kept, Remembered, marked, with_notes
 from .state import Row, digest_of
 
 MOST_NOTED = 12
@@ -42,18 +43,18 @@ def reports_over(plan: Plan, rows: Sequence[Row], figures: str, say: Say) -> lis
 
     say:  is told why there is no report over checkpoints that are finished
     """
-    load, folders = cache(Report.load), []
+    kept_in, folders = cache(Kept.of), []
     for name, settings in plan.template.probes:
         over = _Over(plan, probe_named(name, settings), figures, say)
         there = [(row, place) for row in rows if (place := row.reports.get(name))]
-        members = [Remembered(row, load(Path(plan.template.out, place))) for row, place in there]
+        members = [Remembered(row, kept_in(Path(plan.template.out, place))) for row, place in there]
         for group in _of_one_architecture(members):
-            failed = _failed_beside(group, rows)
+            failed = _failed_beside(group, rows, name)
             kept, left_out = marked(group)
             if len(kept) > 1:
                 folders += over.published(kept, (*left_out, *failed))
             elif not failed:
-                over.complete(kept[0].report)
+                over.complete(kept[0].kept.folder)
     return folders
 
 
@@ -64,10 +65,13 @@ def _of_one_architecture(members: Iterable[Remembered]) -> list[list[Remembered]
     return list(groups.values())
 
 
-def _failed_beside(group: Sequence[Remembered], rows: Sequence[Row]) -> list[str]:
-    """A sentence of each failure among the models of a group. Of what did not open nobody knows the architecture."""
+def _failed_beside(group: Sequence[Remembered], rows: Sequence[Row], probe: str) -> list[str]:
+    """A sentence of each failure among the models of a group, where it cost this probe's report. Of what did not open
+    nobody knows the architecture.
+    """
     models = {member.item.model for member in group}
-    found = [(row.item, row.failure) for row in rows if row.failure and row.item.model in models]
+    lacking = (row for row in rows if row.item.model in models and probe not in row.reports)
+    found = [(row.item, row.failure) for row in lacking if row.failure]
     said = [f"{step_in_words(item)} failed: {failure.sentence}" for item, failure in found]
     more = [f"{len(said) - MOST_NOTED} more checkpoints failed"] if len(said) > MOST_NOTED else []
     return [*said[:MOST_NOTED], *more]
@@ -91,7 +95,7 @@ class _Over:
 
     def published(self, members: Sequence[Remembered], notes: Sequence[str]) -> list[Path]:
         """The report's folder, found or made; nothing where members were measured by other sources than these."""
-        if any(m.report.provenance["code_sha256"] != code_sha256(type(self.probe)) for m in members):
+        if any(m.kept.provenance["code_sha256"] != code_sha256(type(self.probe)) for m in members):
             self.say(f"{self.probe.name}: some checkpoints were measured by other sources; run their share again")
             return []
         members[-1].source = with_notes(members[-1].source, *notes)
@@ -101,29 +105,28 @@ class _Over:
         self._replace_earlier(members, folder, made)
         return [folder]
 
-    def complete(self, report: Report) -> None:
-        """Draw what a report over one checkpoint lacks."""
-        if lacks_figures(Path(self.plan.template.out, report.folder), self.figures):
-            report.save(self.plan.template.out, self.figures)
+    def complete(self, folder: Path) -> None:
+        """Draw what a report lacks."""
+        if lacks_figures(folder, self.figures):
+            Report.load(folder).save(self.plan.template.out, self.figures)
 
     def _found(self, members: Sequence[Remembered]) -> Path | None:
         """The report that is there, if it says of its checkpoints what this one would."""
         label = "+".join(dict.fromkeys(member.source.name for member in members))
-        key = family_key([member.report.key for member in members])
+        key = family_key([member.kept.key for member in members])
         place = Path(self.plan.template.out, slug(label), slug(self.probe.name), key)
         folder = None if self.plan.template.force else reusable(place, self.say)
         if folder is None:
             return None
-        report = Report.load(folder)
-        if list(report.sources) != [json_value(source_record(member.source)) for member in members]:
+        if head_of(folder)[0]["sources"] != [json_value(source_record(member.source)) for member in members]:
             return None
-        self.complete(report)
+        self.complete(folder)
         return folder
 
     def _made(self, members: Sequence[Remembered]) -> Path:
         begun, task = time.perf_counter(), self.plan.template
         batch_size = checked_batch_size(self.probe, task.seed, task.batch_size)
-        reports = [member.report for member in members]
+        reports = [member.kept.report for member in members]
         report = family_report(self._subjects(members), reports, self.probe, task.seed, batch_size, begun)
         # what an open subject says besides, such as how a language model's sequences begin
         made = replace(report, provenance={**reports[0].provenance, **report.provenance})
@@ -136,16 +139,7 @@ class _Over:
         return [self._opened(m) if together and steps[m.source.step] > 1 else m for m in members]
 
     def _opened(self, member: Remembered) -> Subject:
-        task = self.plan.template
-        (subject,) = load_all(
-            member.item.model,
-            member.item.revision,
-            layout=task.layout,
-            model_config=task.model_config,
-            model_args=task.model_args,
-            device=task.device,
-            dtype=member.dtype,
-        )
+        subject = opened(replace(self.plan.task(member.item), dtype=member.kept.provenance["dtype"]))
         subject.source = member.source
         return subject
 

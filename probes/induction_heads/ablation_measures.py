@@ -44,11 +44,17 @@ def ablation_measures(ablations: Ablations, choice: Choice) -> dict[str, Measure
     In nat, at the longest period: how much the loss on the second repeat rises, and the in-context learning score that
     is left.
     """
-    groups = {replacement: _groups(ablations, choice.groups, replacement) for replacement in REPLACEMENTS}
+    part = ablations.passes.part
+    groups = {
+        replacement: part(f"groups-{replacement}", partial(_groups, ablations, choice.groups, replacement))
+        for replacement in REPLACEMENTS
+    }
+    alone = {
+        replacement: part(f"heads-{replacement}", partial(_alone, ablations, choice.alone, replacement))
+        for replacement in REPLACEMENTS
+    }
     return {
-        "ablation": along(
-            "replacement", {replacement: _alone(ablations, choice.alone, replacement) for replacement in REPLACEMENTS}
-        ),
+        "ablation": along("replacement", alone),
         "group_ablation": along("replacement", {name: rises for name, (rises, _) in groups.items()}),
         "in_context_learning_without": along("replacement", {name: left for name, (_, left) in groups.items()}),
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from ...models.language_model import LanguageModel
 from ...models.subject import Edit, Site
 from ..measure import Measure, without_interval
+from ..parts import Parts
 from ..streaming import Beside, Watcher, stream
 from .access import Access
 from .inputs import PeriodInputs
@@ -28,6 +29,7 @@ REPEATED, CONTROLS, SHUFFLED_REPEATS, SINGLE_HEADS, GROUPS_OF_HEADS, KEPT_ATTENT
     "own text",
 )
 """What forward passes are spent on."""
+Part = TypeVar("Part")
 
 
 class Edited(NamedTuple):
@@ -40,11 +42,27 @@ class Edited(NamedTuple):
 
 @dataclass
 class Passes:
-    """Sends sequences through a model, so many at a time, and counts them by purpose."""
+    """Sends sequences through a model, so many at a time, and counts them by purpose.
+
+    kept:  parts of the measurement that are finished
+    """
 
     subject: LanguageModel
     batch_size: int
+    kept: Parts = field(default_factory=Parts)
     spent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PURPOSES, 0))
+
+    def part(self, name: str, make: Callable[[], Part]) -> Part:
+        """A part of the measurement, found or made. What was spent on it counts either way."""
+        before = dict(self.spent)
+
+        def counted() -> tuple[Part, dict[str, int]]:
+            made = make()
+            return made, {purpose: self.spent[purpose] - before[purpose] for purpose in PURPOSES}
+
+        made, spent = self.kept.made(name, counted)
+        self.spent = {purpose: before[purpose] + spent[purpose] for purpose in PURPOSES}
+        return made
 
     def send(
         self,

@@ -31,6 +31,13 @@ def memory_in_bytes(subject: LanguageModel, batch_size: int, length: int) -> int
     return _STATISTICS + weights + logits + batch + pattern + samples + products
 
 
+def text_memory_in_bytes(subject: LanguageModel, windows: int, length: int) -> int:
+    """At the peak of reading a text, so many windows of so many tokens at once."""
+    shape, tokens = subject.shape, windows * length
+    batch = 12 * tokens * shape.d_model * subject.dtype.itemsize
+    return batch + 4 * (4 * min(_NUMBERS_OF_PATTERN, tokens * length * shape.n_heads))
+
+
 def cost(subject: LanguageModel, batch_size: int, lengths: tuple[int, ...], n: int, ablate: str) -> Cost:
     """Of a run with `n` sequences of each of these lengths and as many controls, and of what it is known to ablate: of
     a large model the heads that it will name, about.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -83,19 +84,19 @@ def observe(
 
     progress:  told which fraction is finished
     """
-    mean_z, others = MeanZ(), OtherDefinitions(experiment.periods[0].period)
-    nulls = permuted_attention(experiment)
+    part, nulls = experiment.passes.part, permuted_attention(experiment)
     repeated, control = [], []
     for place, inputs in enumerate(experiment.periods):
         progress(place / len(experiment.periods))
-        also = [others] if other_definitions and place == 0 else []
-        repeated.append(_observe_period(experiment, inputs, "repeated", also, nulls))
-        control.append(_observe_period(experiment, inputs, "control", [mean_z], nulls))
-    by_draw = zip(*(zip(*side, strict=True) for side in (repeated, control)), strict=True)
+        also = other_definitions and place == 0
+        repeated.append(part(f"repeats-{place}", partial(_observe_repeats, experiment, inputs, nulls, also)))
+        control.append(part(f"controls-{place}", partial(_observe_controls, experiment, inputs, nulls)))
+    by_draw = zip(*(zip(*(one.seen for one in side), strict=True) for side in (repeated, control)), strict=True)
     own, *permuted = (Observations(of_repeated, of_control) for of_repeated, of_control in by_draw)
-    shuffled = _observe_shuffled(experiment)
+    mean_z = torch.stack([one.total_z for one in control]).sum(dim=0) / sum(one.tokens for one in control)
+    shuffled = part("shuffled-repeats", lambda: _observe_shuffled(experiment))
     return ModelObservations(
-        own.repeated, own.control, tuple(permuted), mean_z.mean(), shuffled, others.arrays()
+        own.repeated, own.control, tuple(permuted), mean_z, shuffled, repeated[0].other_definitions
     )  # fmt: skip
 
 
@@ -120,6 +121,40 @@ def _observe_shuffled(experiment: Experiment) -> Arrays:
         return {}
     experiment.passes.send(SHUFFLED_REPEATS, experiment.periods[0].shuffled, [loss])
     return loss.arrays()
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What was seen of the repeated sequences of one period: of the model, and of every null.
+
+    other_definitions:  empty unless asked for
+    """
+
+    seen: list[PeriodObservations]
+    other_definitions: Arrays
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What was seen of the controls of one period, and each head's z summed over all their tokens."""
+
+    seen: list[PeriodObservations]
+    total_z: Float64[Tensor, "layer head d_head"]
+    tokens: int
+
+
+def _observe_repeats(
+    experiment: Experiment, inputs: PeriodInputs, nulls: Sequence[PermutedAttention], other_definitions: bool
+) -> Repeats:
+    others = OtherDefinitions(inputs.period)
+    seen = _observe_period(experiment, inputs, "repeated", [others] if other_definitions else [], nulls)
+    return Repeats(seen, others.arrays())
+
+
+def _observe_controls(experiment: Experiment, inputs: PeriodInputs, nulls: Sequence[PermutedAttention]) -> Controls:
+    z = MeanZ()
+    seen = _observe_period(experiment, inputs, "control", [z], nulls)
+    return Controls(seen, z.total(), z.count)
 
 
 def _observe_period(

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
@@ -29,7 +30,9 @@ from ...models.subject import NotApplicable, Source, Subject
 from ..findings import Findings, Head, head_name
 from ..kept_attention import MOST_TOKENS, RECIPE
 from ..measure import Claim, Measure, missing
-from ..probe import Cost, OverTraining, Probe, Progress, silent
+from ..parts import Parts
+from ..probe import Cost, OverTraining, Progress, silent
+from ..reading import WINDOWS_A_PASS, Reader, Reading, read_alone
 from .ablation import Ablations
 from .ablation_measures import ablation_measures, not_ablated
 from .access import Access
@@ -37,17 +40,17 @@ from .choices import choose, number_of_sequences
 from .claim import induction_claim
 from .composition import composition_from_previous, composition_measures
 from .evidence import Thresholds
-from .experiment import Experiment, Passes, cost_measure
+from .experiment import OWN_TEXT, Experiment, Passes, cost_measure
 from .inputs import LONGEST, input_recipes, period_inputs, period_laws
 from .losses import loss_arrays, loss_measures
-from .memory import cost, memory_in_bytes
+from .memory import cost, memory_in_bytes, text_memory_in_bytes
 from .names import ONSET, Verdict
-from .observations import ModelObservations, observe
+from .observations import Controls, ModelObservations, PeriodObservations, Repeats, observe
 from .offset_measures import offset_measures
 from .onset import onset
 from .score_measures import Comparison, definition_measures, head_measures, sample_arrays
 from .shown import checked_heads, chosen_heads, keep_attention, require_heads, shown_sequence
-from .text import read_corpus, text_measures
+from .text import TextFindings, read_corpus, text_reading, window_length
 from .token_ids import TokenIds
 from .verdicts import head_verdicts, heads_called, near_measure, strength_measure
 from .weight_measures import Folded, copying_measures
@@ -57,7 +60,7 @@ SMALLEST_LEVEL = 1e-4
 
 
 @dataclass(frozen=True)
-class InductionHeads(Probe):
+class InductionHeads(Reader):
     """Settings of the probe; None means: what fits the model.
 
     periods:               tokens in one repeat, one number or several; by default the longest that fits, up to 50, 3/4
@@ -85,8 +88,9 @@ class InductionHeads(Probe):
     """
 
     name: ClassVar[str] = "induction-heads"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     batch_size: ClassVar[int] = 16
+    part_kinds: ClassVar[tuple[type, ...]] = (Repeats, Controls, PeriodObservations, TextFindings)
 
     periods: Annotated[int, Ge(2)] | tuple[Annotated[int, Ge(2)], ...] | None = None
     repeats: Annotated[int, Ge(2)] = 2
@@ -163,7 +167,14 @@ class InductionHeads(Probe):
         length = 2 * LONGEST if self._periods is None else self.repeats * max(self._periods)
         if self._periods is None and subject.shape.n_ctx is not None:
             length = min(length, subject.shape.n_ctx)
-        return memory_in_bytes(subject, self.batch_size, length)
+        return max(memory_in_bytes(subject, self.batch_size, length), self.reading_memory(subject) or 0)
+
+    def reading_memory(self, subject: Subject) -> int | None:
+        if not isinstance(subject, LanguageModel):
+            return None
+        if self.text is None and self.tokens is None:
+            return 0
+        return text_memory_in_bytes(subject, WINDOWS_A_PASS, window_length(subject))
 
     def cost(self, subject: Subject, batch_size: int) -> Cost | None:
         if not isinstance(subject, LanguageModel):
@@ -172,15 +183,22 @@ class InductionHeads(Probe):
         n = number_of_sequences(self.n_sequences, subject.shape.n_layers * subject.shape.n_heads, len(laws), self.level)
         return cost(subject, batch_size, tuple(law.length for law in laws), n, self.ablate)
 
-    def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
+    def reading(self, subject: Subject, seed: int, batch_size: int) -> Reading | None:
+        if not isinstance(subject, LanguageModel) or (corpus := self._corpus(subject)) is None:
+            return None
+        return text_reading(subject, corpus, batch_size, self.level, seed)
+
+    def measure_in_parts(
+        self, subject: Subject, seed: int, batch_size: int, kept: Parts, progress: Progress = silent
+    ) -> Findings:
         if not isinstance(subject, LanguageModel):
             raise UsageError("induction-heads needs a language model; ask applies() first")
         require_heads(self.attention, subject.shape)
         corpus = self._corpus(subject)
         token_ids = TokenIds.of_model(subject) if corpus is None else TokenIds.of_text(corpus)
-        experiment = self._experiment(subject, token_ids, seed, batch_size)
+        experiment = self._experiment(Passes(subject, batch_size, kept), token_ids, seed)
         progress("weights", 0.0)
-        measures = _by_weights(experiment) | {"token_ids": token_ids.measure(subject)}
+        measures = kept.made("weights", lambda: _by_weights(experiment)) | {"token_ids": token_ids.measure(subject)}
         observations = observe(
             experiment,
             self.compatibility_scores,
@@ -189,7 +207,7 @@ class InductionHeads(Probe):
         recipes = input_recipes(experiment.periods, seed)
         if corpus is not None:
             progress("own text", 0.5)
-            measures |= text_measures(experiment, corpus, self.level)
+            measures |= self._in_text(experiment, corpus)
             recipes["text"] = corpus.recipe
         progress("statistics", 0.6)
         comparison = Comparison(experiment.periods, observations.permuted, self.level, seed)
@@ -201,10 +219,10 @@ class InductionHeads(Probe):
         measures["near_threshold"] = near_measure(measures, self.thresholds)
         arrays = sample_arrays(observations) | loss_arrays(observations, comparison, experiment.access.no_logits)
         heads = chosen_heads(self.attention, self._verdicts(measures), measures)
-        kept = keep_attention(experiment, heads, shown_sequence(experiment, corpus, self.attention_tokens))
-        if kept is not None:
-            arrays |= kept.arrays
-            recipes[RECIPE] = kept.recipe
+        shown = keep_attention(experiment, heads, shown_sequence(experiment, corpus, self.attention_tokens))
+        if shown is not None:
+            arrays |= shown.arrays
+            recipes[RECIPE] = shown.recipe
         measures["forward_passes"] = cost_measure(experiment)
         progress("done", 1.0)
         return Findings(measures, arrays, recipes)
@@ -230,11 +248,20 @@ class InductionHeads(Probe):
     def _verdicts(self, measures: Mapping[str, Measure]) -> dict[Head, Verdict]:
         return head_verdicts(measures, self.thresholds)
 
-    def _experiment(self, subject: LanguageModel, token_ids: TokenIds, seed: int, batch_size: int) -> Experiment:
+    def _in_text(self, experiment: Experiment, corpus: Corpus) -> dict[str, Measure]:
+        """What heads do in the text, which another probe may have read along."""
+        subject, passes = experiment.subject, experiment.passes
+        reading = partial(text_reading, subject, corpus, passes.batch_size, self.level, experiment.seed)
+        found = passes.kept.made(self.text_part, lambda: read_alone(subject, reading()))
+        passes.spent[OWN_TEXT] += found.windows
+        return found.measures
+
+    def _experiment(self, passes: Passes, token_ids: TokenIds, seed: int) -> Experiment:
+        subject = passes.subject
         laws = period_laws(subject.shape, subject.bos, self._periods, self.repeats, token_ids.ids)
         heads = subject.shape.n_layers * subject.shape.n_heads
         n = number_of_sequences(self.n_sequences, heads, len(laws), self.level)
-        return Experiment(Passes(subject, batch_size), Access.to(subject), period_inputs(laws, n, seed), seed)
+        return Experiment(passes, Access.to(subject), period_inputs(laws, n, seed), seed)
 
     def _by_ablation(
         self,

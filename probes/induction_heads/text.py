@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -23,16 +23,14 @@ from ...data.documents import read_documents
 from ...models.language_model import LanguageModel
 from ...models.subject import AttentionScores, Reduce, Site
 from ..measure import Measure, missing, without_interval
+from ..reading import WINDOW, WINDOWS_A_PASS, Reading
 from ..statistics.sample_measures import PerTask, task_measures
 from ..statistics.sign_flips import adjusted, flips_needed, sequences_needed, sign_flip_p
-from .experiment import OWN_TEXT, Experiment
 from .names import HEADS, SHUFFLED_IDS
 from .scores import matching_attention
 from .watchers import PerHead
 from .words import joined
 
-LONGEST = 1024
-"""Tokens of a window, where the model reads so many."""
 SHUFFLES = 4
 """How often the ids of each window are shuffled."""
 _AFTER = {"text_matching": 1, "text_duplicate": 0}
@@ -105,39 +103,60 @@ class Replicates:
         return f"without {n} {self.name}{'s' * (n > 1)} in which no token comes back" if n else ""
 
 
+def window_length(subject: LanguageModel) -> int:
+    return min(subject.shape.n_ctx or WINDOW, WINDOW)
+
+
 def read_corpus(
     subject: LanguageModel, path: str, asked: Literal["text", "tokens"], limit: int | None, pad: int | None
 ) -> Corpus:
     """The user's file as windows that the model can read."""
-    length = min(subject.shape.n_ctx or LONGEST, LONGEST)
+    length = window_length(subject)
     encode = None if subject.tokenizer is None else subject.encode
     documents = read_documents(path, encode, asked, subject.bos, pad)
     facts = {"file": Path(path).name, **documents.facts}
     return windows(documents.ids, length, subject.shape.d_vocab, subject.bos, limit, settings=facts)
 
 
-def text_measures(experiment: Experiment, corpus: Corpus, level: float) -> dict[str, Measure]:
+class TextFindings(NamedTuple):
+    """What a text shows, and how many windows of it were read."""
+
+    measures: dict[str, Measure]
+    windows: int
+
+
+def text_reading(subject: LanguageModel, corpus: Corpus, batch_size: int, level: float, seed: int) -> Reading:
+    """The text, and who watches. `TextFindings` come of it. Windows are longer than sequences, so of them no more than
+    `WINDOWS_A_PASS` go through the model at once.
+
+    level:  false discovery rate over heads
+    """
+    watcher, seen = Matches(int(corpus.bos is not None), seed), list[Int[np.ndarray, " window"]]()
+    needed = sequences_needed(subject.shape.n_layers * subject.shape.n_heads, level)
+
+    def found() -> TextFindings:
+        documents = np.concatenate(seen)
+        return TextFindings(text_measures(watcher, Replicates.of(documents, needed), level, seed), len(documents))
+
+    return Reading(
+        corpus, min(batch_size, WINDOWS_A_PASS), lambda: [watcher], found, lambda some: seen.append(some.document)
+    )
+
+
+def text_measures(watcher: Matches, replicates: Replicates, level: float, seed: int) -> dict[str, Measure]:
     """text_matching_score, _excess and _p_adjusted, text_duplicate_score and _excess, of every head.
 
     Means over documents, or over windows where there are too few documents for a test of all heads; those without any
     match are left out.
-
-    level:  false discovery rate over heads
     """
-    watcher, documents = Matches(int(corpus.bos is not None), experiment.seed), []
-    for batch in corpus.batches(experiment.passes.batch_size):
-        experiment.passes.send(OWN_TEXT, batch.tokens, [watcher])
-        documents.append(batch.document)
-    n_layers, n_heads = experiment.heads
-    replicates = Replicates.of(np.concatenate(documents), sequences_needed(n_layers * n_heads, level))
     found = {name: replicates.means(values) for name, values in watcher.arrays().items()}
     shuffled = found.pop("shuffled")
     nulls = {SHUFFLED_IDS: np.moveaxis(shuffled.mean(axis=0), -1, 0)} if len(shuffled) else {}
     measures = {}
     for name, samples in found.items():
         beside = nulls if name == "text_matching_excess" else {}
-        measures |= _measure(name, samples, beside, replicates, experiment.seed)
-    p = _significance(found["text_matching_excess"], replicates.name, level, experiment.seed)
+        measures |= _measure(name, samples, beside, replicates, seed)
+    p = _significance(found["text_matching_excess"], replicates.name, level, seed)
     return measures | {"text_p_adjusted": p}
 
 

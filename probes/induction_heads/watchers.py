@@ -166,24 +166,30 @@ class LogitAttribution(PerHead):
 
 
 class MeanZ(Watcher):
-    """Each head's mean z over all sequences and positions: what replaces its z in a mean ablation."""
+    """Each head's mean z over all sequences and positions: what replaces its z in a mean ablation.
+
+    count:  tokens so far
+    """
 
     def __init__(self) -> None:
         self._sums: dict[int, Tensor] = {}
-        self._count = 0
+        self.count = 0
 
     def watch(self, tokens: Int[Tensor, "batch pos"]) -> dict[Site, Reduce]:
-        self._count += tokens.numel()
+        self.count += tokens.numel()
         return {"z": self._add}
 
     def _add(self, z: Float[Tensor, "batch head pos d_head"], layer: int) -> None:
         self._sums[layer] = self._sums.get(layer, 0) + z.sum(dim=(0, 2), dtype=torch.float64)
 
-    def mean(self) -> Float64[Tensor, "layer head d_head"]:
-        """Without a layer where the model does not show z."""
+    def total(self) -> Float64[Tensor, "layer head d_head"]:
+        """The sum, on the CPU; without a layer where the model does not show z."""
         if not self._sums:
             return torch.empty(0, 0, 0, dtype=torch.float64)
-        return torch.stack([self._sums[layer] for layer in sorted(self._sums)]) / self._count
+        return torch.stack([self._sums[layer] for layer in sorted(self._sums)]).cpu()
+
+    def mean(self) -> Float64[Tensor, "layer head d_head"]:
+        return self.total() / self.count
 
 
 class NextTokenLoss(Watcher):

@@ -103,7 +103,7 @@ DEFINITIONS: Mapping[str, str] = {
         ),
         (
             "untrained_comparison",
-            "Axis `statistic`: ten of these numbers on the first 256 tokens, beside those of untrained models on the"
+            "Axis `statistic`: ten of these numbers on the first 128 tokens, beside those of untrained models on the"
             " same tokens.",
         ),
     )

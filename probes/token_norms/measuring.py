@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 
 from ...models.language_model import LanguageModel
+from ...models.subject import Site
 from ..findings import Examples
 from ..measure import Measure
-from ..probe import Progress
-from ..streaming import Watcher, stream
+from ..reading import Reading, read_alone
+from ..streaming import Watcher
 from ..token_texts import words_of
 from .accumulator import ModelPass
 from .attention_measures import attention_measures
-from .attention_watcher import AttentionWatcher
+from .attention_watcher import AttentionWatcher, no_attention_output
 from .correlation_measures import correlation_measures
 from .extreme_watcher import ExtremeWatcher
 from .inner_measures import inner_measures
@@ -57,42 +61,62 @@ def begin_pass(subject: LanguageModel, text: Text, seed: int) -> ModelPass:
 
 @dataclass(frozen=True, eq=False)
 class Watched:
-    """What watchers hold of a finished pass beside what they noted; None: the part was not asked for."""
+    """Who watches a pass, and what they hold of it beside what they noted; None: the part was not asked for."""
 
+    lengths: LengthWatcher
     inner: InnerWatcher | None
     attention: AttentionWatcher | None
     outliers: OutlierWatcher | None
     extremes: ExtremeWatcher | None
 
+    @property
+    def everybody(self) -> list[Watcher]:
+        watchers = (self.lengths, self.inner, self.attention, self.outliers, self.extremes)
+        return [watcher for watcher in watchers if watcher is not None]
 
-def read_through(model_pass: ModelPass, settings: PassSettings, progress: Progress, last_only: bool = False) -> Watched:
-    """One forward pass with everybody watching.
+
+def watching(model_pass: ModelPass, settings: PassSettings, last_only: bool = False) -> Watched:
+    """Everybody who is to watch a pass.
 
     last_only:  the inner problem and attention's writes in the last layer alone, no changed states, no single tokens
     """
-    subject, text, size = model_pass.subject, model_pass.text, settings.batch_size
-    watchers: list[Watcher] = [LengthWatcher(model_pass)]
-    inner, attention, outliers, extremes = None, None, None, None
-    if "inner" in settings.parts:
-        watchers.append(inner := InnerWatcher(model_pass, last_only))
-    if "attention" in settings.parts:
-        watchers.append(attention := AttentionWatcher(model_pass, settings.maps, last_only))
-    if "outliers" in settings.parts:
-        found = None if last_only else pilots(subject, pilot_windows(text))
-        watchers.append(outliers := OutlierWatcher(model_pass, found))
-    if not last_only:
-        watchers.append(extremes := ExtremeWatcher(model_pass, "outliers" in settings.parts))
-    stage = f"measuring {subject.source.name}"
-    stream(
-        subject, model_pass.noted.batches(size), watchers,
-        progress=progress, stage=stage, total=text.n_batches(size),
+    parts, pilot = settings.parts, None
+    if "outliers" in parts and not last_only:
+        pilot = pilots(model_pass.subject, pilot_windows(model_pass.text))
+    return Watched(
+        LengthWatcher(model_pass, last_only),
+        InnerWatcher(model_pass, last_only) if "inner" in parts else None,
+        AttentionWatcher(model_pass, settings.maps, last_only) if "attention" in parts else None,
+        OutlierWatcher(model_pass, pilot) if "outliers" in parts else None,
+        None if last_only else ExtremeWatcher(model_pass, "outliers" in parts),
+    )
+
+
+def reading_of(model_pass: ModelPass, settings: PassSettings) -> Reading:
+    """The whole text, with everybody watching; `PassFindings` come of it."""
+    watched = cache(lambda: watching(model_pass, settings))
+    return _reading(model_pass, settings, watched, lambda: _findings(model_pass, watched()))
+
+
+def read_through(model_pass: ModelPass, settings: PassSettings, last_only: bool = False) -> Watched:
+    """One forward pass; see `watching`."""
+    watched = cache(lambda: watching(model_pass, settings, last_only))
+    return read_alone(model_pass.subject, _reading(model_pass, settings, watched, watched))
+
+
+def _reading(
+    model_pass: ModelPass, settings: PassSettings, watched: Callable[[], Watched], found: Callable[[], Any]
+) -> Reading:
+    in_parts = "attention" in settings.parts and no_attention_output(model_pass) is None
+    attended: set[Site] = {"attention"} if in_parts or "outliers" in settings.parts else set()
+    return Reading(
+        model_pass.text.corpus, settings.batch_size, lambda: watched().everybody, found, model_pass.noted.begin,
+        frozenset(attended),
     )  # fmt: skip
-    return Watched(inner, attention, outliers, extremes)
 
 
-def measure_pass(model_pass: ModelPass, settings: PassSettings, progress: Progress) -> PassFindings:
-    """One forward pass, and the measures of what was noted."""
-    watched = read_through(model_pass, settings, progress)
+def _findings(model_pass: ModelPass, watched: Watched) -> PassFindings:
+    """The measures of what was noted."""
     measures, arrays = length_measures(model_pass) | vocabulary_measures(model_pass), kept_tokens(model_pass)
     if (inner := watched.inner) is not None:
         measures |= inner_measures(model_pass, inner)

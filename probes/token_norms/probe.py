@@ -17,8 +17,9 @@ measures. The formulas, for tensors from anywhere, are in `lengths.py`, `inner_p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge
@@ -30,22 +31,25 @@ from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable, Site, Source, Subject
 from ..findings import Findings
 from ..measure import Claim, Measure
-from ..probe import Cost, Probe, Progress, silent
+from ..parts import Parts
+from ..probe import Cost, Progress, silent
+from ..reading import WINDOWS_A_PASS, Reader, Reading, read_alone
 from .claim import norm_claim
-from .measuring import PassSettings, begin_pass, measure_pass
+from .measuring import PassFindings, PassSettings, begin_pass, reading_of
 from .memory import cost, memory_in_bytes
-from .text import TextSettings, read_text, unreadable
+from .text import Text, TextSettings, read_text, unreadable
 from .untrained_comparison import SAMPLE_TOKENS, NullModel, beside_untrained, null_model, sample_statistics
 
 PARTS = ("inner", "attention", "outliers")
-
+Draw = Callable[[int], LanguageModel | NotApplicable]
+"""Makes an untrained model by its seed."""
 
 STREAM: tuple[Site, ...] = ("embed", "resid_pre", "resid_post")
 """Sites without which nothing is measured."""
 
 
 @dataclass(frozen=True)
-class TokenNorms(Probe):
+class TokenNorms(Reader):
     """Settings of the probe.
 
     text:       a text file (.txt, .md, .jsonl, .json, .csv, .parquet, or a folder of .txt), read with the model's own
@@ -59,13 +63,14 @@ class TokenNorms(Probe):
                 third of the tokens, at least 512), "attention" (norm-based attention, mixing ratios),
                 "outliers"; or "all", or "none"
     maps:       of so many windows the head-summed attention norms of all pairs of tokens are kept
-    untrained:  models of the same shape with fresh weights, which read the first 256 tokens, as the model itself does
+    untrained:  models of the same shape with fresh weights, which read the first 128 tokens, as the model itself does
                 once more; with fewer than 19, p cannot reach 0.05
     """
 
     name: ClassVar[str] = "token-norms"
-    version: ClassVar[str] = "4"
-    batch_size: ClassVar[int] = 8
+    version: ClassVar[str] = "5"
+    batch_size: ClassVar[int] = WINDOWS_A_PASS
+    part_kinds: ClassVar[tuple[type, ...]] = (PassFindings, NullModel)
 
     text: str | None = None
     tokens: str | None = None
@@ -111,10 +116,16 @@ class TokenNorms(Probe):
         return {f"{name}_sha256": documents_sha256(path) for name, path in given.items() if path is not None}
 
     def memory(self, subject: Subject) -> int | None:
+        return self._memory(subject, nulls=self.untrained > 0)
+
+    def reading_memory(self, subject: Subject) -> int | None:
+        return self._memory(subject, nulls=False)
+
+    def _memory(self, subject: Subject, nulls: bool) -> int | None:
         if not isinstance(subject, LanguageModel):
             return None
         text = read_text(subject, self._text_settings)
-        return memory_in_bytes(subject, text, "inner" in self._parts, self.batch_size, self.untrained > 0)
+        return memory_in_bytes(subject, text, "inner" in self._parts, self.batch_size, nulls)
 
     def cost(self, subject: Subject, batch_size: int) -> Cost | None:
         if not isinstance(subject, LanguageModel):
@@ -123,19 +134,34 @@ class TokenNorms(Probe):
         sample = text.shortened(SAMPLE_TOKENS)
         return cost(subject, text, sample, "inner" in self._parts, batch_size, self.untrained)
 
-    def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
+    def reading(self, subject: Subject, seed: int, batch_size: int) -> Reading | None:
+        if not isinstance(subject, LanguageModel):
+            return None
+        text = read_text(subject, self._text_settings, seed)
+        return reading_of(begin_pass(subject, text, seed), self._pass_settings(batch_size))
+
+    def measure_in_parts(
+        self, subject: Subject, seed: int, batch_size: int, kept: Parts, progress: Progress = silent
+    ) -> Findings:
         if not isinstance(subject, LanguageModel):
             raise UsageError("token-norms needs a language model; ask applies() first")
         progress("reading the text", 0.0)
         text = read_text(subject, self._text_settings, seed)
         sample = text.shortened(SAMPLE_TOKENS)
-        settings = PassSettings(self._parts, self.maps, batch_size)
+        settings = self._pass_settings(batch_size)
         share = 1 / (1 + self.untrained * sample.corpus.n_tokens / text.corpus.n_tokens)
-        found = measure_pass(begin_pass(subject, text, seed), settings, _share_of(progress, 0.0, share))
-        nulls: list[NullModel] = []
-        for number, model in enumerate(self._untrained_models(subject, seed)):
-            progress(f"measuring {model.source.name}", share + (1 - share) * number / self.untrained)
-            nulls.append(null_model(model, sample, settings, seed))
+        in_text = _share_of(progress, 0.0, share)
+        found = kept.made(
+            self.text_part,
+            lambda: read_alone(subject, reading_of(begin_pass(subject, text, seed), settings), in_text),
+        )
+        draw, nulls = subject.untrained_models(), list[NullModel]()
+        for number in range(self.untrained):
+            progress(f"measuring untrained {subject.source.name}", share + (1 - share) * number / self.untrained)
+            null = kept.made(f"untrained-{number}", partial(_null, draw, number, sample, settings, seed))
+            if null is None:
+                break
+            nulls.append(null)
         measures, recipes = found.measures, {"evaluation": text.corpus.recipe}
         if nulls:
             own = sample_statistics(begin_pass(subject, sample, seed), settings)
@@ -149,13 +175,14 @@ class TokenNorms(Probe):
     def claim(self, measures: Mapping[str, Measure], sources: tuple[Source, ...]) -> Claim:
         return norm_claim(measures, sources, self._parts, own_text=bool(self.text or self.tokens))
 
-    def _untrained_models(self, subject: LanguageModel, seed: int) -> Iterator[LanguageModel]:
-        """One at a time; none where nobody knows how to initialise one."""
-        for number in range(self.untrained):
-            model = subject.untrained(named_seed(seed, "untrained", number))
-            if isinstance(model, NotApplicable):
-                return
-            yield model
+    def _pass_settings(self, batch_size: int) -> PassSettings:
+        return PassSettings(self._parts, self.maps, batch_size)
+
+
+def _null(draw: Draw, number: int, sample: Text, settings: PassSettings, seed: int) -> NullModel | None:
+    """One untrained model, gone again once it is measured; None where nobody knows how to initialise one."""
+    model = draw(named_seed(seed, "untrained", number))
+    return None if isinstance(model, NotApplicable) else null_model(model, sample, settings, seed)
 
 
 def _share_of(progress: Progress, begun: float, share: float) -> Progress:

@@ -18,9 +18,8 @@ from ...data.grammar import Grammar
 from ...data.recipe import named_seed
 from ...models.language_model import LanguageModel
 from ...models.subject import NotApplicable
+from ..reading import WINDOW
 
-LONGEST = 512
-"""Tokens of a window where nobody asks for another length, and the model reads as many."""
 TOKENS = 16_384
 """Tokens of the grammar's text, or a few more, where nobody asks for another number."""
 PIECES, BLOCKS = 500, 50
@@ -161,7 +160,7 @@ def _window_length(subject: LanguageModel, context: int | None) -> int:
     longest = subject.shape.n_ctx
     if context is not None and longest is not None and context > longest:
         raise TaskError(f"context = {context}: {subject.source.name} reads at most {longest} tokens; give fewer")
-    return context or min(longest or LONGEST, LONGEST)
+    return context or min(longest or WINDOW, WINDOW)
 
 
 def _grammar_text(subject: LanguageModel, limit: int | None, length: int, seed: int) -> Text:

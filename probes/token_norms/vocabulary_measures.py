@@ -53,7 +53,8 @@ def row_norms(model_pass: ModelPass, occurs: Bool[np.ndarray, " d_vocab"]) -> Ro
     of_embedding = {"W_E": lengths(embedding).cpu().numpy()}
     if isinstance(unembedding, NotApplicable):
         return RowNorms(of_embedding, no_unembedding=unembedding.reason)
-    by_matrix = of_embedding | {"W_U": lengths(unembedding.mT).cpu().numpy()}
+    tied = unembedding.mT.data_ptr() == embedding.data_ptr() and unembedding.mT.stride() == embedding.stride()
+    by_matrix = of_embedding | {"W_U": of_embedding["W_E"] if tied else lengths(unembedding.mT).cpu().numpy()}
     if model_pass.subject.no_embedded_states() is not None:
         return RowNorms(by_matrix)
     some = torch.from_numpy(occurs).to(embedding.device)

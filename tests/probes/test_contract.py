@@ -24,7 +24,9 @@ import torch
 from matplotlib.figure import Figure
 from mesascope import analyses, models, probes
 from mesascope.analyses.reports.figures import figures_of
+from mesascope.analyses.reports.parts import part
 from mesascope.probes.drawing import page
+from mesascope.probes.followed import Step, course_of
 from mesascope.probes.icl_algorithm import contest
 from mesascope.probes.implicit_weights import judging
 from mesascope.probes.shift_battery import battery
@@ -96,6 +98,20 @@ def test_what_must_not_matter_does_not(name: str, folder: Path, planted: Callabl
 def test_other_means_give_the_same_number(name: str, planted: Callable[[str], analyses.Report]) -> None:
     measured, expected = CASES[name].agrees(planted(name), CASES[name].planted())
     assert measured == pytest.approx(expected, rel=1e-6)
+
+
+@each_probe
+def test_what_is_followed_over_steps_is_measured(name: str, planted: Callable[[str], analyses.Report]) -> None:
+    """Each measure with a null to clear, or no number at all and the reason of the report."""
+    measures, some = planted(name).measures, False
+    for followed in part(name, "followed").FOLLOWED:
+        course = course_of(followed, {0: Step(measures)})
+        assert course.measured.any() == np.isfinite(course.null).any(), followed
+        if not course.measured.any():
+            whole = measures[followed.measure]
+            assert course.why[0] in (whole.message, *(one.message for one in whole.apart().values())), followed
+        some = some or bool(course.measured.any())
+    assert some
 
 
 @dataclass(frozen=True)

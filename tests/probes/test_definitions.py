@@ -75,7 +75,8 @@ def of_gd_alignment(folder: Path) -> set[str]:
 
 
 def of_gd_certificate(folder: Path) -> set[str]:
-    return reported(probes.GDCertificate(n_context=6), fresh(0))
+    """Over steps, too."""
+    return reported(probes.GDCertificate(n_context=6), fresh(0, 1), fresh(0, 2))
 
 
 def of_icl_algorithm(folder: Path) -> set[str]:

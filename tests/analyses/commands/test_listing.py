@@ -17,7 +17,7 @@ from mesascope.analyses.training.recipe_kinds import LANGUAGES
 from mesascope.analyses.training.recipes import RECIPES
 from mesascope.data.copying import CopyTask
 from mesascope.data.errors import CheckpointRefused, UsageError
-from mesascope.data.regression import RegressionTasks
+from mesascope.data.regression import GaussianRegression, RegressionTasks
 from mesascope.data.softmax_regression import SoftmaxRegression
 from mesascope.models.opening.catalogue import LAYOUTS, shipped
 from mesascope.probes import registered
@@ -25,7 +25,7 @@ from mesascope.probes import registered
 
 def test_every_family_of_tasks_is_listed() -> None:
     families = {kind.family for kind in RegressionTasks.__subclasses__()}
-    families |= {SoftmaxRegression.family, CopyTask.family}
+    families |= {GaussianRegression.family, SoftmaxRegression.family, CopyTask.family}
     assert families == set(TASKS) - {"file", "softmax-regression-file"}
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from mesascope.analyses.commands import cli
 from mesascope.analyses.commands.suggesting import ENGINES
-from mesascope.analyses.sweeps.engines import engine_named
+from mesascope.analyses.sweeps import choosing
+from mesascope.analyses.sweeps.choosing import engine_named
+from mesascope.analyses.sweeps.engines import inline
 from mesascope.models import gd_transformer, save_checkpoint
 
 ENTRY = "import sys; from mesascope.analyses.commands.cli import main; sys.exit(main())"
@@ -175,6 +177,47 @@ def test_an_interrupt_says_how_to_go_on(
     assert capsys.readouterr().err == said
 
 
+def test_jobs_that_are_not_waited_for(
+    family: str, toy: type, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[Any] = []
+
+    def submits(work: Any, tasks: Any, settings: Any) -> Any:
+        given.append(settings)
+        settings.submitted(["7_0", "7_1"])
+        if settings.wait:  # one of two jobs was killed
+            settings.say("no job is left")
+            yield tasks[0], work(tasks[0])
+
+    monkeypatch.setitem(choosing.BUILT_IN, "slurm", submits)
+    words = ["sweep", family, "-p", "toy", "--figures", "none", "--engine", "slurm"]
+    asked = ["--slurm", "partition=gpu,time=90", "--workers", "2", "--timeout", "30m", "--device", "cuda", "-o", "far"]
+    assert cli.main([*words, *asked]) == 0
+    assert (given[0].slurm, given[0].workers, given[0].timeout) == ({"partition": "gpu", "time": "90"}, 2, 1800.0)
+    assert given[0].wait is None
+    assert capsys.readouterr().out.splitlines() == [
+        "Submitted to Slurm: 7_0, 7_1. They go on without this program.",
+        "Look with `mesascope sweep far --status` or `squeue -j 7`; `scancel 7` ends them.",
+        "4 checkpoints: 4 left.",
+        "The reports over several checkpoints are made by the job that finishes last.",
+    ]
+    assert cli.main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["jobs"] == ["7_0", "7_1"]
+    assert cli.main([*words, "-q"]) == 0
+    assert capsys.readouterr().out == "7_0\n7_1\n"
+    assert toy.runs == []
+    assert cli.main([*words, "--wait"]) == 1, "a lost share leaves something"
+    out, err = capsys.readouterr()
+    assert "4 checkpoints: 1 done, 3 left." in out
+    assert "no job is left" in err
+    monkeypatch.setattr("mesascope.analyses.sweeps.sweeping.local", inline)  # which a job does with a worker
+    given[-1].share((0, 1))
+    assert len(toy.runs) == 4
+    capsys.readouterr()
+    assert cli.main(["sweep", "reports", "--status"]) == 0
+    assert capsys.readouterr().out == "4 checkpoints: 4 done.\n"
+
+
 def test_the_engines_that_a_shell_suggests_are_there() -> None:
     assert all(callable(engine_named(name)) for name in ENGINES)
 
@@ -184,12 +227,24 @@ def test_workers_measure_and_a_signal_ends_them(tmp_path: Path) -> None:
     words = "sweep lsa-1layer -p gd-certificate --figures none --seeds 0 --revisions step{0,500} --workers 1"
     command = [sys.executable, "-P", "-c", ENTRY, *words.split()]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "reports/.sweep/plan.json").exists() and process.poll() is None:
+    while not (tmp_path / "reports/.sweep/plan").exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert err.endswith("terminated (SIGTERM); finished reports stay, and the same command goes on from there\n")
+    # a worker that is cut off while its process begins may say so behind it
+    assert "mesascope: terminated (SIGTERM); finished reports stay, and the same command goes on from there\n" in err
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (again.returncode, again.stderr) == (0, "")
     assert "2 checkpoints: 2 done." in again.stdout
+
+
+def test_twins_are_named_at_the_end_and_in_the_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = {f"seed0/step{k}/": gd_transformer(3, 1.0 + min(k, 5), 2) for k in (0, 5, 9)}
+    tensors = {f"{prefix}{name}": tensor for prefix, one in made.items() for name, tensor in one.state_dict().items()}
+    save_checkpoint(tmp_path / "a.safetensors", made["seed0/step0/"].config, tensors)
+    said = "3 checkpoints: 3 done.\nThe same weights: a.safetensors at seed0-step9 as a.safetensors at seed0-step5.\n"
+    assert cli.main(["sweep", "a.safetensors", *SWEEP]) == 0
+    assert said in capsys.readouterr().out
+    assert cli.main(["sweep", "reports", "--status"]) == 0
+    assert capsys.readouterr().out == said

@@ -36,6 +36,14 @@ def test_every_option_is_read() -> None:
     assert found.seconds == 1800.0
 
 
+def test_what_slurm_is_asked_for_stays_text() -> None:
+    slurm, ray = ("m", "--engine", "slurm"), ("m", "--engine", "ray")
+    found = options(*slurm, "--wait", "--slurm", "partition=gpu,time=1:30:00", "--slurm", "mem-per-cpu=010")
+    assert (found.slurm, found.wait) == ({"partition": "gpu", "time": "1:30:00", "mem_per_cpu": "010"}, True)
+    assert options(*slurm, "--no-wait").wait is False
+    assert options(*ray, "--ray-address", "here:6379").ray_address == "here:6379"
+
+
 def test_a_share_has_no_workers() -> None:
     assert options("m", "--shard", "0/2", "--engine", "inline").share == (0, 2)
 
@@ -75,6 +83,10 @@ def test_what_is_no_share(text: str) -> None:
         (["m", "--shard", "0/2", "--workers", "2"], "sweep: --workers with --shard; leave it out"),
         (["m", "--shard", "0/2", "--timeout", "2h"], "sweep: --timeout with --shard; leave it out"),
         (["m", "--shard", "0/2", "--engine", "mine"], "sweep: --engine mine with --shard; leave one of them out"),
+        (["m", "--slurm", "time=5"], "sweep: --slurm without --engine slurm; give both, or neither"),
+        (["m", "--no-wait", "--engine", "ray"], "sweep: --wait without --engine slurm; give both, or neither"),
+        (["m", "--ray-address", "a:1"], "sweep: --ray-address without --engine ray; give both, or neither"),
+        (["m", "--engine", "slurm", "--slurm", "gpu"], "'gpu' has no name; expected name=value"),
         (["m", "--timeout", "90"], "sweep: timeout = '90'; expected a time"),
         (["m", "--workers", "0"], "sweep: workers = 0; expected a whole number of at least 1"),
         (["m", "--retries", "-1"], "sweep: retries = -1; expected a whole number of at least 0"),

@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from mesascope.analyses.sweeps.engines import EngineSettings, local
 from mesascope.analyses.sweeps.items import Item
+from mesascope.analyses.sweeps.shares import in_share
+from mesascope.analyses.sweeps.state import SweepFolder
 from mesascope.analyses.sweeps.tasks import ItemResult, ItemTask
 
 
@@ -32,7 +35,7 @@ def chore(task: ItemTask) -> ItemResult:
     starts = Path(task.out, "starts.txt")
     earlier = task.item.model in started(starts.parent)
     with starts.open("a") as file:
-        file.write(f"{task.item.model}\t{os.getpid()}\n")
+        file.write(f"{task.item.model}\t{os.getpid()}\t{os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
     if word == "die" or (word == "die-once" and not earlier):
         os.kill(os.getpid(), signal.SIGKILL)
     elif word == "crash":
@@ -45,8 +48,8 @@ def chore(task: ItemTask) -> ItemResult:
         print("printed before")
         os.write(2, b"by a library\n")
         raise Stubborn("it does\nnot work", rest)
-    elif word == "sleep":
-        time.sleep(float(rest))
+    elif word == "sleep" or (word == "sleep-once" and not earlier):
+        time.sleep(float(rest.split()[0]))
     return ItemResult(task.item, {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}, made=1)
 
 
@@ -55,9 +58,24 @@ def started(out: Path) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     starts = out / "starts.txt"
     for line in starts.read_text().splitlines() if starts.exists() else ():
-        what, pid = line.split("\t")
+        what, pid, _ = line.split("\t")
         found.setdefault(what, []).append(int(pid))
     return found
+
+
+def gpus(out: Path) -> dict[str, str]:
+    """What each item saw, the last time that it was begun."""
+    lines = (line.split("\t") for line in (out / "starts.txt").read_text().splitlines())
+    return {what: gpu for what, _, gpu in lines}
+
+
+def measure_share(tasks: Sequence[ItemTask], share: tuple[int, int]) -> None:
+    """What a job of a cluster does: the chores of a share that are not finished."""
+    for task in tasks:
+        folder = SweepFolder(task.out)
+        if in_share(task.item, *share) and folder.reports_of(task.item, task.asked) is None:
+            chore(task)
+            folder.finish(task.item, task.asked, {})
 
 
 def drive(out: str) -> int:

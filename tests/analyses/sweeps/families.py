@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,8 +33,11 @@ def write_family(
     return str(path)
 
 
-def write_revisions(cache: Path, model: str, weights: Mapping[str, int]) -> str:
-    """A small language model in a hub cache, each revision's weights drawn with a seed: some may be the same."""
+def write_revisions(cache: Path, model: str, weights: Mapping[str, int], pickled: Container[str] = ()) -> str:
+    """A small language model in a hub cache, each revision's weights drawn with a seed: some may be the same.
+
+    pickled:  revisions whose weights are a pickle
+    """
     made = MadeUpCache(cache, model)
     config = GPTNeoXConfig(
         vocab_size=16, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
@@ -43,7 +46,11 @@ def write_revisions(cache: Path, model: str, weights: Mapping[str, int]) -> str:
     for revision, seed in weights.items():
         torch.manual_seed(seed)
         with TemporaryDirectory() as folder:
-            GPTNeoXForCausalLM(config).save_pretrained(folder)
+            drawn = GPTNeoXForCausalLM(config)
+            drawn.save_pretrained(folder)
+            if revision in pickled:
+                Path(folder, "model.safetensors").unlink()
+                torch.save(drawn.state_dict(), Path(folder, "pytorch_model.bin"))
             made.add(revision, {path.name: path.read_bytes() for path in Path(folder).iterdir()})
     return model
 
@@ -78,6 +85,5 @@ def opened_counted(monkeypatch: Any) -> list[str]:
         opened.append(str(revision))
         return models.load_all(model, revision, **how)
 
-    for module in ("work", "trajectories"):
-        monkeypatch.setattr(f"mesascope.analyses.sweeps.{module}.load_all", counted)
+    monkeypatch.setattr("mesascope.analyses.sweeps.opening.load_all", counted)
     return opened

@@ -16,9 +16,11 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from mesascope.analyses.sweeps import engines
-from mesascope.analyses.sweeps.engines import EngineSettings, engine_named, inline, local, usable_workers
-from mesascope.analyses.sweeps.tasks import ItemResult
+from mesascope.analyses.sweeps import choosing, engines
+from mesascope.analyses.sweeps.choosing import engine_named
+from mesascope.analyses.sweeps.engines import EngineSettings, inline, local, usable_workers
+from mesascope.analyses.sweeps.items import Item
+from mesascope.analyses.sweeps.tasks import ItemResult, ItemTask
 from mesascope.data.errors import UsageError
 
 CHORES = Path(__file__).with_name("chores.py")
@@ -157,11 +159,33 @@ def test_workers_that_cannot_begin_are_an_error_at_once(
     assert "No module named 'only_in_this_process'" in capfd.readouterr().err
 
 
-def test_a_missing_package_is_one_sentence_before_anything_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pebble", None)
-    with pytest.raises(UsageError, match=r"needs the package pebble: pip install 'mesascope\[sweep\]'") as caught:
-        local(lambda task: ItemResult(task.item), [], EngineSettings())
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("engine", "package", "extra"),
+    [("local", "pebble", "sweep"), ("slurm", "submitit", "slurm"), ("slurm", "pebble", "slurm"), ("ray", "ray", "ray")],
+)
+def test_a_missing_package_is_one_sentence_before_anything_begins(
+    engine: str, package: str, extra: str, chores: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UsageError) as caught:
+        engine_named(engine)(chores.chore, [chores.task_of("fine", tmp_path)], EngineSettings())
+    assert str(caught.value) == (
+        f"the engine {engine} needs the package {package}: pip install 'mesascope[{extra}]'. --shard needs no package"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_is_told_with_what_the_item_was_expected_to_need(chores: Any, tmp_path: Path) -> None:
+    task = chores.task_of("die", tmp_path)
+    note = tmp_path / ".sweep" / "memory" / f"{task.item.name}.asked.json"
+    note.parent.mkdir(parents=True)
+    note.write_text('{"probe": "token-norms", "needed": 7000000000, "free": 8000000000}')
+    ((_, result),) = local(chores.chore, [task], EngineSettings(retries=0))
+    assert result.error is not None
+    assert result.error.sentence == (
+        "its process was killed by signal 9 (SIGKILL), which often means that memory ran out. token-norms was expected"
+        " to need about 7 GB beside the model, of 8 GB that were free"
+    )
 
 
 def test_inline_works_off_items_here_and_in_order(chores: Any, tmp_path: Path) -> None:
@@ -177,7 +201,7 @@ def test_inline_works_off_items_here_and_in_order(chores: Any, tmp_path: Path) -
 
 def test_engines_of_other_packages_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = SimpleNamespace(name="cluster", load=lambda: inline)
-    monkeypatch.setattr(engines, "entry_points", lambda group: [theirs] if group == "mesascope.engines" else [])
+    monkeypatch.setattr(choosing, "entry_points", lambda group: [theirs] if group == "mesascope.engines" else [])
     assert engine_named("cluster") is inline
     assert engine_named("local") is local
     with pytest.raises(UsageError, match=r"engine 'locale' is not known; did you mean local\?"):
@@ -188,4 +212,15 @@ def test_workers_that_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "_visible_gpus", lambda: ["0", "1", "2"])
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(9)), raising=False)
     assert usable_workers("cuda", 1) == 3
+    begun = list[int]()
+
+    def crew(workers: list[Any], tasks: list[Any], settings: EngineSettings) -> Any:
+        begun.append(len(workers))
+        return SimpleNamespace(outcomes=lambda: iter(()))
+
+    monkeypatch.setattr(engines, "Crew", crew)
+    tasks = [ItemTask(Item(str(k)), (), "out", "asked", threads=2) for k in range(9)]
+    for workers, n_tasks in ((None, 9), (None, 3), (5, 9)):
+        list(local(lambda task: ItemResult(task.item), tasks[:n_tasks], EngineSettings(workers=workers)))
+    assert begun == [4, 3, 5]
     assert [usable_workers("cpu", threads) for threads in (1, 2, 20, None)] == [9, 4, 1, 1]

@@ -6,6 +6,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mesascope.data.errors import OutputError, UsageError
 A, B, C = (Item("suite", f"step{step}") for step in (0, 1, 2))
 ASKED = {"probes": {"one": {"limit": 2}, "two": {}}, "seed": 0}
 MORE = {"probes": {"three": {}}, "seed": 1}
-BROKEN = Failure("killed", "killed by signal 9: often out of memory", "Traceback", 2, signal=9, log="a.log")
+BROKEN = Failure("killed", "killed by signal 9: often out of memory", "Traceback", 2, signal=9)
 
 
 @pytest.fixture
@@ -53,9 +54,26 @@ def test_a_plan_is_added_to_and_keeps_what_stands_there(folder: SweepFolder) -> 
 
 def test_a_plan_that_says_everything_already_is_not_written_again(folder: SweepFolder) -> None:
     folder.amend([A, B], ASKED)
-    written = (folder.folder / "plan.json").stat()
+    written = tree(folder.folder)
     folder.amend([B], ASKED)
-    assert (folder.folder / "plan.json").stat() == written
+    assert tree(folder.folder) == written
+
+
+def test_two_sweeps_that_add_to_a_plan_at_once_lose_nothing(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reads the plan before the other has written."""
+    folder.amend([A], ASKED)
+    seen = folder._planned()
+    with monkeypatch.context() as at_once:
+        at_once.setattr(SweepFolder, "_planned", lambda self: seen)
+        for items, asked in (([B], ASKED), ([C], ASKED), ([C], MORE), ([C], MORE)):
+            SweepFolder(folder.out).amend(items, asked)
+    found = {request.digest: request for request in folder.plan()}
+    assert found[digest_of(MORE)].items == (C,)
+    assert found[digest_of(ASKED)].items[0] == A
+    assert set(found[digest_of(ASKED)].items) == {A, B, C}
+    assert set(states(folder)) == {A, B, C}
 
 
 def test_settings_of_python_are_those_that_are_read_back(folder: SweepFolder) -> None:
@@ -68,8 +86,8 @@ PLANS: dict[str, Callable[[str], str]] = {
     "empty": lambda text: "",
     "cut": lambda text: text[: len(text) // 2],
     "a list": lambda text: "[]",
-    "no requests": lambda text: text.replace('"requests"', '"request"'),
-    "requests of another kind": lambda text: '{"requests": 3}',
+    "nothing asked": lambda text: text.replace('"asked"', '"ask"'),
+    "asked of another kind": lambda text: '{"asked": 3, "digest": "a", "items": []}',
     "another digest": lambda text: text.replace(digest_of(ASKED), "0" * 8),
     "a changed request": lambda text: text.replace('"seed": 0', '"seed": 3'),
     "no items": lambda text: text.replace('"items"', '"things"'),
@@ -80,19 +98,21 @@ PLANS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("damage", PLANS)
 def test_a_damaged_plan_is_said_and_begun_anew(damage: str, folder: SweepFolder) -> None:
     folder.amend([A, B], ASKED)
-    path = folder.folder / "plan.json"
+    folder.amend([C], MORE)
+    path, other = sorted((folder.folder / "plan").iterdir())
     spoiled = PLANS[damage](path.read_text())
     assert spoiled != path.read_text()
     path.write_text(spoiled)
-    with pytest.raises(UsageError, match=r"plan\.json: damaged; expected .* run the sweep again"):
+    with pytest.raises(UsageError, match=rf"{path.name}: damaged; expected .* run the sweep again"):
         status(folder.out)
     folder.amend([A], ASKED)
-    assert folder.plan() == (Request(ASKED, (A,)),)
+    assert other.exists()
+    assert folder.plan() == (Request(MORE, (C,)), Request(ASKED, (A,)))
 
 
 def test_a_folder_without_a_sweep(tmp_path: Path) -> None:
     for out in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(UsageError, match=r"plan\.json: no such file; expected the output folder of `mesascope sw"):
+        with pytest.raises(UsageError, match=r"plan: no such folder; expected the output folder of `mesascope sw"):
             status(out)
     assert list(tmp_path.iterdir()) == []
 
@@ -139,6 +159,36 @@ def test_what_fails_is_no_longer_finished(folder: SweepFolder) -> None:
     assert states(folder) == {A: "failed"}
 
 
+def test_a_failed_item_keeps_the_reports_of_its_other_probes(folder: SweepFolder) -> None:
+    asked = folder.amend([A], ASKED)
+    beside = {"one": report(folder, "suite-step0/one/12")}
+    folder.fail(A, asked, BROKEN, beside)
+    assert folder.reports_beside(A, asked) == beside
+    assert folder.reports_beside(B, asked) == {}
+    assert folder.reports_of(A, asked) is None
+    assert [(row.state, row.reports) for row in status(folder.out)] == [("failed", beside)]
+    (folder.out / "suite-step0/one/12/report.json").unlink()
+    assert folder.reports_beside(A, asked) == {}
+
+
+def test_a_folder_says_the_same_where_it_has_moved(folder: SweepFolder) -> None:
+    asked = folder.amend([A, B, C], ASKED)
+    folder.finish(A, asked, {"one": report(folder, "suite-step0/one/12"), "two": None})
+    folder.log_of(B).write_text("what a process said")
+    folder.fail(B, asked, replace(BROKEN, log=str(folder.log_of(B))), {"one": report(folder, "suite-step1/one/34")})
+    folder.note_identical([[A, C]])
+    before = status(folder.out)
+    moved = folder.out.rename(folder.out.with_name("moved"))
+    assert str(folder.out) not in "".join(path.read_text() for path in moved.rglob("*") if path.is_file())
+    after = status(moved)
+    assert [(row.item, row.state, row.reports, row.same_as) for row in after] == [
+        (row.item, row.state, row.reports, row.same_as) for row in before
+    ]
+    assert after[1].failure is not None
+    assert after[1].failure.log == str(SweepFolder(moved).log_of(B))
+    assert Path(after[1].failure.log).read_text() == "what a process said"
+
+
 def test_a_probe_that_does_not_apply_is_found_by_its_key(folder: SweepFolder) -> None:
     assert folder.skipped("0" * 16) is None
     folder.skip("0" * 16, "one", "suite-step0", "it reads no text")
@@ -174,7 +224,7 @@ def test_damaged_notes_say_nothing(text: str, folder: SweepFolder) -> None:
     folder.skip("0" * 16, "one", "suite", "why")
     folder.note_identical([[B, A]])
     for path in folder.folder.rglob("*.json"):
-        if path.name != "plan.json":
+        if path.parent.name != "plan":
             path.write_text(text)
     assert folder.reports_of(A, digest_of(MORE)) is None
     assert folder.failure_of(A, asked) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from mesascope.analyses.commands import cli
 from mesascope.analyses.reports import saving
 from mesascope.analyses.reports.report import Report
-from mesascope.analyses.sweeps.state import SweepFolder, status
-from mesascope.analyses.sweeps.sweeping import SweepResult, planned, sweep
+from mesascope.analyses.sweeps.results import SweepResult
+from mesascope.analyses.sweeps.state import Failure, SweepFolder, status
+from mesascope.analyses.sweeps.sweeping import planned, sweep
+from mesascope.analyses.sweeps.tasks import ItemResult
 from mesascope.data.errors import OutputError, UsageError
 
 from .families import STEPS, Backwards, contents, opened_counted, write_family
@@ -148,6 +151,51 @@ def test_a_failure_of_one_probe_is_none_of_another(
         assert len(swept(family, tmp_path / "a").failed) == 6
     assert swept(family, tmp_path / "a", probe=mean_answer(offset=1.0)).failed == ()
     assert len(swept(family, tmp_path / "a").failed) == 6
+
+
+def test_a_checkpoint_counts_for_the_probes_that_did_not_fail(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mean_answer: Any
+) -> None:
+    measure = mean_answer.measure
+
+    def fails(self: Any, subject: Any, *arguments: Any) -> Any:
+        assert subject.source.step != 20, "too late"
+        return measure(self, subject, *arguments)
+
+    both = ["gd-certificate", "mean-answer"]
+    with monkeypatch.context() as broken:
+        broken.setattr(mean_answer, "measure", fails)
+        result = swept(family, tmp_path / "a", probe=both)
+    assert [row.item.revision for row in result.failed] == ["seed0-step20", "seed1-step20"]
+    assert [list(row.reports) for row in result.failed] == [["gd-certificate"]] * 2
+    certificate, answer = map(Report.load, result.reports)
+    assert [source["step"] for source in certificate.sources] == [0, 0, 10, 10, 20, 20]
+    assert [source["notes"] for source in certificate.sources] == [[]] * 6
+    assert [source["step"] for source in answer.sources] == [0, 0, 10, 10]
+    assert [note.partition(" failed")[0] for note in answer.sources[-1]["notes"]] == [
+        "seed 0, step 20",
+        "seed 1, step 20",
+    ]
+    assert swept(family, tmp_path / "b", probe="gd-certificate").reports[0].name == certificate.key
+    mended = swept(family, tmp_path / "a", probe=both, retry_failed=True)
+    assert mended.failed == ()
+    assert mended.reports[0] == result.reports[0]
+    assert [source["step"] for source in Report.load(mended.reports[1]).sources] == [0, 0, 10, 10, 20, 20]
+
+
+def test_what_was_saved_before_a_process_died_counts(family: str, tmp_path: Path) -> None:
+    """A worker that is killed in its second probe gives no answer, but the report of the first is there."""
+
+    def killed(work: Any, tasks: Any, settings: Any) -> Any:
+        for task in tasks:
+            work(replace(task, probes=task.probes[:1], asked="its first probe"))
+            yield task, ItemResult(task.item, error=Failure("killed", "its process was killed by signal 9"))
+
+    result = swept(family, tmp_path / "a", probe=["gd-certificate", "mean-answer"], engine=killed)
+    assert set(states(result).values()) == {"failed"}
+    assert [list(row.reports) for row in result.rows] == [["gd-certificate"]] * 6
+    assert [folder.parent.name for folder in result.reports] == ["gd-certificate"]
+    assert [row.reports for row in status(tmp_path / "a")] == [row.reports for row in result.rows]
 
 
 def test_a_refused_checkpoint_is_a_row_with_the_sentence_of_run(

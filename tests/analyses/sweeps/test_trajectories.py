@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,9 @@ from mesascope.analyses.commands import cli
 from mesascope.analyses.reports.report import Report
 from mesascope.analyses.sweeps import trajectories
 from mesascope.analyses.sweeps.items import Item
-from mesascope.analyses.sweeps.sweeping import SweepResult, sweep
+from mesascope.analyses.sweeps.results import SweepResult
+from mesascope.analyses.sweeps.state import status
+from mesascope.analyses.sweeps.sweeping import sweep
 from mesascope.analyses.sweeps.trajectories import step_in_words
 from mesascope.models.subject import NotApplicable, Source, Subject
 from mesascope.probes import Claim, Findings, Measure, Probe
@@ -154,6 +157,34 @@ def test_copies_in_folders_are_named_by_their_folders(hub: Path, tmp_path: Path)
     (copy,) = (row.item.model for row in result.rows if row.same_as)
     assert Path(copy).name not in [source["name"] for source in report.sources]
     assert any(f"{Path(copy).name} is left out: it has the same" in note for note in report.sources[-1]["notes"])
+
+
+def test_a_twin_in_another_container_is_told_once_it_was_opened(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal tensors in a pickle, whose file has another digest, and in files without digests for names."""
+    model = write_revisions(hub, "owner/suite", {"step0": 1, "step8": 2, "step16": 2}, pickled=["step16"])
+    opened = opened_counted(monkeypatch)
+    result = swept(model, tmp_path / "a")
+    assert opened == ["step0", "step8", "step16"]
+    twin = Item(model, "step16"), "done", Item(model, "step8")
+    assert [(row.item, row.state, row.same_as) for row in result.rows][2] == twin
+    assert [(row.item, row.state, row.same_as) for row in status(tmp_path / "a")][2] == twin
+    report = Report.load(*result.reports)
+    said = "the same weights as owner/suite-step8: no independent point"
+    assert [said in source["notes"] for source in report.sources] == [False, False, True]
+    assert report.sources[2]["revision"] == "step16"
+    assert report.sources[1]["weights_sha256"] == report.sources[2]["weights_sha256"]
+    assert [row.same_as for row in swept(model, tmp_path / "a").rows] == [None, None, Item(model, "step8")]
+    folders = []
+    for name, number in (("one", 0), ("two", 1), ("three", 0)):
+        snapshot = sorted((hub / "models--owner--suite" / "snapshots").iterdir(), key=lambda path: path.name)[number]
+        folders.append(str(shutil.copytree(snapshot, tmp_path / name)))
+    copies = swept(folders, tmp_path / "b")
+    assert [row.state for row in copies.rows] == ["done"] * 3
+    assert [row.same_as for row in copies.rows] == [None, None, Item(folders[0])]
+    (over,) = copies.reports
+    assert [source["name"] for source in Report.load(over).sources] in (["one", "two"], ["three", "two"])
 
 
 def test_the_same_weights_are_no_two_replicates(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from mesascope.analyses.reports.saving import same_files
 from mesascope.analyses.runs.running import run
 from mesascope.analyses.sweeps import work as module
 from mesascope.analyses.sweeps.engines import EngineSettings, local
+from mesascope.analyses.sweeps.finding import finished_item
 from mesascope.analyses.sweeps.items import Item
 from mesascope.analyses.sweeps.state import SweepFolder
 from mesascope.analyses.sweeps.tasks import ItemTask
-from mesascope.analyses.sweeps.work import finished_item, work
+from mesascope.analyses.sweeps.work import work
 from mesascope.data.errors import CheckpointRefused
 
 CLEAN = {"commit": "c" * 40, "dirty": False}
@@ -43,7 +44,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, mean_answer: Any) -> Iterator[Opened
         count.times += 1
         return models.load_all(*arguments, **how)
 
-    monkeypatch.setattr(module, "load_all", counted)
+    monkeypatch.setattr("mesascope.analyses.sweeps.opening.load_all", counted)
     return count
 
 
@@ -137,10 +138,10 @@ def test_a_probe_that_fails_stops_no_other(
     probes = (("gd-alignment", {"limit": 20}), ("mean-answer", {"n_tasks": 16}))
     task = task_of(family, tmp_path / "out", probes=probes)
 
-    def failing(subject: Any, probe: Any, *drawn: int) -> Any:
+    def failing(subject: Any, probe: Any, *drawn: int, **kept: Any) -> Any:
         if probe.name == "gd-alignment":
             raise IndexError("list index out of range")
-        return run(subject, probe, *drawn)
+        return run(subject, probe, *drawn, **kept)
 
     with monkeypatch.context() as broken:
         broken.setattr(module, "run", failing)

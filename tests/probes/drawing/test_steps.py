@@ -118,3 +118,8 @@ def test_an_axis_that_is_not_to_scale_says_so() -> None:
     assert "not to scale" in ax.get_xlabel()
     steps.set_axis(ax, PHASE_CHANGE, "linear")
     assert ax.get_xlabel() == "training step"
+
+
+def test_a_step_is_labelled_as_what_it_is() -> None:
+    labels = [steps._step_label(step) for step in (0, 1, 512, 1000, 10_000, 64_000, 143_000, 1_000_000)]
+    assert labels == ["0", "1", "512", "1000", "$10^{4}$", "64000", "143000", "$10^{6}$"]
