@@ -27,7 +27,7 @@ NUMBERS = 1e9
 """Numbers a second that are read and written where products are too small to take the time."""
 _NUMBERS_OF_A_LAYER = 20
 """That are read and written for every dimension of a token's state, about."""
-DRAWS, OPERATIONS = 1e8, 5e4
+DRAWS, OPERATIONS = 2.5e8, 5e4
 """Random numbers and small tensor operations a second."""
 FIGURE_FILES = 3
 """Files of figures a second."""

@@ -150,7 +150,9 @@ def test_jobs_go_on_when_their_driver_is_killed(cluster: Callable[..., list[str]
     words = "sweep lsa-1layer -p gd-certificate --figures none --seeds 0 --revisions step{0,500} --engine slurm -o"
     line = [sys.executable, "-P", "-c", ENTRY, *words.split(), str(tmp_path / "a"), "--workers", "2"]
     driver = subprocess.Popen([*line, "--wait", "-q"])
-    assert wait_until(lambda: driver.poll() is not None or cluster("squeue", "-h"))
+    jobs = tmp_path / "a" / ".sweep" / "slurm"
+    # what a job does lies under the job's own name only when all have been submitted
+    assert wait_until(lambda: driver.poll() is not None or len(list(jobs.glob("*_submitted.pkl"))) == 2)
     driver.kill()
     assert driver.wait() == -signal.SIGKILL
     assert wait_until(lambda: not cluster("squeue", "-h"))
