@@ -2,8 +2,8 @@
 
 Prints each figure beside its limit, and fails when one is over it: the time per item that does nothing, two workers
 beside one on items that sleep, a finished item and a finished sweep of 154 steps found again, and the audit of 154
-revisions. Two workers beside one on real checkpoints have no limit: that depends on what else the machine does. It needs
-sources that are as they were committed, since others find nothing again; about four minutes.
+revisions. Two workers beside one on real checkpoints have no limit: that depends on what else the machine does. It
+needs sources that are as they were committed, since others find nothing again; about four minutes.
 """
 
 from __future__ import annotations
