@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
+from ..comparing.followed_gain import GAIN
 from ..followed import Followed
 
 FOLLOWED = (
-    Followed(
-        "loss_difference",
-        "the loss minus that of the zero predictor",
-        {"candidate": "zero"},
-        nulls=("untrained",),
-        above=False,
-    ),
+    GAIN,
     Followed("cosine", "the cosine with gradient descent", {"candidate": "gd"}),
 )

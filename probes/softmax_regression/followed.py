@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
+from ..comparing.followed_gain import GAIN
 from ..followed import Followed
 
 FOLLOWED = (
-    Followed(
-        "loss_difference",
-        "the loss minus that of the zero predictor",
-        {"candidate": "zero"},
-        nulls=("untrained",),
-        above=False,
-    ),
+    GAIN,
     Followed("unexplained_share", "what kernel smoothing leaves unexplained", {"candidate": "smoother"}, above=False),
     Followed("shift_cosine", "the cosine of the shifts"),
 )

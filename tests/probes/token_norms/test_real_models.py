@@ -62,6 +62,7 @@ def test_what_training_changed_and_what_it_did_not(grammar: Measures) -> None:
     assert grammar["step_gain"].sel(position="later").values.min() > 0
     cosine = compared.sel(statistic="step_cosine")
     assert np.abs(cosine.nulls["untrained"]).max() < cosine.estimate
+    assert abs(cosine.nulls["untrained"].mean()) < 0.02  # of 64 tokens each they vary by about 0.03
     assert np.abs(grammar["step_cosine"].nulls["writes of other tokens"][..., 1]).max() < later.max()
 
 
