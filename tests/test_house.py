@@ -26,9 +26,10 @@ LAYERS = ("data", "models", "probes", "analyses")  # imports point left here: a 
 OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings", "setting_files", "writing"}
 ROOMS = {
     "models": ("opening_check", "rotary", "token_layout", "norms", "weights", "attention", "subject", "tokenizing",
-               "taps", "language_model", "own", "constructed", "predictor_check", "in_memory_sources", "regressors",
-               "softmax_regressors", "copy_models", "wrapped_parts", "wrapped_subject", "wrapped_check",
-               "wrapped_language_model", "hugging_face", "opening", "predictor_code", "predictor_file"),
+               "taps", "key_values", "language_model", "differentiable", "own", "constructed", "predictor_check",
+               "in_memory_sources", "regressors", "softmax_regressors", "copy_models", "wrapped_parts",
+               "wrapped_subject", "wrapped_check", "wrapped_language_model", "hugging_face", "opening",
+               "predictor_code", "predictor_file"),
     "probes": ("measure", "findings", "head_columns", "probe", "token_texts", "kept_attention", "streaming",
                "head_sequences", "statistics", "algorithms", "comparing", "regression", "drawing"),
     "analyses": ("reports", "runs", "sweeps", "training", "exporting", "selftest", "commands"),
