@@ -46,10 +46,10 @@ class Answers(NamedTuple):
     scores:  the softmax's input, of the asked queries; -inf where a query does not attend to a key
     """
 
-    logits: Float[Tensor, "batch asked d_vocab"]
-    attn_out: Float[Tensor, "layer batch asked d_model"] | None
-    resid_post: Float[Tensor, "layer batch asked d_model"] | None
-    scores: Float[Tensor, "layer batch head asked pos"] | None
+    logits: Float[Tensor, "*task batch asked d_vocab"]
+    attn_out: Float[Tensor, "*task layer batch asked d_model"] | None
+    resid_post: Float[Tensor, "*task layer batch asked d_model"] | None
+    scores: Float[Tensor, "*task layer batch head asked pos"] | None
 
 
 def differentiable(subject: LanguageModel, parameters: Which = "keys and values") -> Differentiable | NotApplicable:
@@ -213,6 +213,23 @@ class Differentiable:
         tasks = range(len(pytree.tree_leaves(by_task)[0]))
         found = [function(*pytree.tree_map(lambda x, task=task: x[task], by_task)) for task in tasks]
         return pytree.tree_map(lambda *answers: torch.stack(answers), *found)
+
+    def run_tasks(
+        self,
+        replaced: Mapping[str, Float[Tensor, "task ..."]],
+        tokens: Int[Tensor, "task batch pos"],
+        positions: Positions = (-1,),
+        watch: Collection[Shown] = (),
+    ) -> Answers:
+        """`run` of many tasks, each with its own sequences and parameters. Answers have a first axis of tasks."""
+        self.check(tokens.flatten(0, 1), positions)
+
+        def of_one(replaced: Mapping[str, Tensor], tokens: Tensor) -> dict[str, Tensor]:
+            answers = self.inside(replaced, tokens, positions, watch)._asdict()
+            return {field: answer for field, answer in answers.items() if answer is not None}
+
+        found = self.of_tasks(of_one, tokens[0].numel(), dict(replaced), tokens)
+        return Answers(found["logits"], *(found.get(field) for field in Answers._fields[1:]))
 
     @cached_property
     def _replaceable(self) -> Mapping[str, Tensor]:

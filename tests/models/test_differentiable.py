@@ -194,6 +194,24 @@ def test_many_tasks_are_as_one_after_the_other(name: str, make: Callable[[str], 
                 torch.testing.assert_close(gradients[parameter][task], own, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["mlp, rotary", "gpt2", "bloom"])
+def test_tasks_have_parameters_and_sequences_of_their_own(name: str, make: Callable[[str], Any]) -> None:
+    model = passes_of(make(name))
+    tokens = torch.stack([ids(11, batch=2, seed=seed) for seed in range(3)])
+    starts = [moved(model, seed=seed) for seed in range(3)]
+    stacked = {name: torch.stack([start[name] for start in starts]) for name in model.start}
+    for watch in (ALL, ("resid_post",), ()):
+        answers = model.run_tasks(stacked, tokens, (-1, 2), watch)
+        for task, start in enumerate(starts):
+            alone = model.run(start, tokens[task], (-1, 2), watch)
+            for found, own in zip(answers, alone, strict=True):
+                assert (found is None) == (own is None)
+                if own is not None:
+                    torch.testing.assert_close(found[task], own, rtol=1e-6, atol=1e-6)
+    with pytest.raises(TaskError, match="token 99 is not in the vocabulary"):
+        model.run_tasks(stacked, torch.full((3, 1, 2), 99))
+
+
 def test_tasks_run_together_as_memory_allows(make: Callable[[str], Any]) -> None:
     model = passes_of(make("attention only"))
     own = 4 * sum(x.numel() for x in model.start.values())
