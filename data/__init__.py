@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .documents import DocumentSet, read_documents
     from .errors import CheckpointRefused, MesascopeError, TaskError, UsageError
     from .grammar import Documents, Grammar
+    from .mapping import LabelMapping
     from .recipe import Recipe
     from .regression import LinearRegression, OtherDistributions
     from .repeated import RepeatedTokens
@@ -27,6 +28,7 @@ _HOMES = {
     "DocumentSet": "documents",
     "Documents": "grammar",
     "Grammar": "grammar",
+    "LabelMapping": "mapping",
     "LinearRegression": "regression",
     "MesascopeError": "errors",
     "OtherDistributions": "regression",
@@ -49,6 +51,7 @@ __all__ = [
     "DocumentSet",
     "Documents",
     "Grammar",
+    "LabelMapping",
     "LinearRegression",
     "MesascopeError",
     "OtherDistributions",
