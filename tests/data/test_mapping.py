@@ -91,8 +91,9 @@ def test_classes_and_labels_and_places_are_drawn_evenly() -> None:
 
 
 def test_labels_alone_are_targets() -> None:
-    tokens = FAMILY.draw(4, seed=0, step=0)
-    expected = [[place > 0 and place % 2 == 0 for place in range(19)]] * 4
+    tokens = FAMILY.draw(200, seed=0, step=0)
+    assert set(range(81)) == set(tokens.flatten().tolist())
+    expected = [[place > 0 and place % 2 == 0 for place in range(19)]] * 200
     assert FAMILY.targets(tokens).tolist() == expected
 
 
