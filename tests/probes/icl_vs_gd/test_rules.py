@@ -36,6 +36,7 @@ KINDS: Mapping[str, dict[str, Any]] = {
     "own gated": {"d_mlp": 8, "gated_mlp": True, "norm": "rms"},
     "one layer": {"d_mlp": 8, "n_layers": 1},
     "no norm": {"d_mlp": 8, "norm": "none"},
+    "shortformer": {"positions": "shortformer"},
 }
 RULES: Mapping[str, Callable[..., list[Learned]]] = {"gd": gd, "sgd": sgd, "lcgd": lcgd}
 
@@ -177,8 +178,10 @@ def test_sgd_of_one_demonstration_is_gd() -> None:
     assert far(sgd(model, [demo], 0.3, 4)[0].parameters, gd(model, [demo], 0.3, 4)[0].parameters) == 0
 
 
-def test_all_parameters_learn_and_lcgd_leaves_what_is_outside_layers() -> None:
-    model, demos = model_of("gpt2", parameters="all"), drawn()
+@pytest.mark.parametrize("name", ["gpt2", "shortformer"])
+def test_all_parameters_learn_and_lcgd_leaves_what_is_outside_layers(name: str) -> None:
+    """The positions of a shortformer enter every layer anew, past the cut."""
+    model, demos = model_of(name, parameters="all"), drawn()
     for rule, still in ((gd, set()), (lcgd, set(model.start) - model.in_layers)):
         learned = rule(model, [demos], 0.1, 2)[0].parameters
         same = {name for name, x in learned.items() if torch.equal(x, model.start[name])}
