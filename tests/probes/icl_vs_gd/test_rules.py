@@ -68,10 +68,10 @@ def tiny_of(family: str) -> Any:
 
 
 def subject_of(name: str) -> Any:
-    if name == "stories260k":
+    if name.startswith("stories260k"):
         if not STORIES.exists():
             pytest.skip("no shared data beside the repository")
-        return load(str(STORIES))
+        return load(str(STORIES), dtype=torch.float32 if name.endswith("float32") else torch.float64)
     return own_model(**KINDS[name]) if name in KINDS else from_module(tiny_of(name))
 
 
@@ -128,12 +128,12 @@ def test_lcgd_moves_the_first_layer_whatever_the_second_is(name: str) -> None:
         assert (far(*updates) == 0) if rule is lcgd else (far(*updates) > 1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "stories260k in float32"])
 def test_the_first_steps_of_the_last_layer_are_the_same(name: str) -> None:
     model = model_of(name)
     last = model.subject.shape.n_layers - 1
     one, other = (rule(model, [drawn()], 0.5, 1)[0].parameters for rule in (gd, lcgd))
-    exact = 1e-6 if name == "stories260k" else 1e-12
+    exact = 1e-6 if name.endswith("float32") else 1e-12
     for role in "KV":
         torch.testing.assert_close(one[f"L{last}.W_{role}"], other[f"L{last}.W_{role}"], rtol=0, atol=exact)
         assert (one[f"L0.W_{role}"] - other[f"L0.W_{role}"]).abs().max() > 10 * exact
@@ -320,12 +320,11 @@ def hugging_face_answers(module: Any, subject: Any, tokens: Tensor, cut: bool) -
 @pytest.mark.parametrize("name", [*NAMES, "own gated", "llama"])
 def test_loops_over_copies_of_the_model_learn_the_same(name: str, rule: str) -> None:
     model, demos = model_of(name), drawn()
-    learned = RULES[rule](model, [demos], 0.3, 3)[0]
-    expected = slowly(model.subject, demos, 0.3, 3, rule)
+    lr = 0.05 if name == "stories260k" else 0.3  # transformers' own softmax and norms are in float32, and errors grow
+    learned = RULES[rule](model, [demos], lr, 3)[0]
+    expected = slowly(model.subject, demos, lr, 3, rule)
     start = model.start
-    # float32 keeps seven digits of a sum
-    exact = 1e-5 if name == "stories260k" else 1e-6
-    assert far(learned.parameters, expected) < exact * max(1.0, max(float(x.abs().max()) for x in expected.values()))
+    assert far(learned.parameters, expected) < 1e-6
     assert min(float((expected[matrix_name("V", n)] - start[matrix_name("V", n)]).abs().max()) for n in range(2)) > 1e-3
     assert learned.before > learned.after > 0
     assert math.isfinite(learned.after)
