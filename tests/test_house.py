@@ -31,7 +31,7 @@ ROOMS = {
                "wrapped_subject", "wrapped_check", "wrapped_language_model", "hugging_face", "opening",
                "predictor_code", "predictor_file"),
     "probes": ("measure", "findings", "head_columns", "probe", "token_texts", "kept_attention", "streaming",
-               "head_sequences", "statistics", "algorithms", "comparing", "regression", "drawing"),
+               "head_sequences", "statistics", "algorithms", "comparing", "regression", "few_shot", "drawing"),
     "analyses": ("reports", "runs", "sweeps", "training", "exporting", "selftest", "commands"),
 }  # fmt: skip
 """Rooms of a layer, files and packages, each of which imports only those before it. After those of `probes` come the

@@ -1,12 +1,9 @@
-"""How much two ways of answering are alike: of outputs of attention, of attention scores, and of distributions.
+"""How much two ways of answering are alike in what attention puts out, and in its scores.
 
     n(h)          h / |h|
     SimAOU        cos(n(h_icl) - n(h_zs), n(h_ft) - n(h_zs))            Dai et al. 2023, arXiv 2212.10559
     contrast      cos(n(h_icl) - n(h_icl'), n(h_ft) - n(h_ft'))         h': the same demonstrations, labels swapped
     SimAM         mean over heads of cos(m_icl, m_ft), m the scores of the last query on its own tokens
-    TV            1/2 sum |p - q|
-    overlap       |O| / K, O = top_K(p) n top_K(q)
-    OCS           sum_O p q / (sqrt(sum_O p^2 sum_O q^2) + K - |O|)     Shen et al. 2024, arXiv 2310.08540
 
 SimAOU subtracts one vector from both, so independent unit vectors have 1/2; the contrast shares no vector, and they
 have 0. What does not exist is NaN here: a cosine of a difference that is nothing but rounding, and SimAM of fewer than
@@ -80,43 +77,6 @@ def cosine_of_differences(
     cosine = (one * other).sum(dim=-1) / (lengths[0] * lengths[1])
     exists = (lengths[0] > one_least) & (lengths[1] > other_least)
     return cosine.masked_fill(~exists, torch.nan)
-
-
-def total_variation(p: Float[Tensor, "*batch d_vocab"], q: Float[Tensor, "*batch d_vocab"]) -> Float[Tensor, "*batch"]:
-    """Half the distance of two distributions: 0 if they are the same, 1 if they share no token."""
-    return (p.double() - q.double()).abs().sum(dim=-1) / 2
-
-
-def divergence(p: Float[Tensor, "*batch d_vocab"], q: Float[Tensor, "*batch d_vocab"]) -> Float[Tensor, "*batch"]:
-    """KL(p | q) in nats; infinite where q rules out what p allows."""
-    p, q = p.double(), q.double()
-    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(dim=-1)
-
-
-def overlap(p: Float[Tensor, "*batch d_vocab"], q: Float[Tensor, "*batch d_vocab"], k: int) -> Float[Tensor, "*batch"]:
-    """The share of the k most probable tokens that both have."""
-    return _among_both(p, q, k).double().sum(dim=-1) / k
-
-
-def overlap_cosine(
-    p: Float[Tensor, "*batch d_vocab"], q: Float[Tensor, "*batch d_vocab"], k: int, inside: bool = False
-) -> Float[Tensor, "*batch"]:
-    """OCS: the cosine of probabilities over the common tokens, lowered for each token that is not common.
-
-    inside:  K - |O| stands under the root, beside the product; the other reading of the paper's formula
-    """
-    common = _among_both(p, q, k)
-    p, q = p.double() * common, q.double() * common
-    missing = k - common.sum(dim=-1)
-    squares = p.square().sum(dim=-1) * q.square().sum(dim=-1)
-    below = (squares + missing).sqrt() if inside else squares.sqrt() + missing
-    return (p * q).sum(dim=-1) / below
-
-
-def _among_both(p: Tensor, q: Tensor, k: int) -> Tensor:
-    chosen = (torch.zeros_like(x, dtype=torch.bool).scatter(-1, x.topk(k, dim=-1).indices, True) for x in (p, q))
-    one, other = chosen
-    return one & other
 
 
 def _unit(h: Tensor) -> Tensor:
