@@ -85,17 +85,19 @@ class FewShotTask:
         order = self._rng(seed, "permuted").permutation(len(self.demos))
         return replace(self, demos=tuple(self.demos[place] for place in order))
 
-    def halves(self, seed: int) -> tuple[FewShotTask, FewShotTask]:
-        """Half of each class's demonstrations, and the other half; an odd one goes to the first of them."""
-        rng = self._rng(seed, "halves")
-        first = {int(place) for group in self._groups() for place in rng.permutation(group)[: (len(group) + 1) // 2]}
-        one, other = (
-            tuple(demo for place, demo in enumerate(self.demos) if (place in first) is wanted)
-            for wanted in (True, False)
-        )
-        if not other:
-            raise TaskError(f"{self.name}: one demonstration has no halves; give k of at least 2")
-        return replace(self, demos=one), replace(self, demos=other)
+    @property
+    def k(self) -> int:
+        """What `fewer` leaves of this task: demonstrations of each class, all of free text, or half of all pairs."""
+        if self.recall:
+            return len(self.demos) // 2
+        return len(self.demos) if self.free_text else max(map(len, self._classes().values()))
+
+    def fewer(self, k: int) -> FewShotTask:
+        """The same task with a smaller k: of each class the first demonstrations."""
+        kept = sorted(place for places in self._classes().values() for place in places[:k])
+        if self.recall or self.free_text:
+            kept = list(range(2 * k if self.recall else k))
+        return replace(self, demos=tuple(self.demos[place] for place in kept))
 
     def with_demos(self, other: FewShotTask) -> FewShotTask:
         """This task's queries after another task's demonstrations."""

@@ -116,15 +116,16 @@ def test_a_permutation_is_of_demonstrations_with_their_labels() -> None:
     assert task.permuted(0) == found[0]
 
 
-def test_halves_share_nothing_and_hold_half_of_each_class() -> None:
-    task = task_of("aaaabbbb")
-    for seed in range(5):
-        one, other = task.halves(seed)
-        assert sorted(outputs_of(one)) == sorted(outputs_of(other)) == list("aabb")
-        assert {*one.demos, *other.demos} == {*task.demos}
-    assert [len(half.demos) for half in task_of("abcd", "abcd").halves(0)] == [2, 2]
-    with pytest.raises(TaskError, match="one demonstration has no halves"):
-        task_of("a").halves(0)
+def test_fewer_demonstrations_are_the_first_of_each_class() -> None:
+    task = task_of("abcabcabc")
+    assert task.k == 3
+    assert task.fewer(3) == task
+    assert task.fewer(2).demos == task.demos[:6]
+    assert task_of("aaabbb").fewer(1).demos == (task_of("aaabbb").demos[0], task_of("aaabbb").demos[3])
+    free_text, recalled = task_of("abcd", free_text=True), replace(task_of("abcd"), recall=True)
+    assert (free_text.k, recalled.k) == (4, 2)
+    assert free_text.fewer(3).demos == task_of("abcd").demos[:3]
+    assert recalled.fewer(1).demos == task_of("abcd").demos[:2]
 
 
 def test_a_query_is_no_demonstration_unless_it_is_recalled() -> None:
