@@ -51,7 +51,10 @@ def json_lines(where: str, text: str, strict: bool = False) -> Iterator[tuple[st
 def columns_and_rows(
     where: str, text: str, delimiter: str = ",", strict: bool = False
 ) -> tuple[list[str], Iterator[dict[Any, Any]]]:
-    """The header of a table and its rows; cells beyond the header are under None. `strict`: a quotation mark that opens a cell closes it."""
+    """The header of a table and its rows; cells beyond the header are under None.
+
+    strict:  a quotation mark that opens a cell also closes it
+    """
     csv.field_size_limit(2**31 - 1)  # a document is longer than the usual cell
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
     try:
