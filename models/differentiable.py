@@ -2,7 +2,8 @@
 
 The model itself never changes: its module answers with the parameters that it is lent for one pass. Whatever the family
 adds to a pass (norms, rotations, caps, masks) is its own code. There is no dropout and no cache of keys and values.
-Models in half precision are computed in float32, with a copy of their parameters.
+Models in half precision are computed in float32, and any in float64 where that is asked: with a copy of their
+parameters.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ KEPT = 36
 """Numbers that a pass with gradients keeps of each dimension of a token's state in each layer, as measured."""
 COPIES = 4
 """Of a task's own parameters: the parameters, their gradients, and both as they are written into the module's."""
-_HALF = (torch.float16, torch.bfloat16)
 
 
 class Answers(NamedTuple):
@@ -52,8 +52,12 @@ class Answers(NamedTuple):
     scores: Float[Tensor, "*task layer batch head asked pos"] | None
 
 
-def differentiable(subject: LanguageModel, parameters: Which = "keys and values") -> Differentiable | NotApplicable:
-    """The passes of a model with other parameters; or why it has none."""
+def differentiable(
+    subject: LanguageModel, parameters: Which = "keys and values", least: torch.dtype = torch.float32
+) -> Differentiable | NotApplicable:
+    """The passes of a model with other parameters, computed in `least` or the model's own precision, whichever is
+    finer; or why it has none.
+    """
     if not subject.shape.causal:
         return NotApplicable(
             "this model's attention is bidirectional; learning from demonstrations is defined for models that predict"
@@ -62,7 +66,7 @@ def differentiable(subject: LanguageModel, parameters: Which = "keys and values"
     if (no_logits := subject.no_token_logits()) is not None:
         return no_logits
     places = subject.key_value_places()
-    return places if isinstance(places, NotApplicable) else Differentiable(subject, parameters, places)
+    return places if isinstance(places, NotApplicable) else Differentiable(subject, parameters, places, least)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +81,11 @@ class Differentiable:
     subject: LanguageModel
     parameters: Which
     places: KeyValuePlaces
+    least: torch.dtype = torch.float32
 
     @property
     def start(self) -> dict[str, Tensor]:
-        """Copies of the model's own, in float32 at least."""
+        """Copies of the model's own, in the precision of the passes."""
         return {name: tensor.detach().clone() for name, tensor in self._replaceable.items()}
 
     @property
@@ -248,14 +253,19 @@ class Differentiable:
 
     @cached_property
     def _own(self) -> dict[str, Tensor]:
-        """The module's parameters, in float32 at least."""
+        """The module's parameters, in the precision of the passes."""
         return dict(self._module.named_parameters()) | self._wide
 
     @cached_property
     def _wide(self) -> dict[str, Tensor]:
-        """Parameters and buffers in half precision, in float32."""
+        """Parameters and buffers that are coarser than the passes, in their precision."""
         held = (*self._module.named_parameters(), *self._module.named_buffers())
-        return {name: tensor.detach().float() for name, tensor in held if tensor.dtype in _HALF}
+        finer = {tensor.dtype: torch.promote_types(tensor.dtype, self.least) for _, tensor in held}
+        return {
+            name: tensor.detach().to(finer[tensor.dtype])
+            for name, tensor in held
+            if tensor.is_floating_point() and finer[tensor.dtype] != tensor.dtype
+        }
 
     @property
     def _module(self) -> nn.Module:
@@ -263,7 +273,7 @@ class Differentiable:
 
     @property
     def _dtype(self) -> torch.dtype:
-        return torch.promote_types(self.subject.dtype, torch.float32)
+        return torch.promote_types(self.subject.dtype, self.least)
 
     @property
     def _two_tokens(self) -> Int[Tensor, "1 pos"]:

@@ -286,6 +286,21 @@ def test_half_precision_is_computed_in_float32(name: str, tiny: Make, random_lan
     assert passes_of(half).no_cut is None
 
 
+@pytest.mark.parametrize("name", ["attention-only", "gpt2", "llama"])
+def test_float64_where_it_is_asked(name: str, tiny: Make, random_language_model: Make) -> None:
+    coarse = random_language_model() if name == "attention-only" else from_module(tiny(name))
+    coarse.module.float()
+    fine = type(coarse)(copy.deepcopy(coarse.module).double(), coarse.source)
+    model, tokens = passes_of(coarse, least=torch.float64), ids(11)
+    for found, own in zip(model.run({}, tokens, (-1,), ALL), passes_of(fine).run({}, tokens, (-1,), ALL), strict=True):
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found, own, rtol=1e-6, atol=1e-7)  # rotations and norms may stay in float32
+    assert {x.dtype for x in model.start.values()} == {torch.float64}
+    assert {x.dtype for x in coarse.module.parameters()} == {torch.float32}
+    assert model.together
+    assert model.no_cut is None
+
+
 def test_there_is_no_dropout(tiny: Make) -> None:
     dropping = tiny("gpt2", resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5).train()
     model = passes_of(from_module(dropping))
