@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -55,21 +56,42 @@ class Learned:
 
 Group = tuple[Int[Tensor, "..."], Int[Tensor, "..."]]
 """Prompts of one length [demo, pos], with their labels [demo]; of many tasks, with a first axis of tasks."""
+State = Mapping[str, Mapping[str, Tensor]]
+"""What steps change: the parameters, and the averages of Adam."""
+Start = Sequence[Mapping[str, Tensor]] | None
+"""The parameters from which the steps of each task go on; None: all from the checkpoint's own."""
 
 
-def gd(model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, steps: int) -> list[Learned]:
+def gd(
+    model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, steps: int, start: Start = None
+) -> list[Learned]:
     """Each task by itself. The order of demonstrations changes nothing, to the last digit: they are sorted first."""
-    return _learned(model, [[sorted(task)] for task in tasks], lr, steps, cut=False)
+    step = partial(plain_step, partial(_gradients, model, False), lr)
+    return _learned(model, [[sorted(task)] for task in tasks], step, steps, start)
 
 
-def lcgd(model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, steps: int) -> list[Learned]:
+def lcgd(
+    model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, steps: int, start: Start = None
+) -> list[Learned]:
     """The same with gradients that stay in their layer."""
-    return _learned(model, [[sorted(task)] for task in tasks], lr, steps, cut=True)
+    step = partial(plain_step, partial(_gradients, model, True), lr)
+    return _learned(model, [[sorted(task)] for task in tasks], step, steps, start)
 
 
-def sgd(model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, epochs: int) -> list[Learned]:
+def sgd(
+    model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, epochs: int, start: Start = None
+) -> list[Learned]:
     """One demonstration a step, in the order of each task."""
-    return _learned(model, [[[demo] for demo in task] for task in tasks], lr, epochs, cut=False)
+    step = partial(plain_step, partial(_gradients, model, False), lr)
+    return _learned(model, [[[demo] for demo in task] for task in tasks], step, epochs, start)
+
+
+def adam(
+    model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, steps: int, cut: bool = False
+) -> list[Learned]:
+    """The gradients of `gd`, or, cut, of `lcgd`, with the steps of Adam (Kingma & Ba 2015, arXiv 1412.6980)."""
+    step = partial(adam_step, partial(_gradients, model, cut), lr)
+    return _learned(model, [[sorted(task)] for task in tasks], step, steps, None)
 
 
 def demo_loss(
@@ -97,31 +119,53 @@ def grouped(demos: Sequence[Demo]) -> list[Group]:
     ]
 
 
+Gradients = Callable[[Mapping[str, Tensor], Any], dict[str, Tensor]]
+"""Of one task's parameters and batch: those of the parameters that move."""
+_Step = Callable[[int, State, Sequence[Group]], dict[str, dict[str, Tensor]]]
+"""What of the state and a batch of one task makes the next state, with the number of the step from 1 on."""
+_MOMENTS = (0.9, 0.999)
+_LEAST = 1e-8
+
+
+def alike(marks: Sequence[Hashable]) -> list[list[int]]:
+    """The numbers of those with the same mark, in the order in which marks first come."""
+    found: dict[Hashable, list[int]] = defaultdict(list)
+    for number, mark in enumerate(marks):
+        found[mark].append(number)
+    return list(found.values())
+
+
 def _learned(
-    model: Differentiable, tasks: Sequence[Sequence[Sequence[Demo]]], lr: float, rounds: int, cut: bool
+    model: Differentiable, tasks: Sequence[Sequence[Sequence[Demo]]], step: _Step, rounds: int, start: Start
 ) -> list[Learned]:
     """Of each task a round of steps, again and again; tasks whose prompts are as long run together."""
-    alike: dict[tuple[tuple[int, ...], ...], list[int]] = defaultdict(list)
-    for number, task in enumerate(tasks):
+    for task in tasks:
         _check(model, [demo for batch in task for demo in batch])
-        alike[tuple(tuple(sorted(len(demo.prompt) for demo in batch)) for batch in task)].append(number)
+    lengths = [tuple(tuple(sorted(len(demo.prompt) for demo in batch)) for batch in task) for task in tasks]
+    own = [model.start] * len(tasks) if start is None else start
     found: dict[int, Learned] = {}
-    for numbers in alike.values():
-        found |= zip(numbers, _together(model, [tasks[number] for number in numbers], lr, rounds, cut), strict=True)
+    for numbers in alike(lengths):
+        some = _together(model, [tasks[n] for n in numbers], step, rounds, [own[n] for n in numbers])
+        found |= zip(numbers, some, strict=True)
     return [found[number] for number in range(len(tasks))]
 
 
 def _together(
-    model: Differentiable, tasks: Sequence[Sequence[Sequence[Demo]]], lr: float, rounds: int, cut: bool
+    model: Differentiable,
+    tasks: Sequence[Sequence[Sequence[Demo]]],
+    step: _Step,
+    rounds: int,
+    start: Sequence[Mapping[str, Tensor]],
 ) -> list[Learned]:
     """Of tasks whose prompts are as long as each other's."""
-    batches = [_stacked([grouped(batch) for batch in step]) for step in zip(*tasks, strict=True)]
+    batches = [_stacked([grouped(batch) for batch in some]) for some in zip(*tasks, strict=True)]
     whole = _stacked([grouped(sorted(demo for batch in task for demo in batch)) for task in tasks])
-    parameters = {name: tensor.expand(len(tasks), *tensor.shape) for name, tensor in model.start.items()}
-    measured, moved = partial(demo_loss, model), partial(_step, model, lr, cut)
-    before = model.of_tasks(measured, _size(whole), parameters, whole)
-    for batch in batches * rounds:
-        parameters = model.of_tasks(moved, _size(batch), parameters, batch)
+    state: State = {"parameters": {name: torch.stack([own[name] for own in start]) for name in start[0]}}
+    measured = partial(demo_loss, model)
+    before = model.of_tasks(measured, _size(whole), state["parameters"], whole)
+    for number, batch in enumerate(batches * rounds, start=1):
+        state = model.of_tasks(partial(step, number), _size(batch), state, batch)
+    parameters = state["parameters"]
     after = model.of_tasks(measured, _size(whole), parameters, whole)
     return [
         Learned({name: stack[task] for name, stack in parameters.items()}, float(before[task]), float(after[task]))
@@ -129,17 +173,40 @@ def _together(
     ]
 
 
-def _step(
-    model: Differentiable, lr: float, cut: bool, parameters: Mapping[str, Tensor], groups: Sequence[Group]
+def plain_step(gradients: Gradients, lr: float, number: int, state: State, batch: Any) -> dict[str, dict[str, Tensor]]:
+    """One step of one task down the gradient; like `adam_step`, it is told its number."""
+    parameters = state["parameters"]
+    moved = {name: parameters[name] - lr * x for name, x in gradients(parameters, batch).items()}
+    return {"parameters": {**parameters, **moved}}
+
+
+def adam_step(gradients: Gradients, lr: float, number: int, state: State, batch: Any) -> dict[str, dict[str, Tensor]]:
+    """One step of one task by averages of the gradient and of its square, both from 0 at the first step."""
+    parameters = state["parameters"]
+    slope = gradients(parameters, batch)
+    new = {"mean": slope, "square": {name: x.square() for name, x in slope.items()}}
+    held, unbiased = {}, {}
+    for kind, kept in zip(new, _MOMENTS, strict=True):
+        own = state.get(kind, {name: torch.zeros_like(x) for name, x in slope.items()})
+        held[kind] = {name: kept * own[name] + (1 - kept) * x for name, x in new[kind].items()}
+        unbiased[kind] = {name: x / (1 - kept**number) for name, x in held[kind].items()}
+    moved = {
+        name: parameters[name] - lr * unbiased["mean"][name] / (unbiased["square"][name].sqrt() + _LEAST)
+        for name in slope
+    }
+    return {"parameters": {**parameters, **moved}, **held}
+
+
+def _gradients(
+    model: Differentiable, cut: bool, parameters: Mapping[str, Tensor], groups: Sequence[Group]
 ) -> dict[str, Tensor]:
-    """One step of one task. A cut one moves the parameters of layers alone."""
+    """Of the parameters that move: cut, those of layers alone."""
     moving = {name: tensor for name, tensor in parameters.items() if not cut or name in model.in_layers}
 
     def loss(moving: Mapping[str, Tensor]) -> Tensor:
         return demo_loss(model, {**parameters, **moving}, groups, cut)
 
-    gradients = model.gradient(loss, moving)
-    return {**parameters, **{name: moving[name] - lr * gradients[name] for name in moving}}
+    return model.gradient(loss, moving)
 
 
 def _stacked(tasks: Sequence[Sequence[Group]]) -> list[Group]:
