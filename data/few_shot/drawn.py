@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -69,18 +70,30 @@ def _check_classes(rule: str, classes: dict[Text, list[Example]], k: int) -> Non
 
 def _drawn(rule: str, classes: dict[Text, list[Example]], number: int, k: int, queries: int, seed: int) -> FewShotTask:
     rng = np.random.default_rng(named_seed(seed, "few-shot tasks", rule, number))
-    mixed = [[one[place] for place in rng.permutation(len(one))] for one in classes.values()]
     free_text = len(classes) > MOST_CLASSES
     if free_text:
-        order = [mixed[place] for place in rng.permutation(len(mixed))]
-        demos = [one[0] for one in order[:k]]
-        left = [example for place, one in enumerate(order) for example in one[place < k :]]
-        asked = [left[place] for place in rng.permutation(len(left))[:queries]]
+        demos, asked = _of_free_text(rng, [example for one in classes.values() for example in one], k, queries)
         labels = dict.fromkeys(example.output for example in (*demos, *asked))
     else:
-        share = min(queries, min(map(len, mixed)) - k)
-        demos = [example for one in mixed for example in one[:k]]
-        asked = [example for one in mixed for example in one[k : k + share]]
+        share = min(queries, min(map(len, classes.values())) - k)
+        taken = [[one[place] for place in rng.permutation(len(one))[: k + share]] for one in classes.values()]
+        demos = [example for one in taken for example in one[:k]]
+        asked = [example for one in taken for example in one[k:]]
         labels = classes
     in_order = tuple(demos[place] for place in rng.permutation(len(demos)))
     return FewShotTask(f"{rule}, draw {number}", in_order, tuple(asked), tuple(labels), rule, free_text)
+
+
+def _of_free_text(
+    rng: np.random.Generator, pool: Sequence[Example], k: int, queries: int
+) -> tuple[list[Example], list[Example]]:
+    """Demonstrations with different outputs, and queries, in a random order of all."""
+    mixed = rng.permutation(len(pool))
+    demos: dict[Text, int] = {}
+    for place in mixed:
+        demos.setdefault(pool[place].output, place)
+        if len(demos) == k:
+            break
+    shown = set(demos.values())
+    asked = islice((place for place in mixed if place not in shown), queries)
+    return [pool[place] for place in demos.values()], [pool[place] for place in asked]

@@ -68,8 +68,8 @@ def example_of(where: str, record: Any, columns: tuple[str, str]) -> Example:
     if type(given) is not type(told):
         raise TaskError(f"{where}: the input is {kind_of(given)}, and the output is {kind_of(told)}; expected one kind")
     task = record.get("task")
-    if not isinstance(task, str | None):
-        raise TaskError(f"{where}: task = {task!r:.60}; expected the name of a task")
+    if not isinstance(task, str | None) or len((task or "").splitlines()) > 1:
+        raise TaskError(f"{where}: task = {task!r:.60}; expected the name of a task, one line of text")
     return Example(given, told, _options(where, record.get("options"), told), task or None)
 
 

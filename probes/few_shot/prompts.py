@@ -89,8 +89,9 @@ def _prompts(cut: _Cutter, task: FewShotTask) -> Prompts:
     alone, zero_shot = ([cut([example]) for example in some] for some in (task.demos, task.queries))
     in_context = [cut([*task.demos, query]) for query in task.queries]
     answers, asked = (tuple(one.answers[-1] for one in some) for some in (alone, zero_shot))
-    labels = tuple(dict.fromkeys(asked)) if task.free_text else _label_tokens(cut, task)
-    right = asked if task.free_text else tuple(labels[task.labels.index(query.output)] for query in task.queries)
+    begin = dict(zip(task.labels, _label_tokens(cut, task), strict=True))
+    labels = tuple(dict.fromkeys(begin.values()))
+    right = tuple(begin[query.output] for query in task.queries)
     for query, of_label, by_itself, after in zip(task.queries, right, asked, in_context, strict=True):
         for place, example in enumerate((*task.demos, query)):
             _check_same(example.output, (*answers, by_itself)[place], after.answers[place])
@@ -102,7 +103,7 @@ def _prompts(cut: _Cutter, task: FewShotTask) -> Prompts:
 
 
 def _label_tokens(cut: _Cutter, task: FewShotTask) -> Tokens:
-    """The first token of each label, after the same tokens; TaskError where two are the same."""
+    """The first token of each label, after the same tokens; TaskError where two classes have the same."""
     example = (*task.queries, *task.demos)[0]
     cuts = [cut([replace(example, output=label)]) for label in task.labels]
     for label, one in zip(task.labels, cuts, strict=True):
@@ -114,7 +115,7 @@ def _label_tokens(cut: _Cutter, task: FewShotTask) -> Tokens:
             )
     tokens = tuple(one.answers[-1] for one in cuts)
     for (one, first), (other, second) in combinations(zip(task.labels, tokens, strict=True), 2):
-        if first == second:
+        if first == second and not task.free_text:
             raise TaskError(
                 f"{task.name}: labels {one!r:.60} and {other!r:.60} both begin with token {first}, and only a label's"
                 f" first token is judged; write labels that begin otherwise{_suggestion(cut, example, tokens)}"

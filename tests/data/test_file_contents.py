@@ -29,6 +29,7 @@ def test_quotation_marks_of_tables() -> None:
     columns, rows = columns_and_rows("here", 'a\tb\n"x\ty\n', "\t")
     assert columns == ["a", "b"]
     assert list(rows) == [{"a": "x\ty\n", "b": None}]
+    assert list(columns_and_rows("here", 'a,b\r\n"x\r\nz",y\r\n')[1]) == [{"a": "x\r\nz", "b": "y"}]
     with pytest.raises(TaskError, match=r"here, line 2: no row of a table \(unexpected end of data\)"):
         list(columns_and_rows("here", 'a\tb\n"x\ty\n', "\t", strict=True)[1])
     with pytest.raises(TaskError, match="here, header: no row of a table"):

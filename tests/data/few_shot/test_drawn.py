@@ -92,6 +92,8 @@ def test_more_labels_than_classes_are_free_text() -> None:
         ),
         (examples_of(x=9, y=1), 4, "class 'y' has 1 example; expected k + 1 = 5 in each of 2 classes, 4 demonstrations"
          " and a query; leave the class out, or give more"),
+        (examples_of(**{f"c{i}": 1 for i in range(64)}), 1,
+         "class 'c0' has 1 example; expected k + 1 = 2 in each of 64 classes"),
         (free_text(), 80, "k = 80 demonstrations; expected fewer than its 80 different outputs"),
         (
             Examples((*examples_of(x=3, y=3).examples, Example("x1", "y")), "mine.jsonl"),

@@ -44,7 +44,7 @@ def test_label_mappings_follow_the_models_own_law() -> None:
 def test_of_another_vocabulary_classes_are_the_same_tokens_in_all_tasks() -> None:
     tasks = drawn("label-mapping")
     assert tokens_of(tasks) <= set(VOCABULARY)
-    assert tokens_of(tasks) != tokens_of(drawn("label-mapping", seed=1))
+    assert len(tokens_of(tasks) | tokens_of(drawn("label-mapping", seed=1))) > 80
     groups: list[set[int]] = []
     for task in tasks:
         for label in task.labels:

@@ -116,6 +116,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
     ),
     "no options": ("a.jsonl", lines(GOOD | {"options": "xy"}), "options = 'xy'; expected a list of outputs"),
     "options twice": ("a.jsonl", lines(GOOD | {"options": ["x", "y", "x"]}), "the option 'x' occurs twice"),
+    "a task of two lines": ("a.jsonl", lines(GOOD | {"task": "a\nb"}), "task = 'a\\nb'; expected the name of a task"),
     "no task": ("a.jsonl", lines(GOOD | {"task": 3}), "task = 3; expected the name of a task"),
     "long": ("a.jsonl", lines(GOOD | {"input": "a" * 1_000_001}), "input has 1,000,001 characters; expected"),
     "no header": ("a.csv", "a,x\nb,y\n", "a.csv: no column 'input'; known: a, x; name the columns with --columns"),

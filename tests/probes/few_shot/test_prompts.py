@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -145,9 +146,11 @@ def test_of_free_text_first_tokens_may_coincide() -> None:
     demos = (Example((1,), (10,)), Example((3,), (10, 12)))
     task = FewShotTask("t", demos, (Example((4,), (20,)), Example((5,), (10,))), ((10,), (10, 12), (20,)), "r", True)
     (found,) = prompts_of(subject_of(), [task])
-    assert found.labels == (20, 10)
-    assert found.right == (0, 1)
+    assert found.labels == (10, 20)
+    assert found.right == (1, 0)
     assert found.answers == (10, 10)
+    (of_one,) = prompts_of(subject_of(), [replace(task, queries=task.queries[:1])])
+    assert of_one.labels == (10, 20)  # also what demonstrations say is a label
 
 
 def test_other_demonstrations_may_have_other_labels() -> None:
@@ -193,27 +196,35 @@ def test_a_label_that_changes_the_tokens_before_it_is_refused() -> None:
     prompts_of(stories(), some_tasks(("big", "é")), "Q: {input}\nA:\n{output}\n\n")
 
 
-def test_a_label_that_reads_otherwise_in_context_is_refused() -> None:
-    class Odd:
-        """One token a character; the last label of a long text has another."""
+class Odd:
+    """One token a character. Where `odd` says so of a text and a place, the letter there has another one."""
 
-        def encode(self, text: str, add_special_tokens: bool) -> Any:
-            ids = [ord(letter) % 97 for letter in text]
-            if len(text) > 40:
-                ids[text.rindex("A: ") + 3] = 99
-            return type("Encoded", (), {"ids": ids, "offsets": [(n, n + 1) for n in range(len(text))]})
+    def __init__(self, odd: Callable[[str, int], bool]) -> None:
+        self.odd = odd
 
-    said = refusal(subject_of(Odd()), some_tasks(("big", "red")))
+    def encode(self, text: str, add_special_tokens: bool) -> Any:
+        ids = [99 if self.odd(text, place) else ord(letter) % 97 for place, letter in enumerate(text)]
+        return SimpleNamespace(ids=ids, offsets=[(place, place + 1) for place in range(len(text))])
+
+
+@pytest.mark.parametrize(
+    ("odd", "template"),
+    [
+        (lambda text, place: len(text) > 40 and place == text.rindex("A: ") + 3, TEMPLATE),  # in context
+        (lambda text, place: len(text) > 40 and place == text.index("A: ") + 3, TEMPLATE),  # a demonstration there
+        (lambda text, place: text[place - 1] == "w", "{input}{output}\n"),  # after one input: my cow
+    ],
+)
+def test_a_label_that_reads_otherwise_in_another_place_is_refused(odd: Any, template: str) -> None:
+    said = refusal(subject_of(Odd(odd)), some_tasks(("big", "red"), n=9), template)
     assert "begins with token " in said
-    assert "in one place and with 99 in another: the tokenizer merges it with what stands around it" in said
+    assert " in one place and with " in said
+    assert said.endswith("put a blank or a line end before {output}")
 
 
 def test_a_label_without_tokens_is_refused() -> None:
-    class Deaf:
-        def encode(self, text: str, add_special_tokens: bool) -> Any:
-            return type("Encoded", (), {"ids": [1], "offsets": [(0, 1)]})
-
-    assert "the tokenizer has no token for this label" in refusal(subject_of(Deaf()), some_tasks())
+    deaf = SimpleNamespace(encode=lambda text, add_special_tokens: SimpleNamespace(ids=[1], offsets=[(0, 1)]))
+    assert "the tokenizer has no token for this label" in refusal(subject_of(deaf), some_tasks())
 
 
 def test_a_blank_twice_is_refused() -> None:
@@ -235,8 +246,15 @@ def test_braces_of_examples_are_text() -> None:
     assert "{output}" in text_of(byte_level(), found.alone[0][1:])
 
 
-@pytest.mark.parametrize(("n_ctx", "fits"), [(40, "the largest k that fits is 1"), (60, "the largest k that fits is 2"),
-                                             (20, "not even k = 1 fits: give shorter examples")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n_ctx", "fits"),
+    [
+        (20, "not even k = 1 fits: give shorter examples"),
+        (40, "the largest k that fits is 1"),
+        (60, "the largest k that fits is 2"),
+        (75, "the largest k that fits is 3"),
+    ],
+)
 def test_prompts_longer_than_the_context_are_refused_with_the_k_that_fits(n_ctx: int, fits: str) -> None:
     tokenizer = byte_level()
     tasks = some_tasks(("big", "red"), k=4)
@@ -256,8 +274,10 @@ def test_text_without_a_tokenizer_is_refused() -> None:
     )
 
 
-def test_tokens_outside_the_vocabulary_are_refused() -> None:
-    for place in ("input", "output"):
-        demos = (replace(Example((1,), (10,)), **{place: (500,)}), Example((3,), (20,)))
-        task = FewShotTask("t", demos, (Example((4,), (20,)),), (demos[0].output, (20,)), "r")
-        assert "token 500 is not in the vocabulary of tiny; expected 0 to 499" in refusal(subject_of(), [task])
+@pytest.mark.parametrize("place", ["input", "output", "a query's label"])
+def test_tokens_outside_the_vocabulary_are_refused(place: str) -> None:
+    changed = {place: (500,)} if place in ("input", "output") else {}
+    demos = (replace(Example((1,), (10,)), **changed), Example((3,), (20,)))
+    label = (20,) if changed else (500,)
+    task = FewShotTask("t", demos, (Example((4,), label),), (demos[0].output, label), "r")
+    assert "token 500 is not in the vocabulary of tiny; expected 0 to 499" in refusal(subject_of(), [task])
