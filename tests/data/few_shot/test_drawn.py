@@ -19,9 +19,9 @@ def examples_of(**numbers: int) -> Examples:
 
 
 def free_text(n: int = 80) -> Examples:
-    """Every output once but for one."""
-    same = Example("another", "out 0")
-    return Examples((*(Example(f"in {i}", f"out {i}") for i in range(n)), same), "mine.jsonl")
+    """Every output once, but for one that as many inputs have as all others together."""
+    same = (Example(f"another {i}", "out 0") for i in range(n))
+    return Examples((*(Example(f"in {i}", f"out {i}") for i in range(n)), *same), "mine.jsonl")
 
 
 def test_classes_have_as_many_demonstrations_and_queries() -> None:
@@ -73,8 +73,8 @@ def test_more_labels_than_classes_are_free_text() -> None:
         assert len(task.queries) == 6
         assert {example.output for example in (*task.demos, *task.queries)} == set(task.labels)
         assert task.swapped() != task
-    all_asked = draw_tasks(free_text(), 1, k=8, queries=100, seed=0).tasks[0].queries
-    assert len(all_asked) == len(set(all_asked)) == 81 - 8
+    all_asked = draw_tasks(free_text(), 1, k=8, queries=200, seed=0).tasks[0].queries
+    assert len(all_asked) == len(set(all_asked)) == 160 - 8
     assert MOST_CLASSES == 64
     exactly = examples_of(**{f"c{i}": 2 for i in range(64)})
     assert not draw_tasks(exactly, 1, k=1, queries=1, seed=0).tasks[0].free_text
