@@ -103,7 +103,7 @@ def _as_far(model: Differentiable, tuned: Parameters, seed: int, names: tuple[st
         rng = torch.Generator().manual_seed(named_seed(seed, "random weights", *names, task))
         moved = {}
         for name, own in start.items():
-            direction = torch.randn(own.shape, generator=rng, dtype=own.dtype).to(own.device)
+            direction = torch.randn(own.shape, generator=rng, dtype=torch.float64).to(own)
             moved[name] = own + direction * ((parameters[name] - own).norm() / direction.norm())
         found.append(moved)
     return found

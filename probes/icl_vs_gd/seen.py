@@ -21,7 +21,8 @@ from .rules import alike
 class Seen:
     """Of the queries of one task.
 
-    scores:  before the softmax, on each query's own tokens; empty where the model does not show them
+    scores:  before the softmax, on each query's own tokens; empty where the model does not show them. In float32:
+             families rotate positions in it whatever the pass's precision, and what is left of that is rounding
     """
 
     logits: Float[Tensor, "query d_vocab"]
@@ -58,7 +59,7 @@ def seen(
     for places, answers in passes:
         for place, row in zip(places, _rows(answers), strict=True):
             n = own[place[0]][place[1]]
-            kept = None if row.scores is None else row.scores[..., row.scores.shape[-1] - n :].clone()
+            kept = None if row.scores is None else row.scores[..., row.scores.shape[-1] - n :].float()
             rows[place] = row._replace(scores=kept)
     return [_of_task([rows[task, query] for query in range(len(own[task]))]) for task in range(len(prompts))]
 

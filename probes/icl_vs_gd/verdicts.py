@@ -5,8 +5,8 @@
 2. A rule is compared where it learns the demonstrations: its accuracy rises above zero-shot.
 3. Behaviour: whether answers in context are as near to a rule's as those of planted gradient descent are, which is the
    rule at a third of the rate, by Adam, or after half of the run.
-4. Attention, by the label-swap contrast: whether it is above its floors, and in the first layer below that of planted
-   gradient descent.
+4. Attention, by the label-swap contrast: whether it is above its floors, and how much of that of planted gradient
+   descent it is in the first layer. Of two rules, the clearly larger contrast names one.
 5. Order: whether answers change with the order of demonstrations that disagree, which full-batch descent never sees.
 
 What the contrast may say is what it was seen to tell apart. Without in-context learning it was above its floors in none
@@ -55,6 +55,9 @@ AS_NEAR = 0.1
 """Answers that are at most so much farther than planted gradient descent are near, in total variation."""
 AS_MUCH = 0.5
 """The least share of planted gradient descent, in the first layer, of what is called its closest rival."""
+AS_LITTLE = 2 / 3
+"""The share below which the first layer is said to differ: planted descent by Adam, at another rate than the planted
+descent that it is compared with, has .7 to 1.1."""
 
 Behaviour = Literal["near", "apart", "unclear"]
 Attention = Literal["blind", "no trace", "below", "alike", "unclear"]
@@ -101,7 +104,7 @@ class OfRule:
             return "blind"
         if self.above_floor.low <= 0:
             return "no trace"
-        if self.against_planted.high < 0:
+        if self.share.high < AS_LITTLE:
             return "below"
         return "alike" if self.share.low >= AS_MUCH else "unclear"
 
@@ -177,6 +180,7 @@ def verdict(evidence: Evidence) -> Verdict:
 
 
 def _called(evidence: Evidence, learners: Sequence[OfRule]) -> tuple[Called, Rule | None]:
+    """Answers do not say which of two rules it is: both learn the labels. The clearly larger contrast names one."""
     attention = {one.attention for one in learners}
     if attention == {"no trace"}:
         return "no trace", None
@@ -186,9 +190,10 @@ def _called(evidence: Evidence, learners: Sequence[OfRule]) -> tuple[Called, Rul
         return "rival", None
     if all(one.behaviour == "apart" for one in learners):
         return "apart", None
-    nearest = min(learners, key=lambda one: one.distance.value)
-    if (nearest.behaviour, nearest.attention) == ("near", "alike"):
-        return "closest", nearest.rule
+    ahead = max(learners, key=lambda one: one.above_floor.low)
+    others = [one.above_floor.high for one in learners if one is not ahead]
+    if (ahead.behaviour, ahead.attention) == ("near", "alike") and ahead.above_floor.low > max(others, default=-np.inf):
+        return "closest", ahead.rule
     return "undecided", None
 
 

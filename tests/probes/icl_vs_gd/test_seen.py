@@ -36,7 +36,7 @@ def test_each_query_is_as_in_a_pass_of_its_own(
             answers: Any = model.run(parameters if lent else {}, torch.tensor([prompt]), watch=("attn_out", "scores"))
             close(own.logits[query], answers.logits[0, 0])
             close(own.attn_out[:, query], answers.attn_out[:, 0, 0])
-            close(own.scores[query], answers.scores[:, 0, :, 0, -task.own[query] :])
+            close(own.scores[query], answers.scores[:, 0, :, 0, -task.own[query] :].float())
             assert own.scores[query].shape == (2, 2, task.own[query])
     assert {task.own for task in tasks} == {(1, 3, 1), (1, 1, 1)}
 

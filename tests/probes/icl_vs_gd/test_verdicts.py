@@ -102,31 +102,43 @@ def test_rules_that_do_not_learn_are_not_compared() -> None:
         (UNCLEAR, UNCLEAR, "undecided"),
         (BLIND, BLIND, "undecided"),
         (BLIND, NO_TRACE, "undecided"),
-        (GD, GD, "closest"),
     ],
 )
 def test_attention_says_so_of_all_rules_together(one: OfRule, other: OfRule, called: str) -> None:
-    far = as_lcgd(other, distance=near(0.09))  # the nearest by answers
-    assert judged(one, far).called == called
-    assert judged(replace(one, distance=near(0.01)), as_lcgd(GD, learned=near(0.0))).called == (
-        judged(replace(one, distance=near(0.01))).called
-    )
+    assert judged(one, as_lcgd(other)).called == called
+    assert judged(other, as_lcgd(one)).called == called
+    assert judged(one, as_lcgd(GD, learned=near(0.0))).called == judged(one).called
 
 
 def test_a_trace_of_attention_alone_never_names_a_rule() -> None:
     """Answers that are farther than planted descent, or that nobody can place, stay unnamed."""
     assert judged(replace(GD, beyond_planted=near(0.2))).called == "apart"
     assert judged(replace(GD, beyond_planted=near(0.05, 0.1))).called == "undecided"
-    assert judged(replace(GD, beyond_planted=near(0.2)), as_lcgd(GD, distance=near(0.3))).called == "undecided"
-    assert judged(replace(GD, beyond_planted=near(0.2)), as_lcgd(GD)).called == "undecided"  # not the nearest alone
     assert judged(replace(GD, beyond_planted=NONE)).called == "undecided"
+    assert judged(replace(GD, beyond_planted=near(0.2)), as_lcgd(UNCLEAR)).called == "undecided"
 
 
-def test_the_nearest_rule_is_named() -> None:
-    for distances, rule in (((0.1, 0.05), "lcgd"), ((0.05, 0.1), "gd")):
-        found = judged(replace(GD, distance=near(distances[0])), as_lcgd(GD, distance=near(distances[1])))
-        title = {"gd": "gradient descent", "lcgd": "layer-causal gradient descent"}[rule]
-        assert (found.called, found.rule, found.sentences[0]) == ("closest", rule, f"Closest of these rivals: {title}.")
+def test_the_rule_with_the_clearly_larger_contrast_is_named() -> None:
+    for contrasts, rule in (((0.5, 0.8), "lcgd"), ((0.8, 0.5), "gd"), ((0.8, 0.77), None)):
+        one, other = (near(contrast) for contrast in contrasts)
+        nearer = near(0.01)  # answers do not decide it
+        found = judged(replace(GD, above_floor=one), as_lcgd(GD, above_floor=other, distance=nearer))
+        title = {"gd": "gradient descent", "lcgd": "layer-causal gradient descent"}
+        assert (found.called, found.rule) == ("closest" if rule else "undecided", rule)
+        assert (found.sentences[0] == f"Closest of these rivals: {title.get(str(rule))}.") == bool(rule)
+    larger = as_lcgd(BELOW, above_floor=near(0.9))
+    assert judged(GD, larger).called == "undecided"  # another rule is nearer, and is not alike
+
+
+def test_a_share_that_few_tasks_leave_open_is_neither() -> None:
+    for low, high, attention in (
+        (0.1, 0.6, "below"),
+        (0.1, 0.7, "unclear"),
+        (0.4, 2.0, "unclear"),
+        (0.6, 0.9, "alike"),
+    ):
+        assert replace(GD, share=Number((low + high) / 2, low, high)).attention == attention
+    assert replace(GD, share=NONE).attention == "unclear"
 
 
 def test_a_rival_that_learns_nothing_and_is_nearer_comes_before_rules() -> None:
