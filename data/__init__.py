@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .documents import DocumentSet, read_documents
     from .errors import CheckpointRefused, MesascopeError, TaskError, UsageError
     from .grammar import Documents, Grammar
+    from .mapping import LabelMapping
     from .recipe import Recipe
     from .regression import GaussianRegression, LinearRegression, OtherDistributions
     from .repeated import RepeatedTokens
@@ -28,6 +29,7 @@ _HOMES = {
     "Documents": "grammar",
     "GaussianRegression": "regression",
     "Grammar": "grammar",
+    "LabelMapping": "mapping",
     "LinearRegression": "regression",
     "MesascopeError": "errors",
     "OtherDistributions": "regression",
@@ -51,6 +53,7 @@ __all__ = [
     "Documents",
     "GaussianRegression",
     "Grammar",
+    "LabelMapping",
     "LinearRegression",
     "MesascopeError",
     "OtherDistributions",

@@ -9,7 +9,6 @@ Beside ids an attention_mask may say which of them are padding. Nothing in a fil
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,11 +18,21 @@ from typing import Any
 import numpy as np
 
 from .errors import TaskError
+from .file_contents import (
+    STATE,
+    arrow_files,
+    arrow_tables,
+    columns_and_rows,
+    decoded,
+    json_lines,
+    parsed,
+    read_bytes,
+    refuse_splits,
+)
 from .npz import read_npz
 
 IDS = ("tokens", "input_ids")
 FOLDER = "a folder"
-_DATASET = "state.json"
 _RECORDS = 'expected {"text": "…"}, or {"tokens": [id, …]} (or input_ids, with or without an attention_mask)'
 
 
@@ -45,7 +54,7 @@ def entries(path: Path, asked: str | None = None) -> Iterator[Entry]:
     Raises TaskError for what cannot be read, and for an ending that no reader knows.
     """
     if path.is_dir():
-        yield from _dataset(path) if (path / _DATASET).exists() else _folder(path)
+        yield from _tables(path) if (path / STATE).exists() else _folder(path)
         return
     readers = {ending: read for kind, of in READERS.items() if asked in (None, *kind) for ending, read in of.items()}
     if (read := readers.get(path.suffix.lower())) is None:
@@ -62,30 +71,27 @@ def members(path: Path) -> list[Path]:
     """The files that a path of documents stands for."""
     if not path.is_dir():
         return [path]
-    return _arrow_files(path) if (path / _DATASET).exists() else sorted(path.glob("*.txt"))
+    return arrow_files(path) if (path / STATE).exists() else sorted(path.glob("*.txt"))
 
 
 def _folder(path: Path) -> Iterator[Entry]:
-    if (path / "dataset_dict.json").exists():
-        raise TaskError(f"{path}: a dataset of several splits; give the folder of one of them, {path.name}/train say")
+    refuse_splits(path)
     for file in members(path):
         yield from _plain(file)
 
 
 def _plain(path: Path) -> Iterator[Entry]:
-    yield Entry(path.name, text=_decoded(path))
+    yield Entry(path.name, text=_text(path))
 
 
 def _lines(path: Path) -> Iterator[Entry]:
-    # only a newline ends a line of JSON lines: U+2028 and U+0085 may stand inside a string
-    for number, line in enumerate(_decoded(path).split("\n"), 1):
-        if line.strip():
-            yield _record(f"{path.name}, line {number}", _parsed(f"{path.name}, line {number}", line))
+    for where, record in json_lines(path.name, _text(path)):
+        yield _record(where, record)
 
 
 def _json(path: Path) -> Iterator[Entry]:
     """A list of documents, or one object of columns, as a tokenizer's output is."""
-    held = _parsed(path.name, _decoded(path))
+    held = parsed(path.name, _text(path))
     if isinstance(held, dict):
         yield from _columns(path.name, held)
     elif isinstance(held, list) and held and all(isinstance(item, int) for item in held):
@@ -127,49 +133,20 @@ def _record(where: str, record: Any) -> Entry:
 
 
 def _csv(path: Path) -> Iterator[Entry]:
-    csv.field_size_limit(2**31 - 1)  # a document is longer than the usual cell
-    rows = csv.DictReader(_decoded(path).splitlines(keepends=True))
-    if "text" not in (rows.fieldnames or ()):
-        raise TaskError(f"{path.name}: columns {list(rows.fieldnames or ())}; expected one that is called text")
+    columns, rows = columns_and_rows(path.name, _text(path))
+    if "text" not in columns:
+        raise TaskError(f"{path.name}: columns {columns}; expected one that is called text")
     for number, row in enumerate(rows, 1):
         yield Entry(f"{path.name}, row {number}", text=row["text"] or "")
 
 
-def _parquet(path: Path) -> Iterator[Entry]:
-    yield from _table(path.name, lambda arrow: arrow.parquet.read_table(path))
-
-
-def _dataset(path: Path) -> Iterator[Entry]:
-    """A folder that `datasets.Dataset.save_to_disk` wrote: Arrow streams, in the order of its state."""
-    for file in _arrow_files(path):
-        yield from _table(f"{path.name}/{file.name}", lambda arrow, f=file: arrow.ipc.open_stream(f).read_all())
-
-
-def _arrow_files(path: Path) -> list[Path]:
-    state = _parsed(f"{path.name}/{_DATASET}", _decoded(path / _DATASET))
-    held = state.get("_data_files") if isinstance(state, dict) else None
-    names = [item.get("filename") if isinstance(item, dict) else None for item in held or ()]
-    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise TaskError(f"{path.name}/{_DATASET}: names no files of data; expected a dataset saved by save_to_disk")
-    return [path / str(name) for name in names]
-
-
-def _table(where: str, read: Callable[[Any], Any]) -> Iterator[Entry]:
-    try:
-        import pyarrow
-        import pyarrow.ipc
-        import pyarrow.parquet
-    except ImportError as error:
-        raise TaskError(f"{where}: reading it takes pyarrow (pip install pyarrow); or save it as .jsonl") from error
-    try:
-        table = read(pyarrow)
-    except Exception as error:  # pyarrow raises many kinds on damaged bytes
-        raise TaskError(f"{where}: cannot be read ({' '.join(str(error).split())[:200]})") from error
-    wanted = [name for name in ("text", *IDS, "attention_mask") if name in table.column_names]
-    if not set(wanted) - {"attention_mask"}:
-        raise TaskError(f"{where}: columns {table.column_names}; expected text, tokens or input_ids")
-    for number, record in enumerate(table.select(wanted).to_pylist()):
-        yield _record(f"{where}, row {number}", record)
+def _tables(path: Path) -> Iterator[Entry]:
+    for where, table in arrow_tables(path):
+        wanted = [name for name in ("text", *IDS, "attention_mask") if name in table.column_names]
+        if not set(wanted) - {"attention_mask"}:
+            raise TaskError(f"{where}: columns {table.column_names}; expected text, tokens or input_ids")
+        for number, record in enumerate(table.select(wanted).to_pylist()):
+            yield _record(f"{where}, row {number}", record)
 
 
 def _npy(path: Path) -> Iterator[Entry]:
@@ -208,40 +185,20 @@ def _rows(where: str, array: np.ndarray, mask: np.ndarray | None) -> Iterator[En
 
 def _bin(path: Path) -> Iterator[Entry]:
     """16-bit ids, as nanoGPT's `prepare.py` writes them."""
-    content = _bytes(path)
+    content = read_bytes(path)
     if len(content) % 2:
         raise TaskError(f"{path.name}: {len(content):,} bytes; expected 16-bit token ids, so an even number of bytes")
     yield Entry(path.name, ids=np.frombuffer(content, dtype="<u2"))
 
 
-def _decoded(path: Path) -> str:
-    content = _bytes(path)
-    try:
-        return content.decode("utf-8-sig")  # a byte-order mark is none of the text
-    except UnicodeDecodeError as error:
-        raise TaskError(
-            f"{path}: byte {error.start} is not UTF-8; expected UTF-8 text, or ids in .npy or .npz"
-        ) from error
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise TaskError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-
-
-def _parsed(where: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise TaskError(f"{where}: not JSON ({error})") from error
+def _text(path: Path) -> str:
+    return decoded(path, ", or ids in .npy or .npz")
 
 
 Reader = Callable[[Path], Iterator[Entry]]
 READERS: dict[tuple[str, ...], dict[str, Reader]] = {
     ("text",): {".txt": _plain, ".md": _plain, ".csv": _csv},
-    ("text", "tokens"): {".jsonl": _lines, ".json": _json, ".parquet": _parquet},
+    ("text", "tokens"): {".jsonl": _lines, ".json": _json, ".parquet": _tables},
     ("tokens",): {".npy": _npy, ".npz": _npz, ".bin": _bin},
 }
 """By what a user may ask for."""

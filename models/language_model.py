@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..data.errors import TaskError, UsageError
+from .key_values import KeyValuePlaces
 from .norms import Norm
 from .subject import Edit, NotApplicable, Reduce, Site, Source, Subject, Trace
 from .taps import AllSeen, Halfway, OtherAttention, Taps
@@ -95,6 +96,10 @@ class LanguageModel(Subject):
     @abstractmethod
     def weights(self, folded: bool = False) -> AttentionWeights | NotApplicable:
         """Attention weights, as stored or with the layer norm before attention folded in."""
+
+    def key_value_places(self) -> KeyValuePlaces | NotApplicable:
+        """Where W_K and W_V stand in the parameters of `module`, or why they cannot be replaced there."""
+        return NotApplicable(f"mesascope does not know where a {type(self).__name__} keeps W_K and W_V")
 
     def attention_output(self, layer: int) -> AttentionOutput | NotApplicable:
         """The output weights of one layer's attention, views of the model's own where it has them."""
@@ -221,6 +226,10 @@ class LanguageModel(Subject):
         """The input of a layer's projections: q = attention_input(resid_pre) @ W_Q + b_Q, for weights folded or not;
         differentiable.
         """
+
+    def normed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """The final norm of a state by the model's own code, which `final_norm` says as a formula; differentiable."""
+        return self.final_norm(state)
 
     @abstractmethod
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Never
 
@@ -154,6 +154,12 @@ class AttentionScores:
     def scores(self) -> Float[Tensor, "batch head pos pos"]:
         """The softmax's input; -inf where a query does not attend to a key."""
         return masked_scores(in_float32(self.q), in_float32(self.k), *self._scoring)
+
+    def scores_at(self, queries: Sequence[int]) -> Float[Tensor, "batch head query pos"]:
+        """The softmax's input of some queries alone."""
+        q, k = in_float32(self.q), in_float32(self.k)
+        rows = [masked_scores(q[:, :, query : query + 1], k, *self._scoring, first=query) for query in queries]
+        return torch.cat(rows, dim=2)
 
     @property
     def _scoring(self) -> Scoring:

@@ -28,8 +28,31 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
     try:
         encoded = tokenizer.encode(text, add_special_tokens=False, **quiet)
     except Exception as error:  # that is all tokenizers raises
-        raise TaskError(f"{text!r:.60}: the tokenizer has no token for a part of this text ({error!s:.80})") from error
+        raise _no_token(text, error) from error
     return list(getattr(encoded, "ids", encoded))
+
+
+def pieces_of(tokenizer: Any, text: str) -> list[tuple[int, int, int]]:
+    """A text's token ids, without special tokens, each with its first character and the one after its last.
+
+    Raises TaskError for text that the tokenizer cannot encode, and for one that does not tell where tokens stand.
+    """
+    quick = {"return_offsets_mapping": True, "verbose": False} if hasattr(tokenizer, "special_tokens_map") else {}
+    if quick and not getattr(tokenizer, "is_fast", False):
+        raise TaskError(
+            f"the tokenizer is a {type(tokenizer).__name__}, which does not tell where its tokens stand; expected a"
+            " fast tokenizer (one with a tokenizer.json)"
+        )
+    try:
+        encoded = (tokenizer if quick else tokenizer.encode)(text, add_special_tokens=False, **quick)
+    except Exception as error:  # that is all tokenizers raises
+        raise _no_token(text, error) from error
+    ids, places = (encoded["input_ids"], encoded["offset_mapping"]) if quick else (encoded.ids, encoded.offsets)
+    return [(token, *place) for token, place in zip(ids, places, strict=True)]
+
+
+def _no_token(text: str, error: Exception) -> TaskError:
+    return TaskError(f"{text!r:.60}: the tokenizer has no token for a part of this text ({error!s:.80})")
 
 
 def text_of(tokenizer: Any, ids: Sequence[int]) -> str:

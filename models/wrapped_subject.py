@@ -31,6 +31,10 @@ _NO_EDIT = (
     "mesascope calls a wrapped model and cannot change what happens inside it; open the model itself to edit it"
     " (models.load, models.from_module)"
 )
+_NO_REPLACING = (
+    "mesascope calls a wrapped model and cannot replace its parameters; open the model itself (models.load,"
+    " models.from_module)"
+)
 
 
 class WrappedLanguageModel(LanguageModel):
@@ -115,6 +119,9 @@ class WrappedLanguageModel(LanguageModel):
         offsets = [0 * ones if norm.offset is None else norm.offset.to(ones) for norm in self.attention_norms]
         has_offset = any(norm.offset is not None for norm in self.attention_norms)
         return found.with_norm_folded(torch.stack(scales), torch.stack(offsets) if has_offset else None)
+
+    def key_value_places(self) -> NotApplicable:
+        return NotApplicable(_NO_REPLACING)
 
     def attention_input(
         self, resid_pre: Float[Tensor, "batch pos d_model"], layer: int, folded: bool = False

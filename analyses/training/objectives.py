@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...data.batch import generator
@@ -153,12 +153,19 @@ def _of_next_tokens(recipe: LanguageRecipe, weights: Float[Tensor, "seed paramet
             module = AttentionOnlyTransformer(recipe.config, parameters).requires_grad_()
             tokens = recipe.family.draw(recipe.batch_size, seed, step).to(weights.device)
             logits = rearrange(module(tokens)[:, :-1], "sequence pos d_vocab -> (sequence pos) d_vocab")
-            loss = nn.functional.cross_entropy(logits, rearrange(tokens[:, 1:], "sequence pos -> (sequence pos)"))
+            asked = _asked(recipe, tokens)[:, 1:]
+            loss = nn.functional.cross_entropy(logits, rearrange(asked, "sequence pos -> (sequence pos)"))
             named = dict(module.named_parameters())
             gradient = torch.autograd.grad(loss, list(named.values()))
             losses.append(loss.detach())
             gradients.append(flatten(recipe.config, dict(zip(named, gradient, strict=True))))
     return torch.stack(losses), torch.stack(gradients)
+
+
+def _asked(recipe: LanguageRecipe, tokens: Int[Tensor, "sequence pos"]) -> Int[Tensor, "sequence pos"]:
+    """The tokens, with -100, which the cross-entropy leaves out, where the family does not ask for them."""
+    targets = getattr(recipe.family, "targets", None)
+    return tokens if targets is None else tokens.masked_fill(~targets(tokens), -100)
 
 
 @torch.enable_grad()

@@ -15,6 +15,7 @@ from ...data.errors import UsageError, nearest
 if TYPE_CHECKING:
     from ...data.copying import CopyTask
     from ...data.grammar import Grammar
+    from ...data.mapping import LabelMapping
     from ...data.regression import LinearRegression
     from ...data.segments import RepeatedSegments
     from ...data.softmax_regression import SoftmaxRegression
@@ -222,6 +223,7 @@ class SoftmaxRecipe(AdamRecipe):
 
 LANGUAGES: Mapping[str, str] = {
     "grammar": "mesascope.data.grammar:Grammar",
+    "label-mapping": "mesascope.data.mapping:LabelMapping",
     "repeated-segments": "mesascope.data.segments:RepeatedSegments",
 }
 """Families of training sequences by name, `"module:class"`."""
@@ -230,6 +232,8 @@ LANGUAGES: Mapping[str, str] = {
 @dataclass(frozen=True)
 class LanguageRecipe(AdamRecipe):
     """A training of an `AttentionOnlyTransformer` on the next token of fresh sequences; the loss is in nats a token.
+
+    Of every token, unless the family has `targets`: then of those that it names.
 
     model:       settings of `models.AttentionOnlyConfig`
     tasks:       the sequences: "family", a name in `LANGUAGES`, and its settings
@@ -243,7 +247,7 @@ class LanguageRecipe(AdamRecipe):
     clip_norm: float = 1.0
 
     @cached_property
-    def family(self) -> RepeatedSegments | Grammar:
+    def family(self) -> RepeatedSegments | Grammar | LabelMapping:
         settings = dict(self.tasks)
         name = settings.pop("family", None)
         if name not in LANGUAGES:

@@ -3,8 +3,9 @@
 The settings of the linear regressions are those of von Oswald et al. 2023 (arXiv 2212.07677), read in their notebooks
 where text and code disagree: clip at 0.001 (the text says 10), Adam's b2 0.98 (the text says default parameters). Those
 of `lsa-causal-layernorm`, which is no model of theirs, are ours. So are those of softmax regression: Li et al. 2023
-(arXiv 2304.13276) print none. And so are those of the copy models: Snell et al. 2021 (arXiv 2103.07601) trained
-recurrent ones. Seeds 0 and 1 of `copy-permutations-1head` were chosen to show both outcomes: about half of all learn.
+(arXiv 2304.13276) print none. And so are those of language models, and of the copy models: Snell et al. 2021 (arXiv
+2103.07601) trained recurrent ones. Seeds 0 and 1 of `copy-permutations-1head` were chosen to show both outcomes: about
+half of all learn.
 `lsa-plateaus` is a setting of Zhang, Singh, Latham & Saxe 2025 (arXiv 2501.16265) with inputs of our own. Its seeds are
 the first five that rest at every level: where two heads start alike, they leave one together and skip the next.
 """
@@ -57,6 +58,28 @@ def _copy_recipes() -> Iterator[CopyRecipe]:
                 seeds=seeds,
                 frozen_beta=frozen,
             )
+
+
+_MAPPINGS: Mapping[str, tuple[str, str]] = {
+    "icl-mapping": ("in-context", "labels drawn anew in each sequence; learns in context"),
+    "iwl-mapping": ("in-weights", "labels that stay the same; learns in weights, not in context"),
+    "noise-mapping": ("random", "random labels; learns which labels occur, and no rule"),
+}
+
+
+def _mapping_recipes() -> Iterator[LanguageRecipe]:
+    """The same training three times; only what labels depend on differs."""
+    for name, (labels, what) in _MAPPINGS.items():
+        yield LanguageRecipe(
+            name=name,
+            summary=f"two layers with MLPs on classes of inputs with {what}",
+            model={"n_layers": 2, **_SMALL_ATTENTION, "d_mlp": 256, "n_ctx": 64},
+            tasks={"family": "label-mapping", "labels": labels},
+            checkpoint_steps=(0, 500, 1000, 1500, 2000, 2500, 3000, 4000),
+            batch_size=64,
+            learning_rate=1e-3,
+            b2=0.999,
+        )
 
 
 def _table(*recipes: BaseRecipe) -> dict[str, BaseRecipe]:
@@ -165,6 +188,7 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
         checkpoint_steps=(0, 100, 300, 800, 2000, 4000),
         learning_rate=1e-3,
     ),
+    *_mapping_recipes(),
     *_copy_recipes(),
 )
 """The recipes by name. Those in `SHIPPED` ship, in `data/checkpoints/` under the same names."""

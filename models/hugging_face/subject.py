@@ -22,6 +22,7 @@ from ..weights import AttentionOutput, AttentionWeights
 from .anatomy import Anatomy, Block, linear
 from .discovery import find_anatomy
 from .head import logits_of
+from .key_values import ProjectedKeyValues, places_of
 from .own_attention import reroute
 from .shared_layers import unshare
 from .sizes import base_of, d_vocab, n_ctx, short_tokens
@@ -137,6 +138,10 @@ class HuggingFaceModel(LanguageModel):
             scales.to(self.dtype), torch.stack([0 * ones if offset is None else offset for offset in offsets])
         )
 
+    def key_value_places(self) -> ProjectedKeyValues | NotApplicable:
+        reason = self.traits.no_heads
+        return places_of(self.module, self.blocks) if reason is None else NotApplicable(reason)
+
     def attention_output(self, layer: int) -> AttentionOutput | NotApplicable:
         for reason in (self.traits.no_heads, self.traits.no_stream, self.traits.no_write):
             if reason is not None:
@@ -178,6 +183,10 @@ class HuggingFaceModel(LanguageModel):
     def final_norm(self) -> Norm:
         path = self.anatomy.final_norm
         return Norm() if path is None else norm_of(self._base.get_submodule(path), self.shape.d_model)
+
+    def normed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        path = self.anatomy.final_norm
+        return state if path is None else self._base.get_submodule(path)(state)
 
     @torch.no_grad()
     def embedding(self) -> Float[Tensor, "d_vocab d_embed"]:

@@ -35,6 +35,7 @@ from ..subject import NotApplicable, Source
 from ..taps import AllSeen, Halfway, Taps
 from ..weights import AttentionWeights
 from .config import check_shapes
+from .key_values import StackedKeyValues
 
 INIT_SCALE = 0.02
 """Standard deviation of initial weights where no recipe is recorded: the value of GPT-2 and related models."""
@@ -157,6 +158,10 @@ class AttentionOnlyTransformer(nn.Module):
     W_E: Tensor
     W_O: Tensor
     b_O: Tensor
+    W_U: Tensor
+    b_U: Tensor
+    W_pos: Tensor
+    W_gate: Tensor
 
     def __init__(self, config: AttentionOnlyConfig, parameters: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -188,7 +193,7 @@ class AttentionOnlyTransformer(nn.Module):
         return self.unembed(self.states(tokens, Taps(None, None)))
 
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab_out"]:
-        return state @ self.get_parameter("W_U") + self.get_parameter("b_U")
+        return state @ self.W_U + self.b_U
 
     def states(self, tokens: Int[Tensor, "batch pos"], tap: Taps) -> Float[Tensor, "batch pos d_model"]:
         """States after the final norm; `tap` is called at every site on the way."""
@@ -216,7 +221,7 @@ class AttentionOnlyTransformer(nn.Module):
     def _positions(self, n: int) -> Float[Tensor, "pos d_model"] | None:
         """The position embeddings that are added to the token embeddings; None: nothing is added."""
         if self.config.positions == "learned":
-            return self.get_parameter("W_pos")[:n]
+            return self.W_pos[:n]
         if self.config.positions == "sinusoidal":
             return sinusoidal(n, self.config.d_model).to(self.W_E)
         return None
@@ -254,19 +259,16 @@ class AttentionOnlyTransformer(nn.Module):
 
     def with_positions(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
         """What q and k are formed from, of what v is formed from."""
-        return x + self.get_parameter("W_pos")[: x.shape[1]] if self.config.positions == "shortformer" else x
+        return x + self.W_pos[: x.shape[1]] if self.config.positions == "shortformer" else x
 
     def _project(self, x: Tensor, role: str, layer: int) -> Float[Tensor, "batch head pos d_head"]:
-        W, b = self.get_parameter(f"W_{role}")[layer], self.get_parameter(f"b_{role}")[layer]
+        W, b = getattr(self, f"W_{role}")[layer], getattr(self, f"b_{role}")[layer]
         return einsum(x, W, "batch pos d_model, head d_model d_head -> batch head pos d_head") + b[:, None]
 
     def _mlp(self, x: Tensor, layer: int) -> Float[Tensor, "batch pos d_model"]:
-        W_in, b_in, W_out, b_out = (self.get_parameter(name)[layer] for name in ("W_in", "b_in", "W_out", "b_out"))
+        W_in, b_in, W_out, b_out = (getattr(self, name)[layer] for name in ("W_in", "b_in", "W_out", "b_out"))
         act = _ACTIVATIONS[self.config.activation]
-        if self.config.gated_mlp:
-            hidden = act(x @ self.get_parameter("W_gate")[layer]) * (x @ W_in) + b_in
-        else:
-            hidden = act(x @ W_in + b_in)
+        hidden = act(x @ self.W_gate[layer]) * (x @ W_in) + b_in if self.config.gated_mlp else act(x @ W_in + b_in)
         return hidden @ W_out + b_out
 
     def norm(self, name: str, layer: int | None = None) -> Norm:
@@ -274,8 +276,8 @@ class AttentionOnlyTransformer(nn.Module):
         if self.config.norm == "none":
             return Norm()
         place = slice(None) if layer is None else layer
-        scale = self.get_parameter(f"{name}_scale")[place]
-        offset = self.get_parameter(f"{name}_offset")[place] if self.config.norm == "layer" else None
+        scale = getattr(self, f"{name}_scale")[place]
+        offset = getattr(self, f"{name}_offset")[place] if self.config.norm == "layer" else None
         return Norm(self.config.norm, scale, offset, self.config.norm_eps)
 
 
@@ -366,7 +368,7 @@ class AttentionOnlyModel(LanguageModel):
         return self.module.W_E.detach()
 
     def unembedding(self) -> Float[Tensor, "d_model d_vocab"] | NotApplicable:
-        return self.no_token_logits() or self.module.get_parameter("W_U").detach()
+        return self.no_token_logits() or self.module.W_U.detach()
 
     def no_token_logits(self) -> NotApplicable | None:
         n_logits, d_vocab = self.config.n_logits, self.config.d_vocab
@@ -380,6 +382,9 @@ class AttentionOnlyModel(LanguageModel):
 
     def unembed(self, state: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
         return self.module.unembed(state)
+
+    def key_value_places(self) -> StackedKeyValues:
+        return StackedKeyValues(self.config.n_layers)
 
 
 def sinusoidal(n: int, width: int) -> Float[Tensor, "pos width"]:

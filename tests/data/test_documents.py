@@ -114,6 +114,8 @@ def test_a_table_has_a_column_of_text(tmp_path: Path) -> None:
     """Cells may hold commas, quotes and ends of lines."""
     (tmp_path / "mine.csv").write_text('id,text\n1,"ab, ""c""\nd"\n2,e\n')
     assert ids(tmp_path / "mine.csv") == [[0, 1, 2, 3], [4]]
+    (tmp_path / "mine.csv").write_text("id,text\n1,a\u2028b\n2,c\n")
+    assert ids(tmp_path / "mine.csv") == [[0, 1], [2]]
     (tmp_path / "other.csv").write_text("id,body\n1,a\n")
     with pytest.raises(TaskError, match=r"other.csv: columns \['id', 'body'\]; expected one that is called text"):
         ids(tmp_path / "other.csv")

@@ -106,6 +106,12 @@ def test_places_of_the_pattern_without_it(form: dict[str, Any], kv_heads: int) -
 
 
 @each_form
+def test_scores_of_some_queries(form: dict[str, Any]) -> None:
+    scores = AttentionScores.of(draw(2, 4, 9, 3), draw(2, 2, 9, 3, seed=1), 0.6, **form)
+    torch.testing.assert_close(scores.scores_at([8, 2]), scores.scores()[:, :, [8, 2]], rtol=1e-12, atol=1e-12)
+
+
+@each_form
 def test_blocks_are_the_pattern(form: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     scores = AttentionScores.of(draw(2, 4, 11, 3), draw(2, 2, 11, 3, seed=1), 0.6, **form)
     monkeypatch.setattr(attention, "_BLOCK", 4)

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mesascope.data.errors import CheckpointRefused, UsageError
+from mesascope.data.errors import CheckpointRefused, TaskError, UsageError
 from mesascope.models.opening.in_memory import from_module
 from mesascope.models.opening.pretrained import open_directory
 from mesascope.models.opening.tokenizer_files import MAX_TOKENIZER, open_tokenizer
-from mesascope.models.tokenizing import begins_with, digest_of, knows_words
+from mesascope.models.tokenizing import begins_with, digest_of, knows_words, pieces_of
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace, WhitespaceSplit
@@ -137,3 +137,20 @@ def test_only_regular_files_within_the_directory_are_read(tmp_path: Path) -> Non
     (tmp_path / "model" / "tokenizer.json").symlink_to(tmp_path / "outside.json")
     with pytest.raises(CheckpointRefused, match="leaves the directory"):
         open_tokenizer(tmp_path / "model")
+
+
+@pytest.mark.parametrize("make", [rules, fast])
+def test_tokens_have_their_places_in_the_text(make: Callable[[], Any]) -> None:
+    assert pieces_of(make(), "the  cat dog") == [(2, 0, 3), (3, 5, 8), (1, 9, 12)]
+
+
+def test_a_tokenizer_that_does_not_tell_places_is_refused() -> None:
+    slow = SimpleNamespace(special_tokens_map={}, encode=None, is_fast=False)
+    with pytest.raises(
+        TaskError, match="the tokenizer is a SimpleNamespace, which does not tell where its tokens stand"
+    ):
+        pieces_of(slow, "the cat")
+    none = Tokenizer(WordLevel({"the": 0}))
+    none.pre_tokenizer = WhitespaceSplit()
+    with pytest.raises(TaskError, match="'the cat': the tokenizer has no token for a part of this text"):
+        pieces_of(none, "the cat")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mesascope.analyses.training.objectives import initial, objective, unflatten
 from mesascope.analyses.training.recipes import RECIPES
 from mesascope.analyses.training.training import step, train
 from mesascope.analyses.training.training_run import TrainingRun
-from mesascope.data import CheckpointRefused, Grammar, RepeatedSegments, TaskError, UsageError
+from mesascope.data import CheckpointRefused, Grammar, LabelMapping, RepeatedSegments, TaskError, UsageError
 from mesascope.models import AttentionOnlyModel, AttentionOnlyTransformer, load_all
 from mesascope.models.opening.catalogue import read_header, shipped
 from torch import nn
@@ -29,6 +30,7 @@ TINY = LanguageRecipe(
     batch_size=4,
 )
 SPEAKING = replace(TINY, tasks={"family": "grammar", "length": 16})
+MAPPING = replace(TINY, tasks={"family": "label-mapping", "n_members": 3, "n_pairs": 5})
 
 
 class Interrupted(Exception):
@@ -122,6 +124,40 @@ def test_training_is_adam_on_the_cross_entropy_of_the_next_token() -> None:
         torch.testing.assert_close(run.weights[i], alone.weights[0], rtol=0, atol=0)  # beside others or alone
 
 
+def test_a_family_with_targets_is_asked_for_them_alone() -> None:
+    """Labels, by a plain loop: what is said of the inputs between them does not count."""
+    weights = TrainingRun.start(MAPPING).weights
+    losses, gradient = objective(MAPPING, weights)(3)
+    for i, seed in enumerate(MAPPING.seeds):
+        module = AttentionOnlyTransformer(MAPPING.config, initial(MAPPING, seed)).requires_grad_()
+        tokens = LabelMapping(n_members=3, n_pairs=5).draw(4, seed, 3)
+        logits = module(tokens)
+        surprise = [
+            -logits[row, place].log_softmax(dim=0)[tokens[row, place + 1]]
+            for row in range(4)
+            for place in (1, 3, 5, 7, 9)
+        ]
+        loss = torch.stack(surprise).mean()
+        loss.backward()
+        torch.testing.assert_close(losses[i], loss.detach())
+        for name, of_seed in unflatten(MAPPING.config, gradient).items():
+            torch.testing.assert_close(of_seed[i], module.get_parameter(name).grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("recipe", [TINY, SPEAKING], ids=["segments", "grammar"])
+def test_a_family_without_targets_is_asked_for_every_token(recipe: LanguageRecipe) -> None:
+    """To the last bit: what ships was trained so."""
+    of_one = replace(recipe, seeds=(7,))
+    losses, gradient = objective(of_one, TrainingRun.start(of_one).weights)(2)
+    module = AttentionOnlyTransformer(of_one.config, initial(of_one, 7)).requires_grad_()
+    tokens = of_one.family.draw(4, 7, 2)
+    loss = nn.functional.cross_entropy(module(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    loss.backward()
+    assert torch.equal(losses[0], loss.detach())
+    for name, of_seed in unflatten(of_one.config, gradient).items():
+        assert torch.equal(of_seed[0], module.get_parameter(name).grad)
+
+
 def test_the_loss_at_a_checkpoint_is_of_what_it_had_not_seen(tmp_path: Path) -> None:
     path = train(TINY, tmp_path / "tiny")
     for model in opened(path, "step4"):
@@ -148,7 +184,14 @@ def test_initial_weights_have_the_recipes_scale() -> None:
 
 @pytest.mark.parametrize(
     ("name", "start", "end"),
-    [("induction-2layer", 5.1, 4.95), ("induction-1layer", 5.1, 4.95), ("tiny-grammar", 5.8, 4.2)],
+    [
+        ("induction-2layer", 5.1, 4.95),
+        ("induction-1layer", 5.1, 4.95),
+        ("tiny-grammar", 5.8, 4.2),
+        ("icl-mapping", 4.3, 2.5),
+        ("iwl-mapping", 4.3, 0.3),
+        ("noise-mapping", 4.3, 2.5),
+    ],
 )
 def test_the_loss_falls(name: str, start: float, end: float, tmp_path: Path) -> None:
     """A short version of each training: from no knowledge to the words' frequencies at least."""
@@ -159,11 +202,40 @@ def test_the_loss_falls(name: str, start: float, end: float, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("labels", "least", "most"), [("in-weights", 0.0, 0.02), ("random", math.log(2), 2.0), ("in-context", 0.7, 2.0)]
+)
+def test_only_labels_that_stay_the_same_are_learned_at_once(
+    labels: str, least: float, most: float, tmp_path: Path
+) -> None:
+    """The others are known to be one of two from the second on, and no more than that after so few steps."""
+    recipe = LanguageRecipe(
+        name="small",
+        summary="one layer, four classes of three inputs",
+        model={"n_layers": 1, "d_model": 16, "n_heads": 2, "d_head": 8, "positions": "rotary"},
+        tasks={
+            "family": "label-mapping",
+            "labels": labels,
+            "n_classes": 4,
+            "n_members": 3,
+            "n_labels": 6,
+            "n_pairs": 6,
+        },
+        checkpoint_steps=(0, 100),
+        batch_size=16,
+        learning_rate=1e-2,
+    )
+    first, last = read_header(train(recipe, tmp_path / "small")).record["training_loss"]["seed0"]
+    assert first > math.log(13) - 0.1  # of the 13 tokens that there are
+    assert least < last < most
+
+
+@pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"tasks": {"family": "gramar"}}, UsageError, r"family 'gramar' is not known.*did you mean grammar"),
         ({"tasks": {}}, UsageError, "family None is not known"),
         ({"tasks": {"family": "grammar", "length": 1}}, TaskError, "length = 1"),
+        ({"tasks": {"family": "label-mapping", "n_pairs": 20}}, TaskError, "n_pairs = 20"),
         ({"tasks": {"family": "grammar", "lenght": 16}}, UsageError, r"tasks: 'lenght'.*did you mean length"),
         ({"model": {"n_layers": 2}}, CheckpointRefused, "d_model is missing"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -54,6 +55,25 @@ def test_settings_of_softmax_regression_are_those_that_are_stated() -> None:
         assert (recipe.family.input_scale, recipe.family.weight_scale, recipe.family.noise) == (2.0, 2.0, 0.0)
         assert (recipe.steps, recipe.learning_rate, recipe.batch_size, recipe.init_scale) == (steps, 3e-3, 256, 0.02)
         assert (recipe.b1, recipe.b2, recipe.seeds) == (0.9, 0.999, (0, 1, 2, 3, 4))
+
+
+def test_mappings_differ_in_their_labels_alone() -> None:
+    recipes = [RECIPES[f"{name}-mapping"] for name in ("icl", "iwl", "noise")]
+    assert [recipe.family.labels for recipe in recipes] == ["in-context", "in-weights", "random"]
+    assert {recipe.family.d_vocab for recipe in recipes} == {81}
+    settings = [recipe.as_dict() for recipe in recipes]
+    assert [one.pop("name") for one in settings] == [recipe.name for recipe in recipes]
+    assert [one["tasks"].pop("labels") for one in settings] == [recipe.family.labels for recipe in recipes]
+    assert settings[0] == settings[1] == settings[2]
+    config = recipes[0].config
+    assert (config.n_layers, config.n_heads, config.d_model, config.d_mlp, config.positions) == (
+        2,
+        4,
+        64,
+        256,
+        "rotary",
+    )
+    assert sum(math.prod(shape) for shape in config.shapes.values()) == 110_545
 
 
 def test_names_are_keys_and_summaries_are_lines() -> None:
