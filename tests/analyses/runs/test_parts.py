@@ -27,7 +27,6 @@ from .readers import (
     induction_heads,
     pretend_clean,
     small_model,
-    text_file,
     token_norms,
 )
 
@@ -51,16 +50,6 @@ both = pytest.mark.parametrize("name", MAKE)
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_clean(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return text_file(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture
-def subject() -> AttentionOnlyModel:
-    return small_model()
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,7 @@ from mesascope.probes.parts import Parts
 from mesascope.probes.probe import Probe
 from mesascope.probes.token_norms.length_watcher import LengthWatcher
 
-from .readers import FULL_WINDOWS, N_CTX, counted, induction_heads, small_model, text_file, token_norms
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return text_file(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture
-def subject() -> AttentionOnlyModel:
-    return small_model()
+from .readers import FULL_WINDOWS, N_CTX, counted, induction_heads, small_model, token_norms
 
 
 def windows_of(passes: list[tuple[int, int]]) -> int:
