@@ -24,18 +24,23 @@ from torch.utils import _pytree as pytree
 from ..data.errors import TaskError, UsageError, nearest
 from .key_values import KeyValuePlaces
 from .language_model import LanguageModel
+from .mlp_reading import MlpReading
 from .opening_check import TOLERANCES, relative_error
+from .places import Places
 from .subject import AttentionScores, Edit, NotApplicable, Reduce, Site
 from .taps import Taps
 
-Which = Literal["keys and values", "all"]
-"""Which parameters are replaced: W_K and W_V of every layer, or all that the module has."""
-Shown = Literal["attn_out", "resid_post", "scores"]
-Positions = tuple[int, ...]
+Which = Literal["keys and values", "mlp input", "all"]
+"""Which parameters are replaced: W_K and W_V of every layer, the matrices that MLPs read by, or all that there are."""
+Shown = Literal["attn_out", "resid_post", "scores", "mlp_in"]
+Positions = tuple[int, ...] | Int[Tensor, "*task batch"]
+"""The same places in every sequence, or one place of its own in each."""
 HELD = 2**27
 """Numbers that tasks computed together may hold: 512 MiB in float32."""
 KEPT = 36
 """Numbers that a pass with gradients keeps of each dimension of a token's state in each layer, as measured."""
+KEPT_OF_ANSWERS = 4
+"""Of each answer over the vocabulary: the answer, its logarithms, and gradients of both."""
 COPIES = 4
 """Of a task's own parameters: the parameters, their gradients, and both as they are written into the module's."""
 
@@ -44,12 +49,14 @@ class Answers(NamedTuple):
     """What a pass gives at the asked positions; None for what was not asked.
 
     scores:  the softmax's input, of the asked queries; -inf where a query does not attend to a key
+    mlp_in:  what MLPs read: the stream before them, after the norm if there is one
     """
 
     logits: Float[Tensor, "*task batch asked d_vocab"]
     attn_out: Float[Tensor, "*task layer batch asked d_model"] | None
     resid_post: Float[Tensor, "*task layer batch asked d_model"] | None
     scores: Float[Tensor, "*task layer batch head asked pos"] | None
+    mlp_in: Float[Tensor, "*task layer batch asked d_model"] | None = None
 
 
 def differentiable(
@@ -65,7 +72,7 @@ def differentiable(
         )
     if (no_logits := subject.no_token_logits()) is not None:
         return no_logits
-    places = subject.key_value_places()
+    places = subject.mlp_reading() if parameters == "mlp input" else subject.key_value_places()
     return places if isinstance(places, NotApplicable) else Differentiable(subject, parameters, places, least)
 
 
@@ -74,13 +81,14 @@ class Differentiable:
     """A language model whose passes take the parameters that they are given.
 
     Parameters are a flat mapping from names to tensors: "L0.W_K", "L0.W_V", "L1.W_K", … shaped [kv_head, d_model,
-    d_head], whatever the model stores them in; or, of `parameters="all"`, the module's own names and shapes. Those left
-    out are the model's. What passes give has gradients to them, also inside `torch.func.grad` and `torch.func.vmap`.
+    d_head], whatever the model stores them in; or "L0.W_in", … as in `MlpReading`; or, of `parameters="all"`, the
+    module's own names and shapes. Those left out are the model's. What passes give has gradients to them, also inside
+    `torch.func.grad` and `torch.func.vmap`.
     """
 
     subject: LanguageModel
     parameters: Which
-    places: KeyValuePlaces
+    places: Places
     least: torch.dtype = torch.float32
 
     @property
@@ -92,6 +100,7 @@ class Differentiable:
     def in_layers(self) -> frozenset[str]:
         """Names of those that belong to layers; not of embeddings, final norm and unembedding."""
         if self.parameters == "all":
+            assert isinstance(self.places, KeyValuePlaces)
             return frozenset(filter(self.places.in_layers, self._replaceable))
         return frozenset(self._replaceable)
 
@@ -105,7 +114,8 @@ class Differentiable:
     ) -> Answers:
         """One pass with these parameters.
 
-        positions:  where answers are asked; negative ones count from the end
+        positions:  where answers are asked; negative ones count from the end. Of sequences that are padded on the right
+                    each has its own: what comes after it changes nothing
         cut:        every layer's input is detached: gradients reach the parameters of the layer itself alone, through
                     its `resid_post` and `layer_logits`
         """
@@ -116,7 +126,7 @@ class Differentiable:
         """TaskError for tokens that the model cannot read, and positions that they have not."""
         self.subject.check(tokens)
         n = tokens.shape[1]
-        for position in positions:
+        for position in positions.tolist() if isinstance(positions, Tensor) else positions:
             if not -n <= position < n:
                 raise TaskError(f"position {position} of sequences of {n} tokens; expected {-n} to {n - 1}")
 
@@ -135,19 +145,31 @@ class Differentiable:
             raise UsageError(f"{name!r} is no parameter that can be replaced; {nearest(name, self._replaceable)}")
         if "attn_out" in watch and (reason := self.subject.not_shown.get("attn_out")) is not None:
             raise UsageError(f"attn_out of {self.subject.source.name} is not shown: {reason}")
-        at = [position % tokens.shape[1] for position in positions]
+        at: _At = [position % tokens.shape[1] for position in positions] if isinstance(positions, tuple) else positions
         edit: dict[Site, Edit] = {"resid_pre": lambda x, layer: x.detach()} if cut else {}
-        taps = Taps(_watching(watch, at), edit, not_shown=self.subject.not_shown)
+        watched = _watching(watch, at)
+        if "mlp_in" in watch:
+            watched["resid_mid"] = self._reading_at(at)
+        taps = Taps(watched, edit, not_shown=self.subject.not_shown)
 
         def passed() -> Tensor:
             states = self.subject._states(tokens.to(self.subject.device), taps)
-            return self.subject.unembed(states[:, at])
+            return self.subject.unembed(_states_at(at, states))
 
         logits, seen = self._lent(replaced, passed), taps.values
-        attn_out, resid_post, scores = (
-            torch.stack(seen[site]) if site in seen else None for site in ("attn_out", "resid_post", "attention")
-        )
-        return Answers(logits, attn_out, resid_post, scores)
+        sites = ("attn_out", "resid_post", "attention", "resid_mid")
+        return Answers(logits, *(torch.stack(seen[site]) if site in seen else None for site in sites))
+
+    def mlp(
+        self, replaced: Mapping[str, Tensor], resid_mid: Float[Tensor, "layer batch d_model"]
+    ) -> tuple[Float[Tensor, "layer batch d_model"], Float[Tensor, "layer batch d_model"]]:
+        """What the MLP of every layer reads and writes if this is the stream before it."""
+        edit: dict[Site, Edit] = {"resid_mid": lambda x, layer: resid_mid[layer][:, None].expand_as(x)}
+        watch: dict[Site, Reduce] = {"resid_mid": self._reading_at([0]), "mlp_out": partial(_states_at, [0])}
+        taps, tokens = Taps(watch, edit), self._two_tokens[:, :1].expand(resid_mid.shape[1], 1)
+        self._lent(replaced, lambda: self.subject._states(tokens, taps))
+        read, written = (torch.stack(taps.values[site])[:, :, 0] for site in ("resid_mid", "mlp_out"))
+        return read, written
 
     @torch.enable_grad()
     def layer_logits(self, resid_post: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
@@ -198,23 +220,25 @@ class Differentiable:
         """Of a number, at these parameters; also within `of_tasks`."""
         return torch.func.grad(loss)(dict(parameters)) if self.together else _by_autograd(loss, parameters)
 
-    def at_once(self, n_tokens: int) -> int:
-        """How many tasks of so many tokens are computed together."""
+    def at_once(self, n_tokens: int, n_answers: int = 1) -> int:
+        """How many tasks of so many tokens, with so many answers over the vocabulary, are computed together."""
         own = COPIES * sum(tensor.numel() for tensor in self._replaceable.values())
         shape = self.subject.shape
-        return max(1, HELD // (own + KEPT * shape.n_layers * shape.d_model * n_tokens))
+        kept = KEPT * shape.n_layers * shape.d_model * n_tokens + KEPT_OF_ANSWERS * shape.d_vocab * n_answers
+        return max(1, HELD // (own + kept))
 
-    def of_tasks(self, function: Callable[..., Any], n_tokens: int, *by_task: Any) -> Any:
+    def of_tasks(self, function: Callable[..., Any], n_tokens: int, *by_task: Any, n_answers: int = 1) -> Any:
         """A function of one task, of many: of mappings and tensors that are stacked along a first axis of tasks.
 
-        n_tokens:  of one task, in all its sequences
+        n_tokens:   of one task, in all its sequences
+        n_answers:  over the vocabulary, of one task
 
         The function calls `inside`. Tasks run together where the model's code allows it, as many as memory does; the
         others run one after the other.
         """
         if self.together:
             with _by_rules_for_tasks():
-                return torch.func.vmap(function, chunk_size=self.at_once(n_tokens))(*by_task)
+                return torch.func.vmap(function, chunk_size=self.at_once(n_tokens, n_answers))(*by_task)
         tasks = range(len(pytree.tree_leaves(by_task)[0]))
         found = [function(*pytree.tree_map(lambda x, task=task: x[task], by_task)) for task in tasks]
         return pytree.tree_map(lambda *answers: torch.stack(answers), *found)
@@ -227,19 +251,22 @@ class Differentiable:
         watch: Collection[Shown] = (),
     ) -> Answers:
         """`run` of many tasks, each with its own sequences and parameters. Answers have a first axis of tasks."""
-        self.check(tokens.flatten(0, 1), positions)
+        self.check(tokens.flatten(0, 1), positions.flatten() if isinstance(positions, Tensor) else positions)
 
-        def of_one(replaced: Mapping[str, Tensor], tokens: Tensor) -> dict[str, Tensor]:
-            answers = self.inside(replaced, tokens, positions, watch)._asdict()
+        by_task = (positions,) if isinstance(positions, Tensor) else ()
+
+        def of_one(replaced: Mapping[str, Tensor], tokens: Tensor, *own: Tensor) -> dict[str, Tensor]:
+            answers = self.inside(replaced, tokens, own[0] if own else positions, watch)._asdict()
             return {field: answer for field, answer in answers.items() if answer is not None}
 
-        found = self.of_tasks(of_one, tokens[0].numel(), dict(replaced), tokens)
+        asked = tokens.shape[1] * (1 if isinstance(positions, Tensor) else len(positions))
+        found = self.of_tasks(of_one, tokens[0].numel(), dict(replaced), tokens, *by_task, n_answers=asked)
         return Answers(found["logits"], *(found.get(field) for field in Answers._fields[1:]))
 
     @cached_property
     def _replaceable(self) -> Mapping[str, Tensor]:
         """The model's own parameters by the names that passes take; a tensor that several names share has the first."""
-        if self.parameters == "keys and values":
+        if self.parameters != "all":
             return self.places.read(self._own)
         return {names[0]: self._own[names[0]] for names in self._shared}
 
@@ -266,6 +293,13 @@ class Differentiable:
             for name, tensor in held
             if tensor.is_floating_point() and finer[tensor.dtype] != tensor.dtype
         }
+
+    def _reading_at(self, at: _At) -> Reduce:
+        """Of the stream before an MLP, what the MLP reads. UsageError where nobody knows it."""
+        reading = self.places if isinstance(self.places, MlpReading) else self.subject.mlp_reading()
+        if isinstance(reading, NotApplicable):
+            raise UsageError(f"mlp_in of {self.subject.source.name} is not shown: {reading.reason}")
+        return lambda resid_mid, layer: reading.input(_states_at(at, resid_mid), layer)
 
     @property
     def _module(self) -> nn.Module:
@@ -322,7 +356,10 @@ class _Borrower(nn.Module):
         return function()
 
 
-def _watching(watch: Collection[Shown], at: list[int]) -> dict[Site, Reduce]:
+_At = list[int] | Tensor
+
+
+def _watching(watch: Collection[Shown], at: _At) -> dict[Site, Reduce]:
     """Reductions to the asked positions. With scores a pattern is formed that nobody keeps: kernels that form none
     have no rule for tasks.
     """
@@ -332,9 +369,15 @@ def _watching(watch: Collection[Shown], at: list[int]) -> dict[Site, Reduce]:
     return found
 
 
-def _states_at(at: list[int], states: Tensor, layer: int) -> Tensor:
-    return states[:, at]
+def _states_at(at: _At, states: Tensor, layer: int = 0) -> Tensor:
+    if isinstance(at, list):
+        return states[:, at]
+    return states.gather(1, at.to(states.device)[:, None, None].expand(-1, 1, states.shape[-1]))
 
 
-def _scores_at(at: list[int], attention: AttentionScores, layer: int) -> Tensor:
-    return attention.scores_at(at)
+def _scores_at(at: _At, attention: AttentionScores, layer: int) -> Tensor:
+    if isinstance(at, list):
+        return attention.scores_at(at)
+    scores = attention.scores_at(range(attention.q.shape[2]))
+    places = at.to(scores.device)[:, None, None, None]
+    return scores.gather(2, places.expand(-1, scores.shape[1], 1, scores.shape[3]))

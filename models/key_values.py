@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
+
+from .places import Places
 
 Role = Literal["K", "V"]
 
@@ -17,22 +19,20 @@ def matrix_name(role: Role, layer: int) -> str:
     return f"L{layer}.W_{role}"
 
 
-class KeyValuePlaces(ABC):
+class KeyValuePlaces(Places):
     """W_K and W_V of every layer, `[kv_head, d_model, d_head]` as in `AttentionWeights`, however a module stores them.
 
-    Biases, norms of k, and what else lies in the same parameter (q in a fused projection) are not part of them.
-    Parameters go by the module's own names.
+    Biases, norms of k, and what else lies in the same parameter (q in a fused projection) are not part of them. They go
+    by `matrix_name`.
     """
 
     @abstractmethod
-    def read(self, parameters: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "kv_head d_model d_head"]]:
-        """The matrices by `matrix_name`, layer by layer; views where the layout allows it."""
+    def read(self, parameters: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "kv_head d_model d_head"]]: ...
 
     @abstractmethod
     def write(
         self, matrices: Mapping[str, Float[Tensor, "kv_head d_model d_head"]], parameters: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """The parameters that hold them, with these matrices in place of those in `parameters`; differentiable."""
+    ) -> dict[str, Tensor]: ...
 
     @abstractmethod
     def in_layers(self, name: str) -> bool:

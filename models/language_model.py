@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.errors import TaskError, UsageError
 from .key_values import KeyValuePlaces
+from .mlp_reading import MlpReading
 from .norms import Norm
 from .subject import Edit, NotApplicable, Reduce, Site, Source, Subject, Trace
 from .taps import AllSeen, Halfway, OtherAttention, Taps
@@ -100,6 +101,10 @@ class LanguageModel(Subject):
     def key_value_places(self) -> KeyValuePlaces | NotApplicable:
         """Where W_K and W_V stand in the parameters of `module`, or why they cannot be replaced there."""
         return NotApplicable(f"mesascope does not know where a {type(self).__name__} keeps W_K and W_V")
+
+    def mlp_reading(self) -> MlpReading | NotApplicable:
+        """What the MLPs read of the stream between attention and MLP, and by which parameters of `module`."""
+        return NotApplicable(f"mesascope does not know by which matrices the MLPs of a {type(self).__name__} read")
 
     def attention_output(self, layer: int) -> AttentionOutput | NotApplicable:
         """The output weights of one layer's attention, views of the model's own where it has them."""

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 PROBES = {
     "attention-learning": "mesascope.probes.attention_learning.probe:AttentionLearning",
+    "few-shot-heads": "mesascope.probes.few_shot_heads.probe:FewShotHeads",
     "gd-alignment": "mesascope.probes.gd_alignment.probe:GDAlignment",
     "gd-certificate": "mesascope.probes.gd_certificate.probe:GDCertificate",
     "icl-algorithm": "mesascope.probes.icl_algorithm.probe:ICLAlgorithm",
+    "icl-vs-gd": "mesascope.probes.icl_vs_gd.probe:ICLvsGD",
     "implicit-weights": "mesascope.probes.implicit_weights.probe:ImplicitWeights",
     "induction-heads": "mesascope.probes.induction_heads.probe:InductionHeads",
     "shift-battery": "mesascope.probes.shift_battery.probe:ShiftBattery",

@@ -34,6 +34,7 @@ class Cost:
     operations:  tensor operations of whatever size: what a small model's time goes into
     batch:       sequences of a forward pass, and tokens of each
     shared:      the share of it that is done once for all checkpoints of a family
+    counted:     what the probe itself counts, in words: its passes, say
     """
 
     tokens: float
@@ -42,6 +43,7 @@ class Cost:
     operations: float
     batch: tuple[int, int]
     shared: float = 0.0
+    counted: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -75,6 +76,18 @@ def stream(
         del output  # logits of a large vocabulary are not to lie beside those of the next batch
         if total:
             progress(stage, done / total)
+
+
+def goes_on(subject: LanguageModel, tokens: Int[Tensor, "sequence pos"], layers: Iterable[int]) -> bool:
+    """Whether passes that go on from these layers end as a whole one does: not where layers are tied to each other by
+    more than what one hands to the next.
+    """
+    whole, begun = subject.run(tokens).output, None
+    for layer in sorted({*layers} - {0}):
+        begun = subject.halfway(tokens, layer, begun)
+        if not torch.allclose(subject.run(tokens, begun=begun).output, whole):
+            return False
+    return True
 
 
 def together(watches: Sequence[Mapping[Site, Reduce]]) -> dict[Site, Reduce]:

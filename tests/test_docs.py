@@ -29,7 +29,15 @@ from mesascope.probes.icl_algorithm import contest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [page.name for page in PAGES]
-FEW = {"gd-certificate": [], "attention-learning": ["--n-sequences", "12"]}
+FEW = {
+    "gd-certificate": [],
+    "attention-learning": ["--n-sequences", "12"],
+    "few-shot-heads": ["--n-tasks", "8", "--random-sets", "2"],
+    "icl-vs-gd": [
+        *("--n-tasks", "4", "--tuning-tasks", "2", "--rates", "1", "--steps", "16", "--orders", "2"),
+        *("--untrained", "0", "--no-matching"),
+    ],
+}
 """What makes a run short, of probes without a limit; the first draws no tasks."""
 
 

@@ -26,13 +26,13 @@ LAYERS = ("data", "models", "probes", "analyses")  # imports point left here: a 
 OF_DATA_FOR_MODELS = {"errors", "recipe", "npz", "batch", "settings", "setting_files", "writing"}
 ROOMS = {
     "models": ("opening_check", "rotary", "token_layout", "norms", "weights", "attention", "subject", "tokenizing",
-               "vocabulary_product", "taps", "key_values", "language_model", "differentiable", "own", "constructed",
-               "predictor_check", "in_memory_sources", "regressors", "softmax_regressors", "copy_models",
-               "wrapped_parts", "wrapped_subject", "wrapped_check", "wrapped_language_model", "hugging_face",
-               "opening", "predictor_code", "predictor_file"),
-    "probes": ("measure", "findings", "head_columns", "followed", "parts", "probe", "token_texts", "kept_attention",
-               "streaming", "reading", "head_sequences", "statistics", "algorithms", "comparing", "regression",
-               "few_shot", "drawing"),
+               "vocabulary_product", "taps", "places", "key_values", "mlp_reading", "language_model", "differentiable",
+               "own", "constructed", "predictor_check", "in_memory_sources", "regressors", "softmax_regressors",
+               "copy_models", "wrapped_parts", "wrapped_subject", "wrapped_check", "wrapped_language_model",
+               "hugging_face", "opening", "predictor_code", "predictor_file"),
+    "probes": ("measure", "findings", "head_columns", "head_sets", "followed", "parts", "probe", "token_texts",
+               "kept_attention", "streaming", "reading", "head_sequences", "statistics", "algorithms", "comparing",
+               "regression", "few_shot", "drawing"),
     "analyses": ("reports", "runs", "timelines", "sweeps", "training", "exporting", "selftest", "commands"),
 }  # fmt: skip
 """Rooms of a layer, files and packages, each of which imports only those before it. After those of `probes` come the

@@ -190,6 +190,8 @@ def _dry_run(jobs: Sequence[Job], options: RunOptions, outcome: Outcome) -> int:
     print_table("Would run", list(map(_prospect_in_words, would_run)))
     if would_run:
         print(printable(about_time(options.time)) + "\n")
+        for said in dict.fromkeys(row["counted"] for row in would_run if row["counted"]):
+            print(printable(said) + "\n")
     if named:
         print_table(
             "Applies, but runs only when named because it is slow",
@@ -244,6 +246,7 @@ def _prospect(job: Job, index: int, options: RunOptions, cost: Cost | None, meas
         "threads": torch.get_num_threads(),
         "memory_bytes": None if needed is None else _with_libraries(subject, needed),
         "seconds": seconds,
+        "counted": None if cost is None or not cost.counted else f"{job.probe.name}: {cost.counted}",
         "finished": None if there is None else str(there),
     }
 

@@ -59,7 +59,8 @@ def describe(target: str) -> Description:
     is_probe = any(PROBE in map(ast.unparse, getattr(one, "bases", ())) for one in family)
     about = ast.get_docstring(tree) if is_probe else details
     body = {name: line for one in reversed(family) for name, line in _assignments(one)}
-    meanings = {name: text for one in family for name, text in read_meanings(ast.get_docstring(one) or "").items()}
+    documented = [ast.get_docstring(one) or "" for one in reversed(family)]
+    meanings = {name: text for words in documented for name, text in read_meanings(words).items()}
     settings = tuple(
         Setting(field, _default(line), ast.unparse(line.annotation) == "bool", meanings.get(field, ""))
         for field, line in body.items()

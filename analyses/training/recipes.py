@@ -202,5 +202,6 @@ SHIPPED = (
     "induction-2layer",
     "induction-1layer",
     "tiny-grammar",
+    *_MAPPINGS,
     *_COPIES_SHIPPED,
 )

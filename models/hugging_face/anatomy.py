@@ -31,6 +31,8 @@ class Anatomy:
     in_place:        what attention or MLP write is changed in place later (Falcon)
     parallel:        attention and MLP read the same state, side by side
     resid_mid:       the module whose output is the stream between attention and MLP; None: the stream plus attn_out
+    mlp_norm:        the norm between the stream and the MLP; None: the MLP reads the stream (norms after it)
+    mlp_in:          the linear modules that read what the MLP reads; none: there are none
     final_norm:      the norm before the unembedding; None: every block ends with its norm
     embed_norm:      the norm that follows the sum of embeddings and positions; None: no norm
     no_heads:        why there is no `attention`
@@ -54,6 +56,8 @@ class Anatomy:
     in_place: bool = False
     parallel: bool = False
     resid_mid: str | None = None
+    mlp_norm: str | None = None
+    mlp_in: tuple[str, ...] = ()
     final_norm: str | None = None
     embed_norm: str | None = None
     no_heads: str | None = None

@@ -13,6 +13,7 @@ from ...data.errors import CheckpointRefused
 from ..opening_check import TOLERANCES
 from .anatomy import Anatomy
 from .layer import Layer, is_norm, same
+from .mlp_reading import reads
 from .projecting import output_matrix, projections
 from .stack import find_stack, heads_of
 from .stream import NOT_FOUND, Writes, writes
@@ -47,6 +48,7 @@ def find_anatomy(base: PreTrainedModel, tokens: Int[Tensor, "batch pos"]) -> Ana
         embed_norm=_embed_norm(found, stack.paths[0]),
         no_heads=stack.no_heads,
         **written._asdict(),
+        **reads(layer, written),
         **cast(Any, heads_of(stack, base.config, layer.pre.shape[-1]))
         | _attention(base.get_submodule(stack.paths[layers.index(layer)]), layer, tolerance),
     )

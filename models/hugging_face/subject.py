@@ -23,6 +23,7 @@ from .anatomy import Anatomy, Block, linear
 from .discovery import find_anatomy
 from .head import logits_of
 from .key_values import ProjectedKeyValues, places_of
+from .mlp_reading import ProjectedReading, reading_of
 from .own_attention import reroute
 from .shared_layers import unshare
 from .sizes import base_of, d_vocab, n_ctx, short_tokens
@@ -141,6 +142,10 @@ class HuggingFaceModel(LanguageModel):
     def key_value_places(self) -> ProjectedKeyValues | NotApplicable:
         reason = self.traits.no_heads
         return places_of(self.module, self.blocks) if reason is None else NotApplicable(reason)
+
+    def mlp_reading(self) -> ProjectedReading | NotApplicable:
+        reason = self.traits.no_stream
+        return reading_of(self.module, self.blocks) if reason is None else NotApplicable(reason)
 
     def attention_output(self, layer: int) -> AttentionOutput | NotApplicable:
         for reason in (self.traits.no_heads, self.traits.no_stream, self.traits.no_write):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from .experts import experts_in_float64
 from .own_attention import attention_mask
 
 IMPLEMENTATION = "mesascope-survey"
@@ -105,7 +106,8 @@ def attention(module: PreTrainedModel, name: str) -> Iterator[None]:
     before = str(module.config._attn_implementation)
     attend_with(module, name)
     try:
-        yield
+        with experts_in_float64(module):
+            yield
     finally:
         attend_with(module, before)
 

@@ -25,6 +25,7 @@ from ..attention import Scoring, blocks_of, hidden, in_float32, masked_scores, w
 from ..subject import Site
 from ..taps import AllSeen, Halfway, Project, Taps
 from .anatomy import Block
+from .experts import experts_in_float64
 from .forwards import projecting, skipping
 from .fused import Fused
 from .own_attention import attention_mask
@@ -188,6 +189,7 @@ def watched_pass(
         for layer, block in enumerate(blocks) if taps.beside else ():
             stack.callback(block.module.register_forward_pre_hook(_keep(now, layer), with_kwargs=True).remove)
         stack.enter_context(_as_current(now))
+        stack.enter_context(experts_in_float64(base))
         output = base(
             input_ids=tokens, use_cache=False, output_hidden_states=False, output_attentions=False, return_dict=True
         )

@@ -36,6 +36,7 @@ from ..taps import AllSeen, Halfway, Taps
 from ..weights import AttentionWeights
 from .config import check_shapes
 from .key_values import StackedKeyValues
+from .mlp_reading import StackedReading
 
 INIT_SCALE = 0.02
 """Standard deviation of initial weights where no recipe is recorded: the value of GPT-2 and related models."""
@@ -385,6 +386,11 @@ class AttentionOnlyModel(LanguageModel):
 
     def key_value_places(self) -> StackedKeyValues:
         return StackedKeyValues(self.config.n_layers)
+
+    def mlp_reading(self) -> StackedReading | NotApplicable:
+        if self.config.d_mlp is None:
+            return NotApplicable(f"{self.source.name} has no MLPs")
+        return StackedReading(self.config.n_layers, self.config.gated_mlp, lambda layer: self.module.norm("ln2", layer))
 
 
 def sinusoidal(n: int, width: int) -> Float[Tensor, "pos width"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -123,6 +123,17 @@ def curves_panels(
         for title, found in numbers.items()
         if found
     }
+
+
+def spanned(drawn: Mapping[str, Panel], start: float, end: float, series: str) -> dict[str, Panel]:
+    """The same panels with an upright band behind their marks, from one x to another."""
+    return {
+        title: replace(panel, draw=partial(_spanned, panel.draw, start, end, series)) for title, panel in drawn.items()
+    }
+
+
+def _spanned(draw: Draw, start: float, end: float, series: str, ax: Axes, panel: str) -> pd.DataFrame:
+    return marks.together([draw(ax=ax, panel=panel), marks.span(ax, start, end, panel, series)])
 
 
 def curves(found: Curves, ax: Axes, panel: str, nulls: Sequence[str] = (), scale: Scale | None = None) -> pd.DataFrame:

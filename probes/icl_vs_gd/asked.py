@@ -24,6 +24,10 @@ class Labelled:
     demos: tuple[Demo, ...]
     in_context: tuple[Prompt, ...]
 
+    @classmethod
+    def of(cls, prompts: Prompts) -> Labelled:
+        return cls(_demos(prompts), prompts.in_context)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -52,9 +56,7 @@ class Asked:
         true = prompts["true"]
         asked = zip(true.zero_shot, true.right, strict=True)
         queries = tuple(Demo(prompt, true.labels[place]) for prompt, place in asked)
-        given: dict[Labels, Labelled] = {
-            labels: Labelled(_demos(some), some.in_context) for labels, some in prompts.items()
-        }
+        given: dict[Labels, Labelled] = {labels: Labelled.of(some) for labels, some in prompts.items()}
         return cls(queries, true.own, true.labels, given, {labels: _demos(some) for labels, some in other.items()})
 
 

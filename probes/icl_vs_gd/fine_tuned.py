@@ -16,7 +16,7 @@ from ...data.recipe import named_seed
 from ...models.differentiable import Differentiable
 from .asked import Asked, halves
 from .names import Labels, Rule, Way
-from .rules import Demo, Learned, adam, gd, lcgd, sgd
+from .rules import KINDS, Demo, Learned, adam, courses, gd, lcgd, sgd
 
 Parameters = Sequence[Mapping[str, Tensor]]
 """Of each task."""
@@ -34,11 +34,11 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Setting:
-    """A rule as it was tuned, and Adam's steps by the same gradients."""
+    """A rule as it was tuned, and Adam's steps by the same gradients; None: all that were tried went too far."""
 
     rule: Rule
     tuned: Stepped
-    adam: Stepped
+    adam: Stepped | None
 
 
 def fine_tuned(
@@ -55,11 +55,12 @@ def fine_tuned(
         yield "half run", labels, half
         del half
         yield "tuned", labels, tuned
-        yield "random weights", labels, _as_far(model, tuned, seed, (setting.rule, labels), first)
+        yield "random weights", labels, as_far(model, tuned, seed, (setting.rule, labels), first)
         del tuned
         yield "third rate", labels, _parameters(step(model, demos, rate / 3, steps))
-        by_adam = adam(model, demos, setting.adam.rate, setting.adam.steps, cut=setting.rule == "lcgd")
-        yield "adam", labels, _parameters(by_adam)
+        if setting.adam is not None:
+            by_adam = adam(model, demos, setting.adam.rate, setting.adam.steps, cut=setting.rule == "lcgd")
+            yield "adam", labels, _parameters(by_adam)
         if all(task.other for task in tasks):
             yield "other", labels, _parameters(step(model, [task.other[labels] for task in tasks], rate, steps))
     shuffled = [task.given["shuffled"].demos for task in tasks]
@@ -73,11 +74,12 @@ def halfway_and_whole(
     model: Differentiable, demos: Sequence[Sequence[Demo]], rule: Rule, stepped: Stepped
 ) -> tuple[Parameters, Parameters]:
     """After half of the steps, and after all of them. Of one step the half has half the rate."""
-    step, rate, steps = STEPPING[rule], stepped.rate, stepped.steps
+    rate, steps = stepped.rate, stepped.steps
     if steps == 1:
+        step = STEPPING[rule]
         return _parameters(step(model, demos, rate / 2, 1)), _parameters(step(model, demos, rate, 1))
-    half = _parameters(step(model, demos, rate, steps // 2))
-    return half, _parameters(step(model, demos, rate, steps - steps // 2, half))
+    half, whole = courses(model, demos, KINDS[rule], [rate] * len(demos), [steps // 2, steps])
+    return _parameters(half), _parameters(whole)
 
 
 def _parameters(learned: Sequence[Learned]) -> Parameters:
@@ -95,7 +97,7 @@ def _halves(tasks: Sequence[Asked]) -> Iterator[tuple[Way, list[list[Demo]]]]:
         )
 
 
-def _as_far(model: Differentiable, tuned: Parameters, seed: int, names: tuple[str, ...], first: int) -> Parameters:
+def as_far(model: Differentiable, tuned: Parameters, seed: int, names: tuple[str, ...], first: int) -> Parameters:
     """From the checkpoint's own, in a random direction of every matrix, as far as the tuned ones are."""
     start = model.start
     found = []

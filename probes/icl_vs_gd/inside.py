@@ -68,10 +68,10 @@ def of_runs(runs: Runs, rule: Rule, seed: int) -> Numbers:
     left = {MATCHED: left_over(runs.matched["true"], runs.in_context["true"], runs.zero_shot)} if runs.matched else {}
     return {
         LEFT: left,
-        CONTRAST: _contrasts(runs, tuned),
+        CONTRAST: contrasts(runs, tuned),
         AOU: _output_similarities(runs, tuned, seed),
         RAW: {
-            what: _by_task(lambda icl, ft, zs: output_similarity(icl, ft, zs, normed=False), *given)
+            what: by_task(lambda icl, ft, zs: output_similarity(icl, ft, zs, normed=False), *given)
             for what, given in _endpoints(runs, tuned).items()
         },
         SCORES: _score_similarities(runs, tuned, score_similarity, 2),
@@ -79,7 +79,7 @@ def of_runs(runs: Runs, rule: Rule, seed: int) -> Numbers:
     }
 
 
-def _contrasts(runs: Runs, tuned: _Tuned) -> dict[str, PerLayer]:
+def contrasts(runs: Runs, tuned: _Tuned) -> dict[str, PerLayer]:
     icl = [runs.in_context["true"], runs.in_context["swapped"]]
 
     def pair(way: Way) -> list[Sequence[Seen]]:
@@ -87,10 +87,10 @@ def _contrasts(runs: Runs, tuned: _Tuned) -> dict[str, PerLayer]:
 
     compared = {IN_CONTEXT: (icl, pair("tuned")), AT_HALF: (icl, pair("half run"))}
     compared |= {way: (icl, pair(way)) for way in FLOORS if (way, "true") in tuned}
-    compared |= {way: (pair(way), pair("tuned")) for way in ("half run", *PLANTED)}
+    compared |= {way: (pair(way), pair("tuned")) for way in ("half run", *PLANTED) if (way, "true") in tuned}
     if runs.matched:
         compared[MATCHED] = (icl, [runs.matched["true"], runs.matched["swapped"]])
-    return {what: _by_task(label_swap_contrast, *one, *other) for what, (one, other) in compared.items()}
+    return {what: by_task(label_swap_contrast, *one, *other) for what, (one, other) in compared.items()}
 
 
 def _endpoints(runs: Runs, tuned: _Tuned) -> dict[str, list[Sequence[Seen]]]:
@@ -102,12 +102,12 @@ def _endpoints(runs: Runs, tuned: _Tuned) -> dict[str, list[Sequence[Seen]]]:
 
 def _output_similarities(runs: Runs, tuned: _Tuned, seed: int) -> dict[str, PerLayer]:
     icl, zero_shot = runs.in_context["true"], runs.zero_shot
-    found = {what: _by_task(output_similarity, *given) for what, given in _endpoints(runs, tuned).items()}
+    found = {what: by_task(output_similarity, *given) for what, given in _endpoints(runs, tuned).items()}
     halves: tuple[Way, Way] = ("first demonstrations", "second demonstrations")
     if runs.matched:
-        found[MATCHED] = _by_task(output_similarity, icl, runs.matched["true"], zero_shot)
+        found[MATCHED] = by_task(output_similarity, icl, runs.matched["true"], zero_shot)
     if all((half, "true") in tuned for half in halves):
-        found[HALVES] = _by_task(output_similarity, *(tuned[half, "true"] for half in halves), zero_shot)
+        found[HALVES] = by_task(output_similarity, *(tuned[half, "true"] for half in halves), zero_shot)
     drawn = [_gaussian(one.attn_out, seed, runs.first + task) for task, one in enumerate(icl)]
     states = [[one.attn_out for one in some] for some in (icl, zero_shot)]
     found[ENDPOINT] = _means(output_similarity(a, g, z) for a, z, g in zip(*states, drawn, strict=True))
@@ -131,7 +131,8 @@ def _score_similarities(runs: Runs, tuned: _Tuned, formula: Callable[..., Tensor
     }
 
 
-def _by_task(formula: Callable[..., Tensor], *given: Sequence[Seen]) -> PerLayer:
+def by_task(formula: Callable[..., Tensor], *given: Sequence[Seen]) -> PerLayer:
+    """A formula of what attention gives, of each task."""
     return _means(formula(*(one.attn_out for one in task)) for task in zip(*given, strict=True))
 
 

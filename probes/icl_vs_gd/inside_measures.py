@@ -27,6 +27,9 @@ from .names import (
     LAYER,
     LEFT,
     MARGIN,
+    PATCH_ALONG,
+    PATCH_OVERLAP,
+    PATCH_SIZE,
     PLANTED,
     PLANTED_ABOVE,
     RAW,
@@ -38,14 +41,19 @@ from .names import (
 )
 
 UNIT = "cosine"
-_UNITS = {LEFT: "share of the squared change"}
-_WHY = {
+MEASURED = (LEFT, CONTRAST, AOU, RAW, SCORES, SHIFTS)
+NO_RULE = "no rule of fine-tuning was compared"
+UNITS = {LEFT: "share of the squared change", PATCH_SIZE: "ratio"}
+WHY = {
     CONTRAST: "other labels move attention by no more than rounding there",
     AOU: "demonstrations or fine-tuning move attention by no more than rounding there",
     RAW: "demonstrations or fine-tuning move attention by no more than rounding there",
     SCORES: "it needs three tokens of a query's own: the cosine of one number is its sign",
     SHIFTS: "it needs three tokens of a query's own, and scores that move",
     LEFT: "demonstrations move attention by no more than rounding there",
+    PATCH_SIZE: "what the MLP reads without demonstrations is 0 there",
+    PATCH_OVERLAP: "demonstrations change what the MLP reads, of two queries, by no more than rounding there",
+    PATCH_ALONG: "what the MLP reads, or the loss of the demonstrations, changes by no more than rounding there",
 }
 """Why a number does not exist."""
 _BESIDE = "what has no mechanism stands beside it, as a measure of its own"
@@ -83,7 +91,7 @@ class Known:
             found.append(f"no number in layer {without}")
         if not self.tasks.all():
             found.append(f"of {self.tasks.sum()} of {len(self.tasks)} tasks")
-        return f"{'; '.join(found)}: {_WHY[self.name]}" if found else ""
+        return f"{'; '.join(found)}: {WHY[self.name]}" if found else ""
 
     def by_layer(self, what: str) -> PerLayer:
         """Of the tasks that are left; NaN in layers that are not."""
@@ -100,13 +108,16 @@ class Known:
     def measured(self, samples: np.ndarray, about: str = "") -> PerTask:
         axes = (LAYER,) if samples.ndim == 2 else ()
         message = "; ".join(part for part in (about, self.said) if part)
-        unit = _UNITS.get(self.name, UNIT)
-        return PerTask(samples, unit, axes, no_nulls=_BESIDE, message=message, no_number=_WHY[self.name])
+        unit = UNITS.get(self.name, UNIT)
+        return PerTask(samples, unit, axes, no_nulls=_BESIDE, message=message, no_number=WHY[self.name])
 
 
 def inside_measures(numbers: Mapping[Rule, Numbers], seed: int) -> dict[str, Measure]:
-    """Along rules; what does not depend on rules is that of the first."""
+    """Along rules; none may be there."""
     by_rule = {rule: of_rule(own, seed) for rule, own in numbers.items()}
+    if not by_rule:
+        nothing = of_rule({name: {} for name in MEASURED}, seed)
+        return {name: missing(measure.unit, "undefined", NO_RULE) for name, measure in nothing.items()}
     names = next(iter(by_rule.values()))
     return {name: along(RULE, {rule: own[name] for rule, own in by_rule.items()}) for name in names}
 
@@ -117,7 +128,7 @@ def of_rule(numbers: Numbers, seed: int) -> dict[str, Measure]:
     for name, held in numbers.items():
         known = Known.of(name, held)
         found[name], found[f"{name}_mean"] = (
-            _parts(known, held, seed, over) if known else missing(_UNITS.get(name, UNIT), *_absent(name, held))
+            _parts(known, held, seed, over) if known else missing(UNITS.get(name, UNIT), *_absent(name, held))
             for over in (False, True)
         )
     contrast, similarity = (Known.of(name, numbers[name]) for name in (CONTRAST, AOU))
@@ -126,7 +137,7 @@ def of_rule(numbers: Numbers, seed: int) -> dict[str, Measure]:
 
 def _absent(name: str, held: Mapping[str, PerLayer]) -> tuple[Status, str]:
     if held:
-        return "undefined", f"no task has a number: {_WHY[name]}"
+        return "undefined", f"no task has a number: {WHY[name]}"
     return "not applicable", "this was not measured: " + (
         "the model does not show attention scores" if name in (SCORES, SHIFTS) else "nothing was fitted to attention"
     )
@@ -135,8 +146,8 @@ def _absent(name: str, held: Mapping[str, PerLayer]) -> tuple[Status, str]:
 def _parts(known: Known, held: Mapping[str, PerLayer], seed: int, over_layers: bool) -> Measure:
     samples = {what: known.mean(what) if over_layers else known.by_layer(what) for what in known.parts}
     found = task_measures({what: known.measured(own) for what, own in samples.items()}, seed)
-    why = f"no task has a number: {_WHY[known.name]}"
-    unit = _UNITS.get(known.name, UNIT)
+    why = f"no task has a number: {WHY[known.name]}"
+    unit = UNITS.get(known.name, UNIT)
     return along(BETWEEN, {what: found.get(what) or missing(unit, "undefined", why) for what in held})
 
 
@@ -148,12 +159,13 @@ def strongest(known: Known, among: Iterable[str]) -> str | None:
 def _contrast_gaps(known: Known | None, seed: int) -> dict[str, Measure]:
     """The contrast above its strongest floor, so that of planted gradient descent, and both in the first layer."""
     names = (ABOVE_FLOOR, PLANTED_ABOVE, AGAINST_PLANTED, SHARE)
-    if known is None or not {IN_CONTEXT, *PLANTED} <= set(known.parts):
-        return {name: missing(UNIT, "undefined", f"no task has a number: {_WHY[CONTRAST]}") for name in names}
+    planted = [] if known is None else [way for way in PLANTED if way in known.parts]
+    if known is None or not planted or IN_CONTEXT not in known.parts:
+        return {name: missing(UNIT, "undefined", f"no task has a number: {WHY[CONTRAST]}") for name in names}
     floor = strongest(known, FLOORS)
     assert floor is not None, "random weights are always there"
-    over = min(PLANTED, key=lambda what: known.mean(what).mean())
-    in_first = min(PLANTED, key=lambda what: known.first(what).mean())
+    over = min(planted, key=lambda what: known.mean(what).mean())
+    in_first = min(planted, key=lambda what: known.first(what).mean())
     layer = int(np.flatnonzero(known.layers)[0])
     first = known.first(IN_CONTEXT), known.first(in_first)
     found = task_measures(
@@ -183,7 +195,7 @@ def _margin(known: Known | None, seed: int) -> dict[str, Measure]:
     """SimAOU above the strongest of its controls."""
     controls = ("shuffled", *FLOORS)
     if known is None or "tuned" not in known.parts:
-        return {MARGIN: missing(UNIT, "undefined", f"no task has a number: {_WHY[AOU]}")}
+        return {MARGIN: missing(UNIT, "undefined", f"no task has a number: {WHY[AOU]}")}
     control = strongest(known, controls)
     assert control is not None
     samples = known.mean("tuned") - known.mean(control)

@@ -6,6 +6,8 @@ from typing import Literal
 
 Rule = Literal["gd", "lcgd", "sgd"]
 RULES: tuple[Rule, ...] = ("gd", "lcgd", "sgd")
+FULL_BATCH: tuple[Rule, ...] = ("gd", "lcgd")
+"""They sort demonstrations before the first step."""
 TITLES = {"gd": "gradient descent", "lcgd": "layer-causal gradient descent", "sgd": "stochastic gradient descent"}
 
 Labels = Literal["true", "swapped", "shuffled"]
@@ -58,7 +60,23 @@ ABOVE_FLOOR, PLANTED_ABOVE, AGAINST_PLANTED, SHARE, MARGIN = (
 )
 ACCURACY, GAIN, GAIN_BY_LABELS, LEARNED = "accuracy", "accuracy_gain", "accuracy_gain_by_labels", "accuracy_learned"
 DISTANCE, BEYOND, ORDER = "answer_distance", "distance_beyond_planted", "order_sensitivity"
-RIVALS, RIVAL_AHEAD = "rival_distance", "rival_ahead"
+RIVALS, RIVAL_AHEAD, RIVAL_ACCURACY = "rival_distance", "rival_ahead", "rival_accuracy"
+TOP_ACCURACY, CONFIDENCE, DIVERGENCE = "top_accuracy", "confidence", "answer_divergence"
+RECOVERED, RECOVERED_NULL = "recovered", "recovered_null"
+OVERLAP, OVERLAP_COSINE, OVERLAP_INSIDE = "top_overlap", "top_overlap_cosine", "top_overlap_cosine_inside"
+PATCH_SIZE, PATCH_OVERLAP, PATCH_ALONG = "patch_size", "patch_overlap", "patch_along_gradient"
+TRUE_LABELS, SHUFFLED_LABELS, OTHER_TASK = "true labels", "shuffled labels", "other"
+RIVAL_TITLES = {
+    "label frequencies": "label frequencies",
+    "nearest demonstration": "the nearest demonstration's label",
+    "last demonstration": "the last demonstration's label",
+    "copy": "copying",
+}
+ANOTHER_ORDER, UNTRAINED = "another order", "untrained"
 WAY, RIVAL, DEMOS = "way", "rival", "demonstrations"
 ZERO_SHOT, SHUFFLED = "zero-shot", "in context, shuffled labels"
-CLEAN, CONFLICTING = "clean", "conflicting"
+Demonstrations = Literal["clean", "conflicting"]
+CLEAN: Demonstrations = "clean"
+CONFLICTING: Demonstrations = "conflicting"
+"""One label of each class is another's, so that demonstrations of a class disagree."""
+CHANCE, RATE, STEPS, PASSES, ONSET = "chance", "learning_rate", "steps", "passes", "in_context_onset"

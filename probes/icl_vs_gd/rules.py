@@ -7,17 +7,17 @@
     lcgd   layer-causal: every layer's input is detached, and the loss is the sum over layers l of the loss of
            unembed(final_norm(h_l)); embeddings, final norm and unembedding stay as they are
 
-The layer-causal rule is that of Deutch et al. 2023 (arXiv 2311.07772).
+The layer-causal rule is that of Deutch et al. 2023 (arXiv 2311.07772). Many tasks run together.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -26,6 +26,8 @@ from torch import Tensor
 from ...data.errors import TaskError
 from ...models.attention import in_float32
 from ...models.differentiable import Differentiable
+from .names import Rule
+from .padding import longer, padded
 
 
 @dataclass(frozen=True, order=True)
@@ -54,75 +56,124 @@ class Learned:
         return None
 
 
-Group = tuple[Int[Tensor, "..."], Int[Tensor, "..."]]
-"""Prompts of one length [demo, pos], with their labels [demo]; of many tasks, with a first axis of tasks."""
+class Group(NamedTuple):
+    """Demonstrations in one pass, padded on the right; of many tasks, with a first axis of tasks.
+
+    ends:  the place of each prompt's last token
+    """
+
+    tokens: Int[Tensor, "*task demo pos"]
+    ends: Int[Tensor, "*task demo"]
+    labels: Int[Tensor, "*task demo"]
+
+
 State = Mapping[str, Mapping[str, Tensor]]
 """What steps change: the parameters, and the averages of Adam."""
-Start = Sequence[Mapping[str, Tensor]] | None
-"""The parameters from which the steps of each task go on; None: all from the checkpoint's own."""
 
 
-def gd(
-    model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, steps: int, start: Start = None
-) -> list[Learned]:
+@dataclass(frozen=True)
+class Kind:
+    """What a step is.
+
+    cut:     gradients stay in their layer
+    single:  a step takes one demonstration, and a round all of them; otherwise a round is one step
+    adam:    Adam's steps (Kingma & Ba 2015, arXiv 1412.6980)
+    """
+
+    cut: bool = False
+    single: bool = False
+    adam: bool = False
+
+
+KINDS: Mapping[Rule, Kind] = {"gd": Kind(), "lcgd": Kind(cut=True), "sgd": Kind(single=True)}
+
+
+def gd(model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, steps: int) -> list[Learned]:
     """Each task by itself. The order of demonstrations changes nothing, to the last digit: they are sorted first."""
-    step = partial(plain_step, partial(_gradients, model, False), lr)
-    return _learned(model, [[sorted(task)] for task in tasks], step, steps, start)
+    return after(model, tasks, KINDS["gd"], lr, steps)
 
 
-def lcgd(
-    model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, steps: int, start: Start = None
-) -> list[Learned]:
+def lcgd(model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, steps: int) -> list[Learned]:
     """The same with gradients that stay in their layer."""
-    step = partial(plain_step, partial(_gradients, model, True), lr)
-    return _learned(model, [[sorted(task)] for task in tasks], step, steps, start)
+    return after(model, tasks, KINDS["lcgd"], lr, steps)
 
 
-def sgd(
-    model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, epochs: int, start: Start = None
-) -> list[Learned]:
+def sgd(model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, epochs: int) -> list[Learned]:
     """One demonstration a step, in the order of each task."""
-    step = partial(plain_step, partial(_gradients, model, False), lr)
-    return _learned(model, [[[demo] for demo in task] for task in tasks], step, epochs, start)
+    return after(model, tasks, KINDS["sgd"], lr, epochs)
 
 
 def adam(
     model: Differentiable, tasks: Sequence[Sequence[Demo]], lr: float, steps: int, cut: bool = False
 ) -> list[Learned]:
-    """The gradients of `gd`, or, cut, of `lcgd`, with the steps of Adam (Kingma & Ba 2015, arXiv 1412.6980)."""
-    step = partial(adam_step, partial(_gradients, model, cut), lr)
-    return _learned(model, [[sorted(task)] for task in tasks], step, steps, None)
+    """The gradients of `gd`, or, cut, of `lcgd`, with the steps of Adam."""
+    return after(model, tasks, Kind(cut=cut, adam=True), lr, steps)
+
+
+def after(model: Differentiable, tasks: Sequence[Sequence[Demo]], kind: Kind, lr: float, rounds: int) -> list[Learned]:
+    """So many rounds at one rate."""
+    return next(courses(model, tasks, kind, [lr] * len(tasks), [rounds]))
+
+
+def courses(
+    model: Differentiable, tasks: Sequence[Sequence[Demo]], kind: Kind, rates: Sequence[float], rounds: Sequence[int]
+) -> Iterator[list[Learned]]:
+    """Each task by itself at a rate of its own, after each of these numbers of rounds, which ascend."""
+    for task in tasks:
+        _check(model, task)
+    together = [
+        (numbers, _Course.begin(model, [tasks[n] for n in numbers], kind, [rates[n] for n in numbers]))
+        for numbers in alike([len(task) for task in tasks])
+    ]
+    done = 0
+    for number in rounds:
+        found: dict[int, Learned] = {}
+        for numbers, course in together:
+            course.go_on(number - done)
+            found |= zip(numbers, course.learned(), strict=True)
+        yield [found[number] for number in range(len(tasks))]
+        done = number
 
 
 def demo_loss(
-    model: Differentiable, parameters: Mapping[str, Tensor], groups: Sequence[Group], cut: bool = False
+    model: Differentiable, parameters: Mapping[str, Tensor], group: Group, cut: bool = False
 ) -> Float[Tensor, ""]:
     """The mean over demonstrations; of a cut pass, summed over layers. Differentiable in the parameters."""
-    losses = []
-    for tokens, labels in groups:
-        answers = model.inside(parameters, tokens, watch=("resid_post",) if cut else (), cut=cut)
-        logits = answers.logits if answers.resid_post is None else model.layer_logits(answers.resid_post)
-        said = in_float32(logits[..., 0, :]).log_softmax(dim=-1)
-        losses.append(-said.gather(-1, labels.to(said.device).expand(said.shape[:-1])[..., None]).flatten())
-    n_demos = sum(labels.shape[-1] for _, labels in groups)
-    return torch.cat(losses).sum() / n_demos
+    answers = model.inside(parameters, group.tokens, group.ends, watch=("resid_post",) if cut else (), cut=cut)
+    logits = answers.logits if answers.resid_post is None else model.layer_logits(answers.resid_post)
+    said = in_float32(logits[..., 0, :]).log_softmax(dim=-1)
+    losses = -said.gather(-1, group.labels.to(said.device).expand(said.shape[:-1])[..., None])
+    return losses.sum() / group.labels.shape[-1]
 
 
-def grouped(demos: Sequence[Demo]) -> list[Group]:
-    """Demonstrations by the length of their prompts, in the order in which they come."""
-    by_length: dict[int, list[Demo]] = defaultdict(list)
-    for demo in demos:
-        by_length[len(demo.prompt)].append(demo)
-    return [
-        (torch.tensor([demo.prompt for demo in alike]), torch.tensor([demo.label for demo in alike]))
-        for _, alike in sorted(by_length.items())
-    ]
+def losses_of(
+    model: Differentiable, parameters: Mapping[str, Float[Tensor, "task ..."]], group: Group
+) -> Float[Tensor, "task"]:
+    """Of many tasks, each with its own parameters."""
+    measured = partial(demo_loss, model)
+    return model.of_tasks(measured, n_tokens(group), dict(parameters), group, n_answers=group.labels.shape[1])
+
+
+def grouped(demos: Sequence[Demo]) -> Group:
+    """In the order in which they come."""
+    tokens, ends = padded([demo.prompt for demo in demos])
+    return Group(tokens, ends, torch.tensor([demo.label for demo in demos]))
+
+
+def stacked(groups: Sequence[Group]) -> Group:
+    """Of many tasks with as many demonstrations."""
+    length = max(group.tokens.shape[-1] for group in groups)
+    tokens, ends, labels = zip(*groups, strict=True)
+    return Group(torch.stack([longer(own, length) for own in tokens]), torch.stack(ends), torch.stack(labels))
+
+
+def n_tokens(group: Group) -> int:
+    """Of one of the tasks."""
+    return group.tokens[0].numel()
 
 
 Gradients = Callable[[Mapping[str, Tensor], Any], dict[str, Tensor]]
 """Of one task's parameters and batch: those of the parameters that move."""
-_Step = Callable[[int, State, Sequence[Group]], dict[str, dict[str, Tensor]]]
-"""What of the state and a batch of one task makes the next state, with the number of the step from 1 on."""
 _MOMENTS = (0.9, 0.999)
 _LEAST = 1e-8
 
@@ -135,52 +186,68 @@ def alike(marks: Sequence[Hashable]) -> list[list[int]]:
     return list(found.values())
 
 
-def _learned(
-    model: Differentiable, tasks: Sequence[Sequence[Sequence[Demo]]], step: _Step, rounds: int, start: Start
-) -> list[Learned]:
-    """Of each task a round of steps, again and again; tasks whose prompts are as long run together."""
-    for task in tasks:
-        _check(model, [demo for batch in task for demo in batch])
-    lengths = [tuple(tuple(sorted(len(demo.prompt) for demo in batch)) for batch in task) for task in tasks]
-    own = [model.start] * len(tasks) if start is None else start
-    found: dict[int, Learned] = {}
-    for numbers in alike(lengths):
-        some = _together(model, [tasks[n] for n in numbers], step, rounds, [own[n] for n in numbers])
-        found |= zip(numbers, some, strict=True)
-    return [found[number] for number in range(len(tasks))]
+@dataclass(eq=False)
+class _Course:
+    """Tasks with as many demonstrations, on their way.
+
+    batches:   of each step of a round, those of every task
+    whole:     all demonstrations of every task
+    before:    the loss of each task at the beginning
+    read_out:  how many layers answer
+    done:      how many steps were made
+    """
+
+    model: Differentiable
+    step: Callable[..., dict[str, dict[str, Tensor]]]
+    rates: Float[Tensor, "task"]
+    batches: list[Group]
+    whole: Group
+    state: State
+    before: Float[Tensor, "task"]
+    read_out: int
+    done: int = 0
+
+    @classmethod
+    def begin(
+        cls, model: Differentiable, tasks: Sequence[Sequence[Demo]], kind: Kind, rates: Sequence[float]
+    ) -> _Course:
+        own = [[[demo] for demo in task] if kind.single else [sorted(task)] for task in tasks]
+        batches = [stacked([grouped(batch) for batch in some]) for some in zip(*own, strict=True)]
+        whole = stacked([grouped(sorted(task)) for task in tasks])
+        parameters = {name: x.expand(len(tasks), *x.shape) for name, x in model.start.items()}
+        step = partial(adam_step if kind.adam else plain_step, partial(_gradients, model, kind.cut))
+        of_task = torch.tensor(rates, dtype=torch.float64).to(next(iter(parameters.values())))
+        before = losses_of(model, parameters, whole)
+        layers = model.subject.shape.n_layers if kind.cut else 1
+        return cls(model, step, of_task, batches, whole, {"parameters": parameters}, before, layers)
+
+    def go_on(self, rounds: int) -> None:
+        for batch in self.batches * rounds:
+            self.done += 1
+            step = partial(self.step, self.done)
+            answers = self.read_out * batch.labels.shape[1]
+            self.state = self.model.of_tasks(step, n_tokens(batch), self.state, batch, self.rates, n_answers=answers)
+
+    def learned(self) -> Iterator[Learned]:
+        """Of each task, as it is now."""
+        parameters = self.state["parameters"]
+        after = losses_of(self.model, parameters, self.whole)
+        for task, losses in enumerate(zip(self.before.tolist(), after.tolist(), strict=True)):
+            yield Learned({name: stack[task] for name, stack in parameters.items()}, *losses)
 
 
-def _together(
-    model: Differentiable,
-    tasks: Sequence[Sequence[Sequence[Demo]]],
-    step: _Step,
-    rounds: int,
-    start: Sequence[Mapping[str, Tensor]],
-) -> list[Learned]:
-    """Of tasks whose prompts are as long as each other's."""
-    batches = [_stacked([grouped(batch) for batch in some]) for some in zip(*tasks, strict=True)]
-    whole = _stacked([grouped(sorted(demo for batch in task for demo in batch)) for task in tasks])
-    state: State = {"parameters": {name: torch.stack([own[name] for own in start]) for name in start[0]}}
-    measured = partial(demo_loss, model)
-    before = model.of_tasks(measured, _size(whole), state["parameters"], whole)
-    for number, batch in enumerate(batches * rounds, start=1):
-        state = model.of_tasks(partial(step, number), _size(batch), state, batch)
-    parameters = state["parameters"]
-    after = model.of_tasks(measured, _size(whole), parameters, whole)
-    return [
-        Learned({name: stack[task] for name, stack in parameters.items()}, float(before[task]), float(after[task]))
-        for task in range(len(tasks))
-    ]
-
-
-def plain_step(gradients: Gradients, lr: float, number: int, state: State, batch: Any) -> dict[str, dict[str, Tensor]]:
+def plain_step(
+    gradients: Gradients, number: int, state: State, batch: Any, lr: Float[Tensor, ""]
+) -> dict[str, dict[str, Tensor]]:
     """One step of one task down the gradient; like `adam_step`, it is told its number."""
     parameters = state["parameters"]
     moved = {name: parameters[name] - lr * x for name, x in gradients(parameters, batch).items()}
     return {"parameters": {**parameters, **moved}}
 
 
-def adam_step(gradients: Gradients, lr: float, number: int, state: State, batch: Any) -> dict[str, dict[str, Tensor]]:
+def adam_step(
+    gradients: Gradients, number: int, state: State, batch: Any, lr: Float[Tensor, ""]
+) -> dict[str, dict[str, Tensor]]:
     """One step of one task by averages of the gradient and of its square, both from 0 at the first step."""
     parameters = state["parameters"]
     slope = gradients(parameters, batch)
@@ -197,35 +264,20 @@ def adam_step(gradients: Gradients, lr: float, number: int, state: State, batch:
     return {"parameters": {**parameters, **moved}, **held}
 
 
-def _gradients(
-    model: Differentiable, cut: bool, parameters: Mapping[str, Tensor], groups: Sequence[Group]
-) -> dict[str, Tensor]:
+def _gradients(model: Differentiable, cut: bool, parameters: Mapping[str, Tensor], group: Group) -> dict[str, Tensor]:
     """Of the parameters that move: cut, those of layers alone."""
     moving = {name: tensor for name, tensor in parameters.items() if not cut or name in model.in_layers}
 
     def loss(moving: Mapping[str, Tensor]) -> Tensor:
-        return demo_loss(model, {**parameters, **moving}, groups, cut)
+        return demo_loss(model, {**parameters, **moving}, group, cut)
 
     return model.gradient(loss, moving)
-
-
-def _stacked(tasks: Sequence[Sequence[Group]]) -> list[Group]:
-    """Groups of many tasks, with a first axis of tasks."""
-    return [
-        (torch.stack([tokens for tokens, _ in group]), torch.stack([labels for _, labels in group]))
-        for group in zip(*tasks, strict=True)
-    ]
-
-
-def _size(groups: Sequence[Group]) -> int:
-    """Tokens of one task."""
-    return sum(tokens[0].numel() for tokens, _ in groups)
 
 
 def _check(model: Differentiable, demos: Sequence[Demo]) -> None:
     """TaskError for a task without demonstrations, and for tokens that the model has not."""
     if not demos:
         raise TaskError("a task without demonstrations; expected at least one")
-    for tokens, labels in grouped(demos):
-        model.check(tokens)
-        model.check(labels[:, None])
+    group = grouped(demos)
+    model.check(group.tokens)
+    model.check(group.labels[:, None])

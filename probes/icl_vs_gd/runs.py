@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...models.differentiable import Differentiable
+from ...models.differentiable import HELD, Differentiable
 from .activation_matching import matched
 from .asked import Asked
 from .fine_tuned import PAIR, Setting, Stepped, fine_tuned
@@ -41,10 +41,22 @@ def runs(
     matching: Stepped | None = None,
 ) -> Iterator[Runs]:
     """Of as many tasks at a time as memory holds; how many, changes no number."""
+    for first, some in at_once(model, tasks):
+        yield runs_of(model, some, settings, seed, matching, first)
+
+
+WAYS = 36
+"""In which a task's queries are answered, about, and their answers kept until its numbers are formed: by two rules."""
+
+
+def at_once(model: Differentiable, tasks: Sequence[Asked]) -> Iterator[tuple[int, Sequence[Asked]]]:
+    """Tasks that memory holds together, with the number of the first of them."""
     longest = max(sum(len(demo.prompt) for demo in task.given["true"].demos) for task in tasks)
-    size = model.at_once(longest)
+    queries, shape = max(len(task.queries) for task in tasks), model.subject.shape
+    seen = WAYS * queries * (shape.d_vocab + shape.n_layers * shape.d_model)
+    size = max(1, min(model.at_once(longest), HELD // seen))
     for first in range(0, len(tasks), size):
-        yield runs_of(model, tasks[first : first + size], settings, seed, matching, first)
+        yield first, tasks[first : first + size]
 
 
 def runs_of(

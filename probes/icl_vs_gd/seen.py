@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...models.differentiable import Answers, Differentiable, Shown
 from .asked import Prompt
+from .padding import padded
 from .rules import alike
 
 
@@ -38,7 +39,7 @@ class _Row(NamedTuple):
     scores: Float[Tensor, "layer head pos"] | None
 
 
-_Place = tuple[int, int]
+Place = tuple[int, int]
 """A task and one of its queries."""
 
 
@@ -54,12 +55,12 @@ def seen(
     parameters:  of each task; None: the model's own
     """
     watch: tuple[Shown, ...] = ("attn_out",) if "attention" in model.subject.not_shown else ("attn_out", "scores")
-    passes = _own_passes(model, prompts, watch) if parameters is None else _passes(model, prompts, parameters, watch)
-    rows: dict[_Place, _Row] = {}
+    passes = own_passes(model, prompts, watch) if parameters is None else _passes(model, prompts, parameters, watch)
+    rows: dict[Place, _Row] = {}
     for places, answers in passes:
         for place, row in zip(places, _rows(answers), strict=True):
-            n = own[place[0]][place[1]]
-            kept = None if row.scores is None else row.scores[..., row.scores.shape[-1] - n :].float()
+            n, end = own[place[0]][place[1]], len(prompts[place[0]][place[1]])
+            kept = None if row.scores is None else row.scores[..., end - n : end].float()
             rows[place] = row._replace(scores=kept)
     return [_of_task([rows[task, query] for query in range(len(own[task]))]) for task in range(len(prompts))]
 
@@ -69,10 +70,10 @@ def _of_task(rows: Sequence[_Row]) -> Seen:
     return Seen(torch.stack([row.logits for row in rows]), torch.stack([row.attn_out for row in rows], dim=1), scores)
 
 
-def _own_passes(
+def own_passes(
     model: Differentiable, prompts: Sequence[Sequence[Prompt]], watch: Sequence[Shown]
-) -> Iterator[tuple[list[_Place], Answers]]:
-    """Prompts of one length together, whatever their task."""
+) -> Iterator[tuple[list[Place], Answers]]:
+    """Of the model as it is: prompts of one length together, whatever their task."""
     every = [(task, query) for task, some in enumerate(prompts) for query in range(len(some))]
     for length, places in _by_length(prompts, every):
         size = model.at_once(length)
@@ -86,29 +87,23 @@ def _passes(
     prompts: Sequence[Sequence[Prompt]],
     parameters: Sequence[Mapping[str, Tensor]],
     watch: Sequence[Shown],
-) -> Iterator[tuple[list[_Place], Answers]]:
-    """Tasks whose prompts are as long as each other's together, one length after the other."""
-    for tasks in alike([tuple(sorted(len(prompt) for prompt in some)) for some in prompts]):
+) -> Iterator[tuple[list[Place], Answers]]:
+    """Tasks with as many queries together, padded to the longest prompt."""
+    for tasks in alike([len(some) for some in prompts]):
         lent = {name: torch.stack([parameters[task][name] for task in tasks]) for name in parameters[tasks[0]]}
-        every = [(task, query) for task in tasks for query in range(len(prompts[task]))]
-        for _, places in _by_length(prompts, every):
-            tokens = torch.tensor([prompts[task][query] for task, query in places])
-            answers = model.run_tasks(lent, rearrange(tokens, "(task query) pos -> task query pos", task=len(tasks)),
-                                      watch=watch)  # fmt: skip
-            yield (
-                places,
-                Answers(
-                    rearrange(answers.logits, "task query asked d_vocab -> (task query) asked d_vocab"),
-                    *(
-                        None if x is None else rearrange(x, "task layer query ... -> layer (task query) ...")
-                        for x in answers[1:]
-                    ),
-                ),
-            )
+        places = [(task, query) for task in tasks for query in range(len(prompts[task]))]
+        rows = (rearrange(own, "(task query) ... -> task query ...", task=len(tasks))
+                for own in padded([prompts[task][query] for task, query in places]))  # fmt: skip
+        answers = model.run_tasks(lent, *rows, watch=watch)
+        logits = rearrange(answers.logits, "task query asked d_vocab -> (task query) asked d_vocab")
+        shown = (
+            None if x is None else rearrange(x, "task layer query ... -> layer (task query) ...") for x in answers[1:]
+        )
+        yield places, Answers(logits, *shown)
 
 
-def _by_length(prompts: Sequence[Sequence[Prompt]], places: Iterable[_Place]) -> Iterator[tuple[int, list[_Place]]]:
-    found: dict[int, list[_Place]] = defaultdict(list)
+def _by_length(prompts: Sequence[Sequence[Prompt]], places: Iterable[Place]) -> Iterator[tuple[int, list[Place]]]:
+    found: dict[int, list[Place]] = defaultdict(list)
     for task, query in places:
         found[len(prompts[task][query])].append((task, query))
     return iter(sorted(found.items()))

@@ -85,4 +85,5 @@ def _unit(h: Tensor) -> Tensor:
 
 def _rounding(a: Tensor, b: Tensor) -> Tensor:
     """The length below which a difference says nothing."""
-    return _ROUNDING * torch.finfo(a.dtype).eps * torch.maximum(a.double().norm(dim=-1), b.double().norm(dim=-1))
+    eps = max(torch.finfo(dtype).eps for dtype in (a.dtype, torch.float32))  # families norm in it whatever the pass has
+    return _ROUNDING * eps * torch.maximum(a.double().norm(dim=-1), b.double().norm(dim=-1))

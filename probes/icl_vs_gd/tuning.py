@@ -12,21 +12,26 @@ ends above that of the checkpoint. A choice at the edge of the grid is said: the
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import torch
 
 from ...data.errors import TaskError
 from ...models.differentiable import Differentiable
 from .asked import Asked
-from .fine_tuned import STEPPING, Stepped
+from .fine_tuned import Stepped
 from .names import TITLES, Rule
-from .rules import Demo, Learned, adam, demo_loss, grouped
+from .rules import KINDS, Demo, Kind, Learned, alike, courses, grouped, losses_of, stacked
 
 RATES = (0.03, 0.1, 0.3, 1.0, 3.0)
 STEPS = (1, 4, 16, 64)
 ADAM_RATES = (0.001, 0.003, 0.01, 0.03)
 ADAM_STEPS = (8, 32)
 """Adam moves every number of a matrix by about its rate, whatever the gradient's size."""
+EDGE = "it may not have converged"
+"""Said of a choice at an end of the grid."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Tuned:
         for edge in self.edges:
             found += f"; {edge}"
         if self.edges:
-            found += ": it may not have converged"
+            found += f": {EDGE}"
         out = sum(cell.out is not None for cell in self.cells.values())
         return f"{found}; {out} of {len(self.cells)} settings went too far" if out else found
 
@@ -85,20 +90,8 @@ def tuned(
     rates: Sequence[float] = RATES,
     steps: Sequence[int] = STEPS,
 ) -> Tuned:
-    """The best rate and number of steps for a rule. TaskError where all of them go too far.
-
-    A run of more steps goes on where that of fewer ended.
-    """
-    demos = [task.given["true"].demos for task in tasks]
-    cells: dict[Stepped, Cell] = {}
-    for rate in rates:
-        start, done, before = None, 0, None
-        for number in sorted(steps):
-            learned = STEPPING[rule](model, demos, rate, number - done, start)
-            before = [one.before for one in learned] if before is None else before
-            cells[Stepped(rate, number)] = _cell(model, tasks, learned, before)
-            start, done = [one.parameters for one in learned], number
-    return chosen(TITLES[rule], cells, len(tasks))
+    """The best rate and number of steps for a rule. TaskError where all of them go too far."""
+    return chosen(TITLES[rule], _cells(model, tasks, KINDS[rule], rates, steps), len(tasks))
 
 
 def tuned_adam(
@@ -109,27 +102,45 @@ def tuned_adam(
     steps: Sequence[int] = ADAM_STEPS,
 ) -> Tuned:
     """The same for Adam's steps by a rule's gradients."""
-    demos = [task.given["true"].demos for task in tasks]
-    cells: dict[Stepped, Cell] = {}
-    for rate in rates:
-        for number in steps:
-            learned = adam(model, demos, rate, number, cut=rule == "lcgd")
-            cells[Stepped(rate, number)] = _cell(model, tasks, learned, [one.before for one in learned])
-    return chosen(f"{TITLES[rule]} by Adam", cells, len(tasks))
+    kind = Kind(cut=KINDS[rule].cut, adam=True)
+    return chosen(f"{TITLES[rule]} by Adam", _cells(model, tasks, kind, rates, steps), len(tasks))
 
 
-def _cell(model: Differentiable, tasks: Sequence[Asked], learned: Sequence[Learned], before: Sequence[float]) -> Cell:
-    since = [Learned(one.parameters, own, one.after) for one, own in zip(learned, before, strict=True)]
-    if too_far := [one.too_far for one in since if one.too_far]:
-        return Cell(math.nan, f"{too_far[0]} ({len(too_far)} of {len(tasks)} tasks)")
-    losses = [query_loss(model, task.queries, one) for task, one in zip(tasks, learned, strict=True)]
-    loss = math.fsum(losses) / len(losses)
+def _cells(
+    model: Differentiable, tasks: Sequence[Asked], kind: Kind, rates: Sequence[float], steps: Sequence[int]
+) -> dict[Stepped, Cell]:
+    """Of the whole grid, as many rates and tasks together as memory holds. A run of more steps goes on where that of
+    fewer ended.
+    """
+    runs = [(rate, task) for rate in rates for task in tasks]
+    size = model.at_once(max(sum(len(demo.prompt) for demo in task.given["true"].demos) for task in tasks))
+    ends: dict[Stepped, list[tuple[str | None, float]]] = defaultdict(list)
+    for first in range(0, len(runs), size):
+        some = runs[first : first + size]
+        demos, own = [task.given["true"].demos for _, task in some], [rate for rate, _ in some]
+        for number, learned in zip(sorted(steps), courses(model, demos, kind, own, sorted(steps)), strict=True):
+            losses = query_losses(model, [task.queries for _, task in some], learned)
+            for rate, one, loss in zip(own, learned, losses, strict=True):
+                ends[Stepped(rate, number)].append((one.too_far, loss))
+    return {stepped: _cell(of_tasks) for stepped, of_tasks in ends.items()}
+
+
+def _cell(of_tasks: Sequence[tuple[str | None, float]]) -> Cell:
+    """Of each task, why it went too far, and the loss of its queries."""
+    if too_far := [why for why, _ in of_tasks if why]:
+        return Cell(math.nan, f"{too_far[0]} ({len(too_far)} of {len(of_tasks)} tasks)")
+    loss = math.fsum(loss for _, loss in of_tasks) / len(of_tasks)
     return Cell(loss, None if math.isfinite(loss) else "the loss of queries is no longer finite")
 
 
-def query_loss(model: Differentiable, queries: Sequence[Demo], learned: Learned) -> float:
-    """The mean over queries of -log p(label | prompt)."""
-    return float(demo_loss(model, learned.parameters, grouped(queries)))
+def query_losses(model: Differentiable, queries: Sequence[Sequence[Demo]], learned: Sequence[Learned]) -> list[float]:
+    """The mean over each task's queries of -log p(label | prompt)."""
+    found: dict[int, float] = {}
+    for numbers in alike([len(some) for some in queries]):
+        group = stacked([grouped(queries[n]) for n in numbers])
+        parameters = {name: torch.stack([learned[n].parameters[name] for n in numbers]) for name in model.start}
+        found |= zip(numbers, losses_of(model, parameters, group).tolist(), strict=True)
+    return [found[n] for n in range(len(queries))]
 
 
 def chosen(called: str, cells: Mapping[Stepped, Cell], n_tasks: int, of: str = "loss of queries") -> Tuned:

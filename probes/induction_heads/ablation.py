@@ -15,6 +15,7 @@ from ...data.recipe import named_seed
 from ...data.repeated import RepeatedTokens
 from ...models.subject import Edit, Site
 from ..findings import Head
+from ..head_sets import others_like
 from .experiment import GROUPS_OF_HEADS, SINGLE_HEADS, Edited, Experiment, Passes
 from .losses import mean_over_repeat, of_repeat
 from .observations import ModelObservations
@@ -36,17 +37,6 @@ class Halves:
         """As many other heads of the same layers; None where a half has no others."""
         even, odd = (others_like(half, n_heads, rng) for half in (self.even, self.odd))
         return Halves(tuple(even), tuple(odd)) if even and odd else None
-
-
-def others_like(group: Collection[Head], n_heads: int, rng: np.random.Generator) -> list[Head]:
-    """As many random heads of the same layers, none of the group; fewer where a layer has fewer others."""
-    chosen: list[Head] = []
-    for layer in sorted({layer for layer, _ in group}):
-        own = {head for at, head in group if at == layer}
-        others = [head for head in range(n_heads) if head not in own]
-        order = rng.permutation(len(others))[: len(own)]
-        chosen += [(layer, others[index]) for index in sorted(order)]
-    return chosen
 
 
 def replacing(heads: Collection[Head], z: Float[Tensor, "layer head d_head"]) -> Mapping[Site, Edit]:

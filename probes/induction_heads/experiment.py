@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from ...models.language_model import LanguageModel
 from ...models.subject import Edit, Site
 from ..measure import Measure, without_interval
 from ..parts import Parts
-from ..streaming import Beside, Watcher, stream
+from ..streaming import Beside, Watcher, goes_on, stream
 from .access import Access
 from .inputs import PeriodInputs
 
@@ -83,18 +82,6 @@ class Passes:
             for one in sorted(passes, key=lambda one: one.lowest):
                 begun = self.subject.halfway(batch, one.lowest if shares else 0, begun)
                 stream(self.subject, [batch], [one.watcher], one.edit, begun=begun)
-
-
-def goes_on(subject: LanguageModel, tokens: Int[Tensor, "sequence pos"], layers: Iterable[int]) -> bool:
-    """Whether passes that go on from these layers end as a whole one does: not where layers are tied to each other by
-    more than what one hands to the next.
-    """
-    whole, begun = subject.run(tokens).output, None
-    for layer in sorted({*layers} - {0}):
-        begun = subject.halfway(tokens, layer, begun)
-        if not torch.allclose(subject.run(tokens, begun=begun).output, whole):
-            return False
-    return True
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from mesascope import analyses, models, probes
-from mesascope.data import CopyTask, LinearRegression, SoftmaxRegression
+from mesascope.data import CopyTask, LabelMapping, LinearRegression, SoftmaxRegression
+from mesascope.data.few_shot.generated import generated_tasks
 from mesascope.models.constructed.induction import induction_circuit, near_misses
 from mesascope.models.constructed.norms import planted_norms
 from mesascope.models.own.softmax_layer import SoftmaxLayerConfig, initialise_softmax_layer
 from mesascope.probes import Probe
 from mesascope.probes.attention_learning.probe import AttentionLearning
+from mesascope.probes.few_shot_heads.probe import FewShotHeads
 from mesascope.probes.icl_algorithm.probe import ICLAlgorithm
+from mesascope.probes.icl_vs_gd.probe import ICLvsGD
 from mesascope.probes.shift_battery.probe import ShiftBattery
 from mesascope.probes.spectral_filter.probe import SpectralFilter
 
@@ -202,6 +205,35 @@ def agreement_of_attention_and_beta(report: analyses.Report, model: Any) -> tupl
     return report.measures["agreement_beta"].estimate, float(np.mean(agreed))
 
 
+# -- few-shot-heads: an induction head that answers pairs to recall ----------------------------------------------------
+
+
+def effect_of_copying(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """The copied label has probability g / (g + V - 2), g = e^20, and any other label 1 / (g + V - 2)."""
+    g, others = np.exp(20.0), SMALL["d_vocab"] - 2
+    effect = report.measures["indirect_effect"].sel(patch="own prompt").at(layer=1, head=0)
+    return effect.estimate, float((g - 1) / (g + others))
+
+
+# -- icl-vs-gd: a model that was trained to read labels off its prompt -------------------------------------------------
+
+
+def accuracy_in_context(report: analyses.Report, model: Any) -> tuple[float, float]:
+    """Among a task's labels: token by token from the tasks that the recipe names, in NumPy."""
+    recipe = report.recipes["evaluation"]
+    law = LabelMapping.recorded(model.source.record, model.shape.d_vocab)
+    k, queries = (recipe["settings"][name] for name in ("k", "queries"))
+    right = []
+    for task in generated_tasks("label-mapping", range(law.d_vocab - 1), recipe["n"], k, queries, recipe["seed"], law):
+        before = [law.bos, *(token for demo in task.demos for token in (*demo.input, *demo.output))]
+        prompts = torch.tensor([[*before, *query.input] for query in task.queries])
+        logits = model.run(prompts, logits=True).output[:, -1].numpy()
+        labels = [label[0] for label in task.labels]
+        chosen = [labels[place] for place in logits[:, labels].argmax(axis=1)]
+        right.append(np.mean([label == query.output[0] for label, query in zip(chosen, task.queries, strict=True)]))
+    return report.measures["accuracy"].sel(way="in context").estimate, float(np.mean(right))
+
+
 CASES = {
     "attention-learning": Case(
         probe=lambda folder: AttentionLearning(n_sequences=12),
@@ -211,6 +243,15 @@ CASES = {
         gauges=(("W_Q", "W_K"), ("W_V", "W_O")),
         compared=("task_accuracy", "attention_accuracy", "ktiw_accuracy", "agreement_beta", "head_agreement_beta"),
         agrees=agreement_of_attention_and_beta,
+    ),
+    "few-shot-heads": Case(
+        probe=lambda folder: FewShotHeads(n_tasks=20, k=2, n_queries=2, random_sets=2),
+        planted=lambda: induction_circuit(**SMALL),
+        absent=lambda: near_misses(period=11, **SMALL),
+        shows=lambda report: report.heads.get("L1H0") == "answer",
+        gauges=(("W_Q", "W_K"), ("b_Q", "b_K"), ("W_V", "W_O")),
+        compared=("indirect_effect", "total_effect", "group_excess", "accuracy_drop", "right_probability"),
+        agrees=effect_of_copying,
     ),
     "gd-alignment": Case(
         probe=lambda folder: probes.GDAlignment(limit=40, n_context=N_CONTEXT),
@@ -238,6 +279,15 @@ CASES = {
         gauges=(("W_Q", "W_O"),),
         compared=("unexplained_share_ridge", "squared_share_cg", "error_cosine_min_norm", "loss_model", "cosine_gd"),
         agrees=loss_of_a_step,
+    ),
+    "icl-vs-gd": Case(
+        probe=lambda folder: ICLvsGD(n_tasks=6, tuning_tasks=2, rates=(1.0,), steps=(8,), orders=2, untrained=1),
+        planted=lambda: models.load("icl-mapping"),
+        absent=lambda: models.load("iwl-mapping"),
+        shows=lambda report: "no in-context learning" not in report.claim.found,
+        gauges=(),
+        compared=("contrast", "output_similarity", "answer_distance", "accuracy", "patch_along_gradient"),
+        agrees=accuracy_in_context,
     ),
     "implicit-weights": Case(
         probe=lambda folder: probes.ImplicitWeights(limit=40, n_context=N_CONTEXT),

@@ -28,6 +28,7 @@ from mesascope.analyses.reports.parts import part
 from mesascope.probes.drawing import page
 from mesascope.probes.followed import Step, course_of
 from mesascope.probes.icl_algorithm import contest
+from mesascope.probes.icl_vs_gd import choosing
 from mesascope.probes.implicit_weights import judging
 from mesascope.probes.shift_battery import battery
 
@@ -50,6 +51,7 @@ def _few_nulls() -> Iterator[None]:
         patch.setattr(contest, "SHUFFLES", 1)
         patch.setattr(judging, "NULLS", 1)
         patch.setattr(battery, "UNTRAINED", 1)
+        patch.setattr(choosing, "ADAM_RATES", (0.01,))
         yield
 
 

@@ -16,8 +16,10 @@ from mesascope.models.constructed.induction import induction_circuit, near_misse
 from mesascope.models.constructed.norms import planted_norms
 from mesascope.probes import PROBES, Probe
 from mesascope.probes.attention_learning.probe import AttentionLearning
+from mesascope.probes.few_shot_heads.probe import FewShotHeads
 from mesascope.probes.icl_algorithm import contest
 from mesascope.probes.icl_algorithm.probe import ICLAlgorithm
+from mesascope.probes.icl_vs_gd.probe import ICLvsGD
 from mesascope.probes.implicit_weights import judging
 from mesascope.probes.measure import Measure
 from mesascope.probes.shift_battery import battery
@@ -89,6 +91,15 @@ def of_icl_algorithm(folder: Path) -> set[str]:
         return reported(probe, models.from_transformer(models.gd_transformer(6, 2.0, 3)))
 
 
+def of_icl_vs_gd(folder: Path) -> set[str]:
+    """Over two steps."""
+    few = {"n_tasks": 2, "tuning_tasks": 1, "k": 2, "n_queries": 1, "orders": 2, "untrained": 0, "matching": False}
+    subjects = [models.load("icl-mapping") for _ in range(2)]
+    for step, subject in enumerate(subjects):
+        object.__setattr__(subject.source, "step", step)
+    return reported(ICLvsGD(rules=("gd",), rates=(0.1,), steps=(1,), **few), *subjects)
+
+
 def of_spectral_filter(folder: Path) -> set[str]:
     return reported(probes.SpectralFilter(limit=20, n_context=6), fresh(0))
 
@@ -137,11 +148,18 @@ def of_attention_learning(folder: Path) -> set[str]:
     return reported(probe, *copies) | reported(AttentionLearning(tokens=tokens(folder, 24, (3, 20))), *heads)
 
 
+def of_few_shot_heads(folder: Path) -> set[str]:
+    probe = FewShotHeads(n_tasks=4, k=2, n_queries=2, random_sets=1, given_heads="L0H0")
+    return reported(probe, induction_circuit(d_vocab=24, n_ctx=24))
+
+
 CASES = {
     "attention-learning": of_attention_learning,
+    "few-shot-heads": of_few_shot_heads,
     "gd-alignment": of_gd_alignment,
     "gd-certificate": of_gd_certificate,
     "icl-algorithm": of_icl_algorithm,
+    "icl-vs-gd": of_icl_vs_gd,
     "implicit-weights": of_implicit_weights,
     "induction-heads": of_induction_heads,
     "shift-battery": of_shift_battery,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from .looks import ABLATION, COMPOSITION, SCORES, WHOLE, composing_pairs, group_
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
 
     from ...drawing.page import Page
     from ...findings import Findings
@@ -75,12 +73,8 @@ def _with_onset(
     if measure is None or not np.isfinite(measure.values).all():
         return panels.panels_figure(drawn, page, keys)
     start, end = (float(step) for step in measure.values)
-    marked = {title: replace(panel, draw=partial(_marked, panel.draw, start, end)) for title, panel in drawn.items()}
-    return panels.panels_figure(marked, page, [*keys, legends.span_key(f"{_ONSET}: steps {start:g} to {end:g}")])
-
-
-def _marked(draw: panels.Draw, start: float, end: float, ax: Axes, panel: str) -> pd.DataFrame:
-    return marks.together([draw(ax=ax, panel=panel), marks.span(ax, start, end, panel, _ONSET)])
+    key = legends.span_key(f"{_ONSET}: steps {start:g} to {end:g}")
+    return panels.panels_figure(panels.spanned(drawn, start, end, _ONSET), page, [*keys, key])
 
 
 def _over_steps(findings: Findings) -> dict[str, Measure]:

@@ -62,6 +62,8 @@ def test_probes_say_when_they_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         "spectral-filter": False,
         "shift-battery": False,
         "attention-learning": False,
+        "icl-vs-gd": False,
+        "few-shot-heads": False,
     }
     assert found == {**dict.fromkeys(probes.PROBES, True), **named}
     assert "slow_probe_module" not in sys.modules

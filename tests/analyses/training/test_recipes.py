@@ -109,6 +109,7 @@ def test_what_ships_is_small() -> None:
     layers = [path.stat().st_size for name, path in shipped().items() if name.startswith("softmax-attention")]
     assert max(layers) < 100_000
     assert sum(path.stat().st_size for name, path in shipped().items() if name.startswith("copy-")) < 1_000_000
+    assert sum(path.stat().st_size for name, path in shipped().items() if name.endswith("-mapping")) < 1_500_000
     assert set(shipped()) == set(SHIPPED)
     assert sum(path.stat().st_size for path in shipped().values()) < 20_000_000
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from mesascope.data import Grammar, RepeatedTokens
+from mesascope.data import Grammar, LabelMapping, RepeatedTokens
 from mesascope.data.grammar import CLASSES
 from mesascope.models import AttentionOnlyModel, load
 from torch import Tensor, nn
@@ -135,3 +135,25 @@ def test_text_goes_into_the_grammars_model() -> None:
     subject = model("tiny-grammar")
     words = ["the", "old", "dog", "sees", "Anna", "."]
     assert subject.encode("the old dog sees Anna.") == [Grammar().words.index(word) for word in words]
+
+
+@pytest.mark.parametrize(("name", "share", "least"), [("icl", 1.0, 0.99), ("iwl", 0.5, None), ("noise", 0.5, None)])
+def test_only_labels_that_are_drawn_anew_are_learned_in_context(name: str, share: float, least: float | None) -> None:
+    """The last label of fresh sequences, among the sequence's two."""
+    subject = model(f"{name}-mapping")
+    tokens = LabelMapping().draw(512, seed=99, step=0)
+    assert subject.bos == LabelMapping().bos
+    pairs = tokens[:, 2:-1:2]  # the labels before the last
+    both = torch.stack([pairs.amin(dim=1), pairs.amax(dim=1)], dim=1)
+    last = subject.logits(tokens[:, :-1])[:, -1]
+    told = both.gather(1, last.gather(1, both).argmax(dim=1, keepdim=True))[:, 0]
+    right = (told == tokens[:, -1])[both[:, 0] < both[:, 1]].double().mean().item()
+    assert right == pytest.approx(share, abs=0.08)
+    assert least is None or right > least
+
+
+def test_labels_that_stay_the_same_are_learned_in_weights() -> None:
+    law = LabelMapping(labels="in-weights")
+    tokens = law.draw(64, seed=99, step=0)
+    last = model("iwl-mapping").logits(tokens[:, :-1])[:, -1]
+    assert (last.argmax(dim=1) == tokens[:, -1]).double().mean() > 0.99

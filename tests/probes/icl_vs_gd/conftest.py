@@ -17,7 +17,7 @@ from mesascope.probes.icl_vs_gd.rules import Demo
 D_VOCAB, BOS, LABELS = 16, 15, (10, 11, 12, 13)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def random_model() -> Callable[..., Differentiable]:
     """In float64, of two layers with an MLP."""
 
@@ -38,7 +38,7 @@ def random_model() -> Callable[..., Differentiable]:
     return of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made_up() -> Callable[..., list[Asked]]:
     """Tasks of two labels: four demonstrations, and queries of one or, uneven, of one and three tokens."""
 

@@ -22,7 +22,10 @@ BY_RULE = {
     for rule, more in (("gd", 0.0), ("lcgd", 0.05))
 }
 RIVALS = {"label frequencies": 0.5 + RNG.normal(0, 0.05, N), "copy": 0.8 + RNG.normal(0, 0.05, N)}
-ORDERS = {"clean": np.full(N, 0.01), "conflicting": 0.3 + RNG.normal(0, 0.05, N)}
+ORDERS = {
+    who: {"clean": level + RNG.normal(0, 0.01, N), "conflicting": 0.3 + level + RNG.normal(0, 0.05, N)}
+    for who, level in (("in context", 0.1), ("sgd", 0.2))
+}
 
 
 def measures(**changed: Any) -> dict[str, Measure]:
@@ -52,14 +55,57 @@ def test_differences_are_formed_in_each_task() -> None:
     is_mean(found["rival_ahead"], BY_RULE["gd"]["in context"] - RIVALS["label frequencies"])
     assert found["rival_ahead"].message == "label frequencies, ahead of gd"
     is_mean(found["rival_distance"].sel(rival="copy"), RIVALS["copy"])
-    is_mean(found["order_sensitivity"].sel(demonstrations="conflicting"), ORDERS["conflicting"])
     is_mean(found["accuracy"].sel(way="lcgd"), DRAWN["lcgd"])
+
+
+def test_orders_are_along_what_answers_and_full_batch_rules_have_nothing() -> None:
+    order = measures()["order_sensitivity"]
+    assert order.axes == ("way", "demonstrations")
+    for who, own in ORDERS.items():
+        for kind, samples in own.items():
+            is_mean(order.sel(way=who, demonstrations=kind), samples)
+    for rule in BY_RULE:
+        for kind in ("clean", "conflicting"):
+            part = order.sel(way=rule, demonstrations=kind)
+            assert (part.estimate, part.replicate, part.status) == (0.0, "none", "ok")
+            assert np.isnan(part.interval).all()
+            assert "full-batch descent sorts demonstrations" in part.message
+    learned = {"accuracy": DRAWN | {"sgd": DRAWN["gd"]}, "apart": {"gd": BY_RULE["gd"], "sgd": BY_RULE["lcgd"]}}
+    with_sgd = measures(**learned)["order_sensitivity"]
+    is_mean(with_sgd.sel(way="sgd", demonstrations="clean"), ORDERS["sgd"]["clean"])
+    assert with_sgd.labels("way") == ("in context", "sgd", "gd")
+
+
+def test_without_conflict_clean_orders_stay() -> None:
+    order = measures(order={"in context": {"clean": ORDERS["sgd"]["clean"]}})["order_sensitivity"]
+    assert order.sel(way="gd", demonstrations="clean").estimate == 0
+    is_mean(order.sel(way="in context", demonstrations="clean"), ORDERS["sgd"]["clean"])
+    for way in ("in context", "gd", "lcgd"):
+        part = order.sel(way=way, demonstrations="conflicting")
+        assert part.status == "not applicable"
+        assert part.message == "each label has one demonstration, so none can disagree"
 
 
 def test_what_was_not_measured_says_so() -> None:
     found = measures(rivals={}, order={})
     assert found["rival_ahead"].status == found["order_sensitivity"].status == "not applicable"
-    assert found["order_sensitivity"].message == "each class has one demonstration, so none can disagree"
+    assert found["order_sensitivity"].message == "demonstrations have no other order"
+
+
+def test_without_rules_there_is_behaviour_in_context() -> None:
+    found = measures(apart={})
+    assert found["accuracy_gain"].estimate == measures()["accuracy_gain"].estimate
+    is_mean(found["rival_distance"].sel(rival="copy"), RIVALS["copy"])
+    for name in ("accuracy_learned", "answer_distance", "distance_beyond_planted", "rival_ahead"):
+        assert (found[name].status, found[name].message) == ("undefined", "no rule of fine-tuning was compared"), name
+    assert found["order_sensitivity"].labels("way") == ("in context", "sgd")
+
+
+def test_without_adam_other_runs_of_the_descent_are_planted() -> None:
+    apart = {rule: {name: x for name, x in own.items() if name != "third rate"} for rule, own in BY_RULE.items()}
+    found = measures(apart=apart)["distance_beyond_planted"].sel(rule="gd")
+    is_mean(found, apart["gd"]["in context"] - apart["gd"]["adam"])
+    assert found.message == "beyond adam"
 
 
 def inner() -> dict[str, Measure]:
@@ -88,7 +134,7 @@ def test_verdicts_read_measures_by_name() -> None:
         assert one.beyond_planted.high == found["distance_beyond_planted"].sel(rule=one.rule).interval[1]
     assert evidence.gain.value == found["accuracy_gain"].estimate
     assert evidence.gain_by_labels.value == found["accuracy_gain_by_labels"].estimate
-    assert evidence.order.value == pytest.approx(ORDERS["conflicting"].mean())
+    assert evidence.order.value == pytest.approx(ORDERS["in context"]["conflicting"].mean())
     assert evidence.rivals.keys() == RIVALS.keys()
     assert evidence.rival_ahead.value == found["rival_ahead"].estimate
     without = Evidence.of(measures(rivals={}, order={}) | inner())

@@ -1,19 +1,10 @@
-"""The context as a patch of the MLP's weights: the same answers, in plain, gated and pretrained blocks."""
+"""The context as a patch of the MLP's weights: the same answers, in plain and gated blocks."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any
-
-import pytest
 import torch
-from mesascope.models import load
 from mesascope.probes.icl_vs_gd.patch import Patch
 from torch import Tensor, nn
-
-SHARED = Path(os.environ.get("MESASCOPE_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
-STORIES = SHARED / "stories260k"
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -47,33 +38,6 @@ def test_a_patched_mlp_answers_without_the_context_as_with_it() -> None:
         expected = gated(with_context[q], W_gate, W_in, W_out)
         torch.testing.assert_close(found + skipped, expected, rtol=1e-12, atol=1e-12)
         assert torch.linalg.matrix_rank(patches[q]) == 1
-
-
-@pytest.mark.skipif(not STORIES.exists(), reason="no shared data beside the repository")
-def test_so_it_does_in_every_layer_of_a_pretrained_model() -> None:
-    module: Any = load(str(STORIES)).module  # type: ignore[attr-defined]
-    subject: Any = load(str(STORIES))
-    tokens = torch.tensor([[1, 306, 403, 317, 260, 411], [1, 290, 301, 262, 411, 274]])
-    keep: Any = lambda x, layer: x[:, -1].double()  # noqa: E731
-    long = subject.run(tokens, {"resid_mid": keep, "resid_post": keep}).values
-    short = subject.run(tokens[:, [0, -1]], {"resid_mid": keep}).values
-    for layer, block in enumerate(module.double().model.layers):
-        read = [(x, block.post_attention_layernorm(x)) for x in (long["resid_mid"][layer], short["resid_mid"][layer])]
-        (middle, with_context), (middle_0, without) = read
-        mlp, own = block.mlp, {}
-        for query in range(2):
-            for name in ("gate_proj", "up_proj"):
-                own[name] = getattr(mlp, name).weight.clone()
-                patch = Patch.of(with_context, without, own[name].mT).matrices()[query]
-                getattr(mlp, name).weight.copy_(own[name] + patch.mT)
-            found = middle[query] + mlp(without[query])
-            for name, weight in own.items():
-                getattr(mlp, name).weight.copy_(weight)
-            expected = middle[query] + mlp(with_context[query])
-            torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-            torch.testing.assert_close(expected, long["resid_post"][layer][query], rtol=1e-4, atol=1e-4)
-            assert (mlp(without[query]) - mlp(with_context[query])).abs().max() > 1e-3
-            assert not torch.equal(middle_0[query], middle[query])
 
 
 def test_numbers_of_patches_are_those_of_their_matrices() -> None:

@@ -2,104 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import os
 from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mesascope.data import TaskError
-from mesascope.models import (
-    AttentionOnlyConfig,
-    AttentionOnlyModel,
-    AttentionOnlyTransformer,
-    Source,
-    from_module,
-    load,
-)
-from mesascope.models.differentiable import Differentiable, differentiable
 from mesascope.models.key_values import matrix_name
-from mesascope.models.taps import Taps
 from mesascope.models.weights import weights_sha256
 from mesascope.probes.icl_vs_gd.rules import Demo, Learned, demo_loss, gd, grouped, lcgd, sgd
-from torch import Tensor
 
-SHARED = Path(os.environ.get("MESASCOPE_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
-STORIES = SHARED / "stories260k"
-NAMES = ("own", "gpt2", "stories260k")
-KINDS: Mapping[str, dict[str, Any]] = {
-    "own": {"d_mlp": 8, "positions": "rotary"},
-    "own gated": {"d_mlp": 8, "gated_mlp": True, "norm": "rms"},
-    "one layer": {"d_mlp": 8, "n_layers": 1},
-    "no norm": {"d_mlp": 8, "norm": "none"},
-    "shortformer": {"positions": "shortformer"},
-}
+from .copies import matrices, slowly
+from .subjects import FLOAT32, IN_BOTH, NAMES, drawn, exact, far, fresh_model_of, model_of
+
 RULES: Mapping[str, Callable[..., list[Learned]]] = {"gd": gd, "sgd": sgd, "lcgd": lcgd}
-
-
-def own_model(**settings: Any) -> AttentionOnlyModel:
-    sizes = {"d_vocab": 11, "n_ctx": 7, "d_model": 6, "n_layers": 2, "n_heads": 3, "d_head": 4, **settings}
-    config = AttentionOnlyConfig(**sizes)
-    rng = torch.Generator().manual_seed(0)
-    parameters = {
-        name: 0.4 * torch.randn(shape, generator=rng, dtype=torch.float64) + name.endswith("scale")
-        for name, shape in config.shapes.items()
-    }
-    return AttentionOnlyModel(AttentionOnlyTransformer(config, parameters), Source("tiny", layout="in-memory"))
-
-
-def tiny_of(family: str) -> Any:
-    import transformers
-
-    shared = {"vocab_size": 53, "initializer_range": 0.3, "attn_implementation": "eager", "bos_token_id": 0}
-    shared |= {"eos_token_id": 0}
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        if family == "gpt2":
-            config = transformers.GPT2Config(n_embd=16, n_layer=2, n_head=4, n_positions=16, **shared)
-            return transformers.GPT2LMHeadModel(config).eval().double()
-        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
-        config = transformers.LlamaConfig(intermediate_size=24, max_position_embeddings=16, **sizes, **shared)
-        return transformers.LlamaForCausalLM(config).eval().double()
-
-
-def subject_of(name: str) -> Any:
-    if name.startswith("stories260k"):
-        if not STORIES.exists():
-            pytest.skip("no shared data beside the repository")
-        return load(str(STORIES), dtype=torch.float32 if name.endswith("float32") else torch.float64)
-    return own_model(**KINDS[name]) if name in KINDS else from_module(tiny_of(name))
-
-
-def fresh_model_of(name: str, **settings: Any) -> Differentiable:
-    found = differentiable(subject_of(name), **settings)
-    assert isinstance(found, Differentiable)
-    return found
-
-
-model_of = cache(fresh_model_of)
-"""Shared by tests, none of which may change it: one of them looks."""
-
-
-def drawn(seed: int = 0, lengths: tuple[int, ...] = (2, 2, 3, 2, 4), d_vocab: int = 11) -> list[Demo]:
-    rng = torch.Generator().manual_seed(seed)
-    tokens = (torch.randint(d_vocab, (n + 1,), generator=rng).tolist() for n in lengths)
-    return [Demo((0, *some[1:-1]), some[-1]) for some in tokens]
-
-
-def far(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    assert a.keys() == b.keys()
-    return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
 # --- exact facts
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", IN_BOTH)
 def test_the_order_of_demonstrations_changes_nothing_but_for_sgd(name: str) -> None:
     model, demos = model_of(name), drawn()
     turned = [demos[i] for i in (3, 0, 4, 2, 1)]
@@ -109,7 +32,7 @@ def test_the_order_of_demonstrations_changes_nothing_but_for_sgd(name: str) -> N
         assert far(one, model.start) > 1e-3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", IN_BOTH)
 def test_lcgd_moves_the_first_layer_whatever_the_second_is(name: str) -> None:
     model, beside = model_of(name), fresh_model_of(name)
     rng = torch.Generator().manual_seed(7)  # a number added to all of a matrix is nothing after a layer norm
@@ -128,31 +51,43 @@ def test_lcgd_moves_the_first_layer_whatever_the_second_is(name: str) -> None:
         assert (far(*updates) == 0) if rule is lcgd else (far(*updates) > 1e-6)
 
 
-@pytest.mark.parametrize("name", [*NAMES, "stories260k in float32"])
+@pytest.mark.parametrize("name", IN_BOTH)
 def test_the_first_steps_of_the_last_layer_are_the_same(name: str) -> None:
     model = model_of(name)
     last = model.subject.shape.n_layers - 1
     one, other = (rule(model, [drawn()], 0.5, 1)[0].parameters for rule in (gd, lcgd))
-    exact = 1e-6 if name.endswith("float32") else 1e-12
     for role in "KV":
-        torch.testing.assert_close(one[f"L{last}.W_{role}"], other[f"L{last}.W_{role}"], rtol=0, atol=exact)
-        assert (one[f"L0.W_{role}"] - other[f"L0.W_{role}"]).abs().max() > 10 * exact
+        torch.testing.assert_close(one[f"L{last}.W_{role}"], other[f"L{last}.W_{role}"], rtol=0, atol=exact(name))
+        assert (one[f"L0.W_{role}"] - other[f"L0.W_{role}"]).abs().max() > 10 * exact(name)
 
 
-def test_one_layer_learns_the_same_by_both() -> None:
-    model = model_of("one layer")
+@pytest.mark.parametrize(
+    "name", ["one layer", "one layer of gpt2", "one layer in float32", "one layer of gpt2 in float32"]
+)
+def test_one_layer_learns_the_same_by_both(name: str) -> None:
+    model = model_of(name)
     one, other = (rule(model, [drawn()], 0.5, 5)[0] for rule in (gd, lcgd))
-    assert far(one.parameters, other.parameters) < 1e-12
-    assert one.after == pytest.approx(other.after, abs=1e-12)
+    assert far(one.parameters, other.parameters) < exact(name)
+    assert one.after == pytest.approx(other.after, abs=exact(name))
+    assert far(one.parameters, model.start) > 1e-3
 
 
-@pytest.mark.parametrize("name", ["own", "own gated", "gpt2"])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", NAMES)
+def test_steps_in_float32_are_those_in_float64(name: str, rule: str) -> None:
+    one, other = (RULES[rule](model_of(own), [drawn()], 0.1, 2)[0].parameters for own in (name, name + FLOAT32))
+    assert far(one, {n: x.double() for n, x in other.items()}) < 1e-5
+
+
+@pytest.mark.parametrize("name", [*NAMES, "own gated"])
 def test_a_small_step_lowers_the_loss_by_the_squared_gradient(name: str) -> None:
-    """d loss / d lr = -|gradient|^2 at lr = 0, with the gradient as a difference of parameters."""
+    """d loss / d lr = -|gradient|^2 at lr = 0, with the gradient as a difference of parameters. Norms of stories260k
+    are in float32.
+    """
     model, demos, lr = model_of(name), drawn(), 1e-5
     ahead, back = (gd(model, [demos], sign * lr, 1)[0] for sign in (1, -1))
     squared = sum(float(((model.start[n] - x) / lr).pow(2).sum()) for n, x in ahead.parameters.items())
-    assert (ahead.after - back.after) / (2 * lr) == pytest.approx(-squared, rel=1e-6)
+    assert (ahead.after - back.after) / (2 * lr) == pytest.approx(-squared, rel=1e-4 if name == "stories260k" else 1e-6)
     assert ahead.after < ahead.before < back.after
 
 
@@ -243,77 +178,7 @@ def test_the_callers_weights_never_change(name: str) -> None:
     assert not any(x.requires_grad or x.grad is not None for x in module.parameters())
 
 
-# --- slow loops over full copies, in which nothing of the library computes a gradient or a step
-
-
-def slowly(subject: Any, demos: list[Demo], lr: float, rounds: int, rule: str) -> dict[str, Tensor]:
-    """The matrices that a copy of the whole model has learned: one demonstration after the other, `backward`, steps."""
-    module = copy.deepcopy(subject.module)
-    own = isinstance(subject, AttentionOnlyModel)
-    trained, masks = (own_trained if own else hugging_face_trained)(module)
-    batches = [[demo] for demo in demos] if rule == "sgd" else [demos]
-    for batch in batches * rounds:
-        for parameter in trained:
-            parameter.requires_grad_().grad = None
-        for demo in batch:
-            tokens = torch.tensor([demo.prompt])
-            answers = (own_answers if own else hugging_face_answers)(module, subject, tokens, cut=rule == "lcgd")
-            losses = [-answer[demo.label] + answer.exp().sum().log() for answer in answers]
-            (torch.stack(losses).sum() / len(batch)).backward()
-        with torch.no_grad():
-            for parameter, mask in zip(trained, masks, strict=True):
-                parameter -= lr * mask * parameter.grad
-    return subject.key_value_places().read({name: x.detach() for name, x in module.named_parameters()})
-
-
-def own_trained(module: Any) -> tuple[list[Tensor], list[Tensor]]:
-    trained = [module.W_K, module.W_V]
-    return trained, [torch.ones_like(x) for x in trained]
-
-
-def own_answers(module: Any, subject: Any, tokens: Tensor, cut: bool) -> list[Tensor]:
-    """The logits after the last token: of the model, or of every layer's own state."""
-    seen: list[Tensor] = []
-    keep: Any = lambda x, layer: seen.append(x)  # noqa: E731
-    taps = Taps({"resid_post": keep}, {"resid_pre": lambda x, layer: x.detach()} if cut else None)
-    state = module.states(tokens, taps)
-    if not cut:
-        return [(state @ module.W_U + module.b_U)[0, -1]]
-    return [(module.norm("ln_final")(x) @ module.W_U + module.b_U)[0, -1] for x in seen]
-
-
-def hugging_face_trained(module: Any) -> tuple[list[Tensor], list[Tensor]]:
-    if module.config.model_type == "gpt2":
-        trained = [block.attn.c_attn.weight for block in module.transformer.h]
-        masks = [torch.ones_like(x) for x in trained]
-        for mask in masks:
-            mask[:, : module.config.n_embd] = 0  # q
-        return trained, masks
-    layers = module.model.layers
-    trained = [getattr(layer.self_attn, f"{role}_proj").weight for layer in layers for role in "kv"]
-    return trained, [torch.ones_like(x) for x in trained]
-
-
-def hugging_face_answers(module: Any, subject: Any, tokens: Tensor, cut: bool) -> list[Tensor]:
-    """By transformers' own eager pass, which the copy's configuration does not name."""
-    module.set_attn_implementation("eager")
-    blocks, norm = (
-        (module.transformer.h, module.transformer.ln_f)
-        if module.config.model_type == "gpt2"
-        else (module.model.layers, module.model.norm)
-    )
-    if not cut:
-        return [module(tokens, use_cache=False).logits[0, -1]]
-    seen: list[Tensor] = []
-    hooks = [block.register_forward_pre_hook(lambda _, args: (args[0].detach(), *args[1:])) for block in blocks]
-    hooks += [
-        block.register_forward_hook(lambda _, args, out: seen.append(out[0] if isinstance(out, tuple) else out))
-        for block in blocks
-    ]
-    module(tokens, use_cache=False)
-    for hook in hooks:
-        hook.remove()
-    return [module.lm_head(norm(x))[0, -1] for x in seen]
+# --- slow loops over full copies
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -322,7 +187,7 @@ def test_loops_over_copies_of_the_model_learn_the_same(name: str, rule: str) -> 
     model, demos = model_of(name), drawn()
     lr = 0.05 if name == "stories260k" else 0.3  # transformers' own softmax and norms are in float32, and errors grow
     learned = RULES[rule](model, [demos], lr, 3)[0]
-    expected = slowly(model.subject, demos, lr, 3, rule)
+    expected = matrices(model.subject, slowly(model.subject, demos, lr, 3, rule))
     start = model.start
     assert far(learned.parameters, expected) < 1e-6
     assert min(float((expected[matrix_name("V", n)] - start[matrix_name("V", n)]).abs().max()) for n in range(2)) > 1e-3

@@ -75,6 +75,14 @@ def test_without_a_difference_there_is_no_direction(kind: torch.dtype) -> None:
     assert output_similarity(icl, moved, zs).isfinite().all()
 
 
+@pytest.mark.parametrize(("size", "exists"), [(1e-6, False), (1e-4, True)])
+def test_a_difference_that_float32_rounds_away_is_none_in_float64_either(size: float, exists: bool) -> None:
+    """Many families compute norms in float32, whatever the precision of the pass."""
+    icl, zs, ft = draw(5, 8), draw(5, 8, seed=1), draw(5, 8, seed=2)
+    near = icl / icl.norm(dim=-1, keepdim=True) + size * draw(5, 8, seed=3)
+    assert bool(label_swap_contrast(icl, near, ft, zs).isfinite().all()) == exists
+
+
 def test_scores_of_fewer_than_three_tokens_have_no_direction() -> None:
     for own, exists in ((1, False), (2, False), (3, True)):
         m, n, zs = (draw(2, 4, own, seed=seed) for seed in range(3))
