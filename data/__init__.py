@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from .corpus import Corpus
     from .documents import DocumentSet, read_documents
     from .errors import CheckpointRefused, MesascopeError, TaskError, UsageError
+    from .few_shot.drawn import draw_tasks
+    from .few_shot.examples import Example, Examples
+    from .few_shot.generated import generated_tasks
+    from .few_shot.reading import read_examples
+    from .few_shot.tasks import FewShotTask, FewShotTasks
     from .grammar import Documents, Grammar
     from .mapping import LabelMapping
     from .recipe import Recipe
@@ -27,6 +32,10 @@ _HOMES = {
     "Corpus": "corpus",
     "DocumentSet": "documents",
     "Documents": "grammar",
+    "Example": "few_shot.examples",
+    "Examples": "few_shot.examples",
+    "FewShotTask": "few_shot.tasks",
+    "FewShotTasks": "few_shot.tasks",
     "GaussianRegression": "regression",
     "Grammar": "grammar",
     "LabelMapping": "mapping",
@@ -40,9 +49,12 @@ _HOMES = {
     "TaskError": "errors",
     "TokenBatch": "batch",
     "UsageError": "errors",
+    "draw_tasks": "few_shot.drawn",
+    "generated_tasks": "few_shot.generated",
     "load_softmax_tasks": "softmax_regression",
     "load_tasks": "tasks",
     "read_documents": "documents",
+    "read_examples": "few_shot.reading",
 }
 __all__ = [
     "Batch",
@@ -51,6 +63,10 @@ __all__ = [
     "Corpus",
     "DocumentSet",
     "Documents",
+    "Example",
+    "Examples",
+    "FewShotTask",
+    "FewShotTasks",
     "GaussianRegression",
     "Grammar",
     "LabelMapping",
@@ -64,9 +80,12 @@ __all__ = [
     "TaskError",
     "TokenBatch",
     "UsageError",
+    "draw_tasks",
+    "generated_tasks",
     "load_softmax_tasks",
     "load_tasks",
     "read_documents",
+    "read_examples",
 ]
 
 

@@ -17,7 +17,7 @@ from .asked import Asked
 from .fine_tuned import Setting, Stepped
 from .how import How
 from .names import MATCHED, RATE, RULE, STEPS, Rule
-from .tuning import ADAM_RATES, ADAM_STEPS, Tuned, tuned, tuned_adam
+from .tuning import ADAM_RATES, Tuned, adam_steps, tuned, tuned_adam
 
 
 class Absent(NamedTuple):
@@ -71,7 +71,8 @@ def choose(model: Differentiable, tasks: Sequence[Asked], how: How, measured: Se
     rules: dict[Rule, Settled] = {rule: _of_rule(model, tasks, rule, how) for rule in how.rules}
     learned: list[Rule] = [rule for rule, own in rules.items() if isinstance(own, Tuned)]
     adam: dict[Rule, Settled] = {
-        rule: _or_why(partial(tuned_adam, model, tasks, rule, ADAM_RATES, ADAM_STEPS)) for rule in learned
+        rule: _or_why(partial(tuned_adam, model, tasks, rule, ADAM_RATES, adam_steps(max(how.steps))))
+        for rule in learned
     }
     return Chosen(rules, adam, _matching(model, tasks, how, measured))
 
@@ -87,7 +88,7 @@ def _matching(model: Differentiable, tasks: Sequence[Asked], how: How, measured:
         return Absent("matching = false", "not applicable")
     if not all(map(may_be_matched, (*tasks, *measured))):
         return Absent("a label has one query; it takes one to fit, and another to judge by", "not applicable")
-    return _or_why(partial(tuned_matching, model, tasks, max(ADAM_STEPS), ADAM_RATES))
+    return _or_why(partial(tuned_matching, model, tasks, max(how.steps), ADAM_RATES))
 
 
 def _or_why(choosing: Callable[[], Tuned]) -> Settled:

@@ -17,9 +17,8 @@ from ..probe import Cost, weights_of
 from .how import How
 from .names import LABELS
 from .passes import Passes
-from .tuning import ADAM_RATES, ADAM_STEPS
+from .tuning import ADAM_RATES, adam_steps
 
-_ADAM = max(ADAM_STEPS)
 _PAIR = 2  # demonstrations with true and with swapped labels
 _WAYS = 6  # half run, tuned, random weights, a third of the rate, Adam, other
 _ONCE = 3  # shuffled labels, and both halves of the demonstrations
@@ -91,7 +90,7 @@ class _Bill:
         sizes, n = self.sizes, self.sizes.tuning
         for _ in self.how.rules:
             self._grid(len(self.how.rates), self.how.steps)
-            self._grid(len(ADAM_RATES), ADAM_STEPS)
+            self._grid(len(ADAM_RATES), adam_steps(max(self.how.steps)))
         if self.how.matching and sizes.matched:
             self._forward(n * sizes.queries, sizes.long)
             self._forward(n * sizes.queries)
@@ -109,7 +108,7 @@ class _Bill:
                 if steps == 1:
                     self._descent(n, 1)
                 self._descent(n, steps)
-                self._descent(n, _ADAM)
+                self._descent(n, max(adam_steps(steps)))
             for _ in range(1 + 1 + _PAIR * sizes.other):  # shuffled labels, both halves together, another task
                 self._descent(n, steps)
             self._forward(n * sizes.queries * (_PAIR * (_WAYS - (not sizes.other)) + _ONCE))
@@ -157,7 +156,7 @@ class _Bill:
 
     def _matching(self, tasks: int) -> None:
         """Each query is fitted, and held out, once."""
-        self._both(tasks * self.sizes.queries * _ADAM)
+        self._both(tasks * self.sizes.queries * max(self.how.steps))
         self._forward(tasks * self.sizes.queries)
 
     def _forward(self, prompts: int, length: int | None = None) -> None:

@@ -30,6 +30,13 @@ STEPS = (1, 4, 16, 64)
 ADAM_RATES = (0.001, 0.003, 0.01, 0.03)
 ADAM_STEPS = (8, 32)
 """Adam moves every number of a matrix by about its rate, whatever the gradient's size."""
+
+
+def adam_steps(most: int) -> tuple[int, ...]:
+    """The numbers of Adam's steps that are tried beside rules of at most so many steps."""
+    return tuple(steps for steps in ADAM_STEPS if steps <= most) or (most,)
+
+
 EDGE = "it may not have converged"
 """Said of a choice at an end of the grid."""
 

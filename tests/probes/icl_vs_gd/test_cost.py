@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mesascope.probes.icl_vs_gd import choosing, cost, measuring
+from mesascope.probes.icl_vs_gd import choosing, cost, measuring, tuning
 from mesascope.probes.icl_vs_gd.cost import Sizes, cost_of, memory_of, passes_of
 from mesascope.probes.icl_vs_gd.how import How
 from mesascope.probes.icl_vs_gd.passes import Passes
@@ -31,8 +31,7 @@ def test_passes_by_the_settings_are_those_that_are_counted(
     """With one number of steps, whatever is chosen."""
     for module in (cost, choosing):
         monkeypatch.setattr(module, "ADAM_RATES", (0.01, 0.1))
-        monkeypatch.setattr(module, "ADAM_STEPS", (1, 2))
-    monkeypatch.setattr(cost, "_ADAM", 2)
+    monkeypatch.setattr(tuning, "ADAM_STEPS", (1, 2))
     counted: list[Passes] = []
     monkeypatch.setattr(measuring, "_passes_measure", lambda passes, n: counted.append(passes))
     subject = own_model(d_vocab=90, n_ctx=12, d_mlp=8)

@@ -33,7 +33,7 @@ SMALL |= {"rules": ("gd",), "rates": (0.3,), "steps": (2,), "matching": False}
 def _few_steps_of_adam(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its grid is no setting."""
     monkeypatch.setattr(choosing, "ADAM_RATES", (0.01,))
-    monkeypatch.setattr(choosing, "ADAM_STEPS", (2,))
+    monkeypatch.setattr(tuning, "ADAM_STEPS", (2,))
 
 
 def model(**settings: Any) -> Any:
