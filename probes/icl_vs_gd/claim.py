@@ -28,7 +28,7 @@ from .names import (
     ZERO_SHOT,
     Rule,
 )
-from .verdicts import Called, Evidence, Verdict, can_be_compared, capital, verdict
+from .verdicts import TOO_FEW, Called, Evidence, Verdict, can_be_compared, capital, verdict
 
 CITATIONS = (
     "D. Dai, Y. Sun, L. Dong, Y. Hao, S. Ma, Z. Sui, F. Wei. Why can GPT learn in-context? Language models secretly"
@@ -70,6 +70,8 @@ def icl_vs_gd_claim(measures: Mapping[str, Measure], sources: tuple[Source, ...]
 
 
 def _badge(measures: Mapping[str, Measure], found: Verdict) -> str:
+    if found.sentences[0] == TOO_FEW:
+        return "In-context learning not found"
     if found.rule is None:
         return BADGES[found.called]
     nearer = number(measures[RIVAL_AHEAD]).low > 0

@@ -10,14 +10,12 @@ from ..measure import Measure
 from .facts import FREE_TEXT, GENERATED, HALF, LEARNED_POSITIONS, ONE_TASK, RECALL, SHARED, told
 from .names import ACCURACY, CHANCE, GAIN, GAIN_BY_LABELS, IN_CONTEXT, LEFT, RATE, TITLES, WAY, ZERO_SHOT
 from .tuning import EDGE
-from .verdicts import LEAST_GAIN, Verdict, capital
+from .verdicts import Verdict, capital, open_gain
 
 FEW = 20
 """Tasks below which bootstrap intervals are clearly too narrow."""
 RIGHT = 0.95
 """Accuracy above which a model is nearly always right."""
-NEGLIGIBLE = 0.1
-"""An accuracy that demonstrations might add at most, where there are tasks enough to say that they add none."""
 
 NOT_EXCLUDED = "These tasks do not exclude that {} by up to {}. More of them would tell (`--n-tasks`)."
 ON_THESE_TASKS = "Other tasks, more demonstrations or another template may give another answer."
@@ -82,12 +80,11 @@ def _of_verdict(measures: Mapping[str, Measure], found: Verdict) -> Iterator[str
 
 def _not_excluded(measures: Mapping[str, Measure]) -> Iterator[str]:
     """Where an interval reaches down to 0 because it is wide: the first of the two gains that does."""
-    for name, words in ((GAIN, "demonstrations raise accuracy"), (GAIN_BY_LABELS, "right labels raise it")):
-        gain = number(measures[name])
-        if gain.low <= LEAST_GAIN:
-            if gain.high > NEGLIGIBLE:
-                yield NOT_EXCLUDED.format(words, rounded(gain.high))
-            return
+    gains = [number(measures[name]) for name in (GAIN, GAIN_BY_LABELS)]
+    place = open_gain(gains)
+    if place is not None:
+        words = ("demonstrations raise accuracy", "right labels raise it")[place]
+        yield NOT_EXCLUDED.format(words, rounded(gains[place].high))
 
 
 def _known_already(measures: Mapping[str, Measure]) -> Iterator[str]:

@@ -57,6 +57,8 @@ from .names import (
     Rule,
 )
 
+NEGLIGIBLE = 0.1
+"""An accuracy that demonstrations might add at most, where there are tasks enough to say that they add none."""
 LEAST_GAIN = 0.03
 """Accuracy must rise by more than that, by the whole interval. Of 114 models that do not learn in context, two rose by
 more than 0 above both zero-shot and shuffled labels, at least by .006 and .002, and on other tasks one of 128 did, by
@@ -193,7 +195,7 @@ def verdict(evidence: Evidence) -> Verdict:
     if any(np.isnan(gain.low) for gain in gains):
         return Verdict("undecided", None, ("These tasks do not decide: accuracy has no interval.",))
     if any(gain.low <= LEAST_GAIN for gain in gains):
-        return Verdict("none", None, (NO_LEARNING, _why_none(evidence)))
+        return Verdict("none", None, (NO_LEARNING if open_gain(gains) is None else TOO_FEW, _why_none(evidence)))
     rival = _of_rivals(evidence)
     if not evidence.rules:
         return Verdict("not compared", None, (NOTHING_COMPARED,), rival)
@@ -230,6 +232,15 @@ def _called(evidence: Evidence, learners: Sequence[OfRule]) -> tuple[Called, Rul
 
 
 NO_LEARNING = "mesascope finds no in-context learning of the rule on these tasks, so there is nothing to explain."
+TOO_FEW = "mesascope finds no in-context learning of the rule on these tasks, but they are too few to exclude it."
+
+
+def open_gain(gains: Sequence[Number]) -> int | None:
+    """The place of the first gain that is not clear, where none of those is known to be negligible."""
+    unclear = [place for place, gain in enumerate(gains) if gain.low <= LEAST_GAIN]
+    return unclear[0] if unclear and all(gains[place].high > NEGLIGIBLE for place in unclear) else None
+
+
 NOTHING_COMPARED = "The model learns these tasks in context, but no rule of gradient descent could be compared with it."
 
 

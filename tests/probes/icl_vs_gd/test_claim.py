@@ -188,6 +188,11 @@ def test_seeds_are_means_over_them() -> None:
     one = "mesascope did not compare layer-causal gradient descent: mean over the 1 of 2 seeds where it is defined"
     assert one in mixed.found
     assert mixed.found.lower().count("layer-causal") == 1
+    few = made(accuracy=NONE)
+    wide = replace(few["accuracy_gain"], values=np.array(0.1), interval=(np.array(-0.2), np.array(0.4)))
+    labels = replace(few["accuracy_gain_by_labels"], values=np.array(0.1), interval=(np.array(-0.2), np.array(0.4)))
+    open_one = claimed({**few, "accuracy_gain": wide, "accuracy_gain_by_labels": labels})
+    assert (open_one.badge, claimed(few).badge) == ("In-context learning not found", "No in-context learning")
     none = claimed(over_seeds(*(made(seed=seed, accuracy=NONE) for seed in range(3))))
     assert "no in-context learning" in none.found
 

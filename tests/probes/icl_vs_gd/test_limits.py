@@ -13,7 +13,6 @@ from mesascope.probes.icl_vs_gd.limits import (
     FIRST_TOKEN,
     IN_FLOAT64,
     NEARLY_ALWAYS_RIGHT,
-    NEGLIGIBLE,
     NO_CEILING,
     NO_OTHER_TASK,
     ON_THESE_TASKS,
@@ -26,7 +25,7 @@ from mesascope.probes.icl_vs_gd.limits import (
     SMALL_MODELS,
     limits,
 )
-from mesascope.probes.icl_vs_gd.verdicts import Evidence, verdict
+from mesascope.probes.icl_vs_gd.verdicts import NEGLIGIBLE, Evidence, verdict
 
 from .made_up_numbers import NONE, TUNED, made, over_seeds
 
@@ -84,6 +83,9 @@ def test_an_absence_that_few_tasks_cannot_show_is_none() -> None:
     ]
     assert gains(accuracy_gain=(0.2, 0.02, 0.4)) == [said_of.format("demonstrations raise accuracy")]
     assert gains(accuracy_gain=(0.02, -0.05, NEGLIGIBLE)) == gains(accuracy_gain=(0.3, 0.2, 0.4)) == []
+    negligible = (0.0, -0.05, 0.05)
+    assert gains(accuracy_gain=(0.1, 0.0, 0.4), accuracy_gain_by_labels=negligible) == []
+    assert gains(accuracy_gain=negligible, accuracy_gain_by_labels=(0.1, 0.0, 0.4)) == []
 
 
 def test_what_was_known_before_is_said_where_nothing_is_learned() -> None:

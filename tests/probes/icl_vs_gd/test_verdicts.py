@@ -70,6 +70,22 @@ def test_without_in_context_learning_nothing_is_explained(changed: dict[str, Num
     assert "no in-context learning" not in " ".join(judged().sentences)
 
 
+@pytest.mark.parametrize(
+    ("changed", "excluded"),
+    [
+        ({"gain": Number(0.02, -0.05, 0.1)}, True),
+        ({"gain": Number(0.3, -0.05, 0.4)}, False),
+        ({"gain_by_labels": Number(0.5, 0.0, 1.0)}, False),
+        ({"gain": Number(0.3, -0.05, 0.4), "gain_by_labels": Number(0.0, -0.05, 0.05)}, True),
+        ({"gain": Number(0.0, -0.05, 0.05), "gain_by_labels": Number(0.5, 0.0, 1.0)}, True),
+    ],
+)
+def test_few_tasks_do_not_exclude_learning(changed: dict[str, Number], excluded: bool) -> None:
+    first = judged(**changed).sentences[0]
+    assert first.endswith("so there is nothing to explain." if excluded else "but they are too few to exclude it.")
+    assert "no in-context learning" in first
+
+
 def test_without_a_rule_nothing_is_compared() -> None:
     found = verdict(replace(FINE, rules=()))
     assert (found.called, found.rule) == ("not compared", None)
