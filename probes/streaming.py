@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from ..models.language_model import LanguageModel
 from ..models.subject import Edit, Reduce, Site
 from ..models.taps import BESIDE, Halfway, OtherAttention, Project
+from .findings import Head
 from .probe import Progress, silent
 
 
@@ -42,6 +44,25 @@ class Beside:
 
     project: Project
     watchers: Sequence[Watcher]
+
+
+def of_heads(heads: Collection[Head], change: Callable[[Tensor, int, list[int]], None]) -> Mapping[Site, Edit]:
+    """The edit of a pass that changes the z of these heads alone.
+
+    change:  is given a copy of a layer's z [batch head pos d_head] to change in place, the layer, and its heads
+    """
+    by_layer = {
+        layer: [head for _, head in group] for layer, group in groupby(sorted(heads), key=lambda place: place[0])
+    }
+
+    def edit(own: Float[Tensor, "batch head pos d_head"], layer: int) -> Float[Tensor, "batch head pos d_head"]:
+        if layer not in by_layer:
+            return own
+        changed = own.clone()
+        change(changed, layer, by_layer[layer])
+        return changed
+
+    return {"z": edit}
 
 
 def stream(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from ...models.language_model import LanguageModel
 from ...models.subject import Edit, Site
 from ..findings import Head
-from ..streaming import goes_on
+from ..streaming import goes_on, of_heads
 from .names import PURPOSES
 from .rows import Answers, Rows
 
@@ -38,18 +37,11 @@ class Replacement:
 
 def replacing(heads: Collection[Head], z: Float[Tensor, "some_or_one layer head d_head"]) -> Mapping[Site, Edit]:
     """The edit of a pass in which the z of these heads is this at the last position, and their own before it."""
-    by_layer = {
-        layer: [head for _, head in group] for layer, group in groupby(sorted(heads), key=lambda place: place[0])
-    }
 
-    def edit(own: Float[Tensor, "some head pos d_head"], layer: int) -> Float[Tensor, "some head pos d_head"]:
-        if layer not in by_layer:
-            return own
-        changed, replaced = own.clone(), by_layer[layer]
-        changed[:, replaced, -1] = z[:, layer, replaced].to(own)
-        return changed
+    def replace(own: Tensor, layer: int, replaced: list[int]) -> None:
+        own[:, replaced, -1] = z[:, layer, replaced].to(own)
 
-    return {"z": edit}
+    return of_heads(heads, replace)
 
 
 @dataclass

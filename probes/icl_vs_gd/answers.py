@@ -1,8 +1,8 @@
 """How right answers are in context and after fine-tuning, and how far they are from each other; one number a task.
 
 Distances are total variations over the whole vocabulary, beside those of planted gradient descent. Accuracy is among a
-task's labels; beside it stand top-1 accuracy among all tokens, and confidence, the largest probability. Numbers are
-means over a task's queries.
+task's labels; beside it stand top-1 accuracy among all tokens, and confidence: the largest probability of all tokens,
+and of the labels. Numbers are means over a task's queries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...models.attention import in_float32
-from ..few_shot.behaviour import Recovered, accuracy_among, confidence, recovered, top_accuracy
+from ..few_shot.behaviour import Recovered, accuracy_among, chosen_probability, confidence, recovered, top_accuracy
 from ..few_shot.distributions import SHARE, check_top, divergence, overlap, overlap_cosine, total_variation
 from .asked import Asked
 from .names import (
@@ -24,6 +24,7 @@ from .names import (
     DISTANCE,
     DIVERGENCE,
     IN_CONTEXT,
+    LABEL_CONFIDENCE,
     MATCHED,
     OVERLAP,
     OVERLAP_COSINE,
@@ -90,6 +91,7 @@ def of_ways(runs: Runs, tasks: Sequence[Asked]) -> dict[str, Numbers]:
         ACCURACY: _share_right,
         TOP_ACCURACY: lambda p, task: top_accuracy(p, torch.tensor([query.label for query in task.queries])),
         CONFIDENCE: lambda p, task: confidence(p),
+        LABEL_CONFIDENCE: lambda p, task: chosen_probability(p, torch.tensor(task.labels)),
     }
     return {
         name: {who: np.array([float(formula(*pair).mean()) for pair in pairs]) for who, pairs in by.items()}

@@ -23,9 +23,9 @@ DEFINITIONS: Mapping[str, str] = {
         ),
         ("accuracy_learned", "Accuracy after gradient descent minus accuracy zero-shot."),
         (
-            "top_accuracy confidence",
-            "Share of queries whose right label is the most probable of all tokens, and the probability of the most"
-            " probable token.",
+            "top_accuracy confidence label_confidence",
+            "Share of queries whose right label is the most probable of all tokens, the probability of the most"
+            " probable token, and that of the most probable label.",
         ),
         (
             "recovered recovered_null",

@@ -19,6 +19,7 @@ from .names import (
     CONFIDENCE,
     DIVERGENCE,
     IN_CONTEXT,
+    LABEL_CONFIDENCE,
     OVERLAP,
     OVERLAP_COSINE,
     OVERLAP_INSIDE,
@@ -29,7 +30,8 @@ from .names import (
     WAY,
 )
 
-_UNITS = {TOP_ACCURACY: "share", CONFIDENCE: "probability", DIVERGENCE: "nat"}
+_OF_WAYS = {TOP_ACCURACY: "share", CONFIDENCE: "probability", LABEL_CONFIDENCE: "probability"}
+_UNITS = {**_OF_WAYS, DIVERGENCE: "nat"}
 _UNITS |= {OVERLAP: "share", OVERLAP_COSINE: "cosine", OVERLAP_INSIDE: "cosine"}
 _OVERLAPS = (OVERLAP, OVERLAP_COSINE, OVERLAP_INSIDE)
 _ENDS = "zero-shot and another order stand beside it"
@@ -44,7 +46,7 @@ _SOME_WITHOUT = "some resamples have no such query, so there is no interval"
 
 def likeness_measures(numbers: Mapping[str, Any], seed: int) -> dict[str, Measure]:
     """numbers: by measure, and by what answers, or by rule and what is compared, as `Answered` has them"""
-    found = {name: along(WAY, _means(name, numbers[name], _WAYS, seed)) for name in (TOP_ACCURACY, CONFIDENCE)}
+    found = {name: along(WAY, _means(name, numbers[name], _WAYS, seed)) for name in _OF_WAYS}
     return found | _likenesses(numbers, seed) | _recovered(numbers, seed)
 
 

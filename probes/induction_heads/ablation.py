@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from ...data.repeated import RepeatedTokens
 from ...models.subject import Edit, Site
 from ..findings import Head
 from ..head_sets import others_like
+from ..streaming import of_heads
 from .experiment import GROUPS_OF_HEADS, SINGLE_HEADS, Edited, Experiment, Passes
 from .losses import mean_over_repeat, of_repeat
 from .observations import ModelObservations
@@ -41,18 +41,11 @@ class Halves:
 
 def replacing(heads: Collection[Head], z: Float[Tensor, "layer head d_head"]) -> Mapping[Site, Edit]:
     """The edit of a pass in which the z of these heads is this, at every position."""
-    by_layer = {
-        layer: [head for _, head in group] for layer, group in groupby(sorted(heads), key=lambda place: place[0])
-    }
 
-    def edit(own: Float[Tensor, "batch head pos d_head"], layer: int) -> Float[Tensor, "batch head pos d_head"]:
-        if layer not in by_layer:
-            return own
-        changed, replaced = own.clone(), by_layer[layer]
-        changed[:, replaced] = z[layer, replaced][:, None].to(own)
-        return changed
+    def replace(own: Tensor, layer: int, replaced: list[int]) -> None:
+        own[:, replaced] = z[layer, replaced][:, None].to(own)
 
-    return {"z": edit}
+    return of_heads(heads, replace)
 
 
 @dataclass(frozen=True)

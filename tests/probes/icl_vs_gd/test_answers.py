@@ -64,7 +64,7 @@ def test_accuracies_and_confidence_by_loops(random_model: Model, made_up: Tasks)
     ways: dict[str, Any] = {"zero-shot": some.zero_shot, "in context": some.in_context["true"]}
     ways |= {"in context, shuffled labels": some.in_context["shuffled"], "activation matching": some.matched["true"]}
     ways |= {rule: own["tuned", "true"] for rule, own in some.fine_tuned.items()}
-    for name in ("accuracy", "top_accuracy", "confidence"):
+    for name in ("accuracy", "top_accuracy", "confidence", "label_confidence"):
         assert list(found[name]) == list(found["accuracy"])
     assert found["accuracy"].keys() == ways.keys()
     for way, answers in ways.items():
@@ -73,6 +73,8 @@ def test_accuracies_and_confidence_by_loops(random_model: Model, made_up: Tasks)
             right = [max(range(16), key=own.__getitem__) == q.label for own, q in zip(p, task.queries, strict=True)]
             assert found["top_accuracy"][way][n] == pytest.approx(mean(right))
             assert found["confidence"][way][n] == pytest.approx(mean([max(own) for own in p]), abs=1e-12)
+            of_labels = [max(own[label] for label in task.labels) for own in p]
+            assert found["label_confidence"][way][n] == pytest.approx(mean(of_labels), abs=1e-12)
     differs = [found["accuracy"][way] - found["top_accuracy"][way] for way in ways]
     assert np.min(differs) >= 0
     assert np.max(differs) > 0

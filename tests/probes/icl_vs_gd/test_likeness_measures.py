@@ -32,6 +32,7 @@ def counts(most: int) -> np.ndarray:
 NUMBERS: Mapping[str, Any] = {
     "top_accuracy": drawn(*WAYS),
     "confidence": drawn(*WAYS),
+    "label_confidence": drawn(*WAYS),
     "answer_divergence": {rule: drawn("in context") for rule in ("gd", "lcgd")},
     **{name: {rule: drawn(*ENDS) for rule in ("gd", "lcgd")} for name in OVERLAPS},
     "recovered": {"gd": counts(5), "lcgd": counts(3)},
@@ -53,7 +54,7 @@ def is_mean(measure: Measure, samples: np.ndarray) -> None:
 
 def test_means_over_tasks() -> None:
     found = measures()
-    for name in ("top_accuracy", "confidence"):
+    for name in ("top_accuracy", "confidence", "label_confidence"):
         for way in WAYS:
             is_mean(found[name].sel(way=way), NUMBERS[name][way])
     for rule in ("gd", "lcgd"):
@@ -63,7 +64,8 @@ def test_means_over_tasks() -> None:
                 is_mean(found[name].sel(rule=rule, between=what), NUMBERS[name][rule][what])
     units = {name: measure.unit for name, measure in found.items()}
     assert units == {
-        "top_accuracy": "share", "confidence": "probability", "answer_divergence": "nat", "top_overlap": "share",
+        "top_accuracy": "share", "confidence": "probability", "label_confidence": "probability",
+        "answer_divergence": "nat", "top_overlap": "share",
         "top_overlap_cosine": "cosine", "top_overlap_cosine_inside": "cosine", "recovered": "share",
         "recovered_null": "share",
     }  # fmt: skip
