@@ -10,7 +10,7 @@ import pytest
 import torch
 from mesascope.models.own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
 from mesascope.models.subject import Reduce, Site, Source
-from mesascope.probes.streaming import Watcher, stream
+from mesascope.probes.streaming import Watcher, of_heads, stream
 from torch import Tensor
 
 
@@ -106,3 +106,20 @@ def test_nothing_of_a_batch_is_alive_when_the_next_one_runs(
     monkeypatch.setattr(subject.module, "states", counted)
     stream(subject, batches, [Norms("z", logits=True)])
     assert (len(outputs), alive) == (3, [0, 0, 0])
+
+
+def test_an_edit_of_heads_changes_a_copy_of_their_layers_and_no_other() -> None:
+    seen: list[tuple[int, list[int]]] = []
+
+    def double(z: Tensor, layer: int, heads: list[int]) -> None:
+        seen.append((layer, heads))
+        z[:, heads] *= 2
+
+    edit = of_heads([(2, 1), (0, 3), (2, 0)], double)["z"]
+    z = torch.ones(2, 4, 5, 3)
+    changed = edit(z, 2)
+    assert torch.equal(z, torch.ones(2, 4, 5, 3))
+    assert changed[:, :, 0, 0].tolist() == [[2, 2, 1, 1]] * 2
+    assert edit(z, 1) is z
+    edit(z, 0)
+    assert seen == [(2, [0, 1]), (0, [3])]

@@ -54,6 +54,16 @@ def test_every_choice_is_a_number_whose_message_says_how(random_model: Model, ma
     assert found["steps"].values.tolist() == [2] * 5
 
 
+def test_fitting_to_attention_takes_as_many_steps_as_rules_may(random_model: Model, made_up: Tasks) -> None:
+    tasks = made_up(1, n_queries=4)
+    found = choose(random_model(), tasks, replace(HOW, rules=("gd",), steps=(1, 3)), tasks)
+    assert isinstance(found.matching, Tuned)
+    assert found.matching.chosen.steps == 3
+    by_adam = found.adam["gd"]
+    assert isinstance(by_adam, Tuned)
+    assert by_adam.chosen.steps == 3
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_rule_without_a_setting_is_left_out_with_its_reason(
     random_model: Model, made_up: Tasks, monkeypatch: pytest.MonkeyPatch

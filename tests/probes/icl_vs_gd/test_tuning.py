@@ -13,7 +13,7 @@ from mesascope.models.differentiable import Differentiable
 from mesascope.probes.icl_vs_gd.asked import Asked
 from mesascope.probes.icl_vs_gd.fine_tuned import STEPPING, Stepped
 from mesascope.probes.icl_vs_gd.rules import adam
-from mesascope.probes.icl_vs_gd.tuning import Cell, Tuned, tuned, tuned_adam
+from mesascope.probes.icl_vs_gd.tuning import Cell, Tuned, adam_steps, tuned, tuned_adam
 
 Model = Callable[..., Differentiable]
 Tasks = Callable[..., list[Asked]]
@@ -26,6 +26,10 @@ def loss_by_loops(model: Differentiable, tasks: list[Asked], learned: Any) -> fl
         said = [model.run(one.parameters, torch.tensor([query.prompt])).logits[0, 0] for query in task.queries]
         by_task.append([float(x.logsumexp(0) - x[query.label]) for x, query in zip(said, task.queries, strict=True)])
     return sum(sum(losses) / len(losses) for losses in by_task) / len(by_task)
+
+
+def test_adam_takes_no_more_steps_than_rules_may() -> None:
+    assert [adam_steps(most) for most in (64, 32, 31, 8, 4, 1)] == [(8, 32), (8, 32), (8,), (8,), (4,), (1,)]
 
 
 @pytest.mark.parametrize("rule", ["gd", "lcgd"])
