@@ -23,7 +23,8 @@ from torch import Tensor
 from ...data.errors import CheckpointRefused, UsageError, nearest
 from ...data.npz import read_npz
 from ...data.settings import read_settings
-from ..own.regression_transformer import RegressionConfig, RegressionTransformer
+from ..own.regression_config import RegressionConfig
+from ..own.regression_transformer import RegressionTransformer
 from ..regressors import TransformerRegressor
 from ..subject import Source
 from ..weights import weights_sha256
