@@ -44,6 +44,24 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "causal, softmax, query in context": {"causal": True, "softmax": True, "query_in_context": True, "n_layers": 2},
     "causal, layer norm": {"causal": True, "layer_norm": True, "n_layers": 4, "tied": False, "n_heads": 2},
     "wide labels": {"d_out": 3, "n_layers": 2},
+    "MLP, shared": {"mlp": "shared", "n_layers": 3, "tied": False, "n_heads": 2},
+    "MLP, tied": {"mlp": "shared", "n_layers": 2, "dampening": 0.75},
+    "MLP, own": {"mlp": "own", "n_layers": 2, "tied": False, "layer_norm": True},
+    "MLP, layer norm, tied": {"mlp": "shared", "n_layers": 2, "layer_norm": True, "softmax": True},
+    "MLP, saturating": {"mlp": "own", "n_layers": 3, "tied": False, "activation_clip": 0.4},
+    "softmax, then linear": {"softmax": True, "linear_from": 1, "n_layers": 2, "tied": False},
+    "positions": {"d_position": 4, "n_layers": 2},
+    "separate tokens": {"separate_tokens": True, "n_layers": 2},
+    "separate tokens, positions": {
+        "separate_tokens": True,
+        "d_position": 10,
+        "softmax": True,
+        "linear_from": 1,
+        "n_layers": 2,
+        "tied": False,
+    },
+    "embedding": {"d_embed": 5},
+    "embedding, MLPs": {"d_embed": 5, "mlp": "own", "n_layers": 2, "tied": False, "d_out": 2},
     "everything": {
         "d_out": 2,
         "n_layers": 3,
@@ -65,7 +83,7 @@ def test_predictions_after_every_layer_are_those_of_the_loops(
     random_model: Make, random_inputs: Inputs, by_loops: Loops, settings: dict[str, Any], tokens: int
 ) -> None:
     model = random_model(**settings)
-    inputs = random_inputs(model.config.d_model, n_tasks=2, tokens=tokens)
+    inputs = random_inputs(model.config.d_in + model.config.d_out, n_tasks=2, tokens=tokens)
     expected = by_loops(model, inputs)
     scale = np.abs(expected).max()
     assert np.abs(model.predict_layers(inputs).numpy() - expected).max() <= 1e-12 * scale
@@ -93,7 +111,7 @@ def test_the_loops_notice_another_setting(
     name, value = next(iter(changed.items()))
     if getattr(model.config, name) == value:
         return
-    inputs = random_inputs(model.config.d_model)
+    inputs = random_inputs(model.config.d_in + model.config.d_out)
     distance = np.abs(model.predict_layers(inputs).numpy() - by_loops(model, inputs, **changed)).max()
     # one layer's read-out is the query's target slot alone, whatever else the layer updates
     assert (distance > 1e-4) != (name in ("target_only", "causal") and model.config.n_layers == 1)
@@ -114,7 +132,7 @@ def test_any_combination_agrees_with_the_loops(
 ) -> None:
     names = ("tied", "softmax", "layer_norm", "target_only", "query_in_context", "causal")
     model = random_model(**settings, **dict(zip(names, flags, strict=True)))
-    inputs = random_inputs(model.config.d_model, n_tasks=1, tokens=4)
+    inputs = random_inputs(model.config.d_in + model.config.d_out, n_tasks=1, tokens=4)
     expected = by_loops(model, inputs)
     assert np.abs(model.predict_layers(inputs).numpy() - expected).max() <= 1e-11 * max(1.0, np.abs(expected).max())
 
@@ -136,7 +154,7 @@ def test_every_precision_and_device(
     device: str,
 ) -> None:
     model = random_model(**settings)
-    inputs = random_inputs(model.config.d_model)
+    inputs = random_inputs(model.config.d_in + model.config.d_out)
     expected = by_loops(model, inputs)[-1]
     answer = model.to(device, dtype)(inputs.to(device, dtype))
     assert answer.dtype == dtype
@@ -150,7 +168,7 @@ def test_sensitivities_are_derivatives_of_the_prediction(
     if settings.get("activation_clip"):
         settings = settings | {"activation_clip": 50.0}  # smooth where it is compared
     model = random_model(**settings)
-    inputs = random_inputs(model.config.d_model, n_tasks=1).requires_grad_()
+    inputs = random_inputs(model.config.d_in + model.config.d_out, n_tasks=1).requires_grad_()
     (gradient,) = torch.autograd.grad(model(inputs)[0, 0], inputs)
     step = 1e-6
     for i, j in itertools.product(*map(range, inputs.shape[1:])):
@@ -188,18 +206,20 @@ def test_watched_activations_rebuild_the_pass(
 ) -> None:
     model = random_model(**settings)
     config = model.config
-    inputs = random_inputs(config.d_model)
-    trace = model.run(inputs, watch=dict.fromkeys(SITES, keep))
+    inputs = random_inputs(config.d_in + config.d_out)
+    sites: tuple[Site, ...] = SITES if config.mlp is None else (*SITES, "resid_mid", "mlp_out")
+    trace = model.run(inputs, watch=dict.fromkeys(sites, keep))
     context = slice(None) if config.query_in_context else slice(None, -1)
-    previous = inputs
+    previous = inputs if config.as_given else trace.values["resid_pre"][0]
     for layer in range(config.n_layers):
         at = {site: values[layer] for site, values in trace.values.items()}
         block = 0 if config.tied else layer
         assert torch.equal(at["resid_pre"], previous)
         scores = torch.stack([q @ k.mT for q, k in zip(at["q"].unbind(1), at["k"].unbind(1), strict=True)], dim=1)
         later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1) & config.causal
-        scores = scores.masked_fill(later, -math.inf if config.softmax else 0.0)
-        pattern = torch.softmax(scores / math.sqrt(config.d_head), dim=-1) if config.softmax else scores
+        softmax = config.softmax and not (config.linear_from and layer >= config.linear_from)
+        scores = scores.masked_fill(later, -math.inf if softmax else 0.0)
+        pattern = torch.softmax(scores / math.sqrt(config.d_head), dim=-1) if softmax else scores
         torch.testing.assert_close(at["pattern"], pattern, rtol=1e-12, atol=1e-13)
         torch.testing.assert_close(at["z"], pattern @ at["v"], rtol=1e-11, atol=1e-12)
         update = sum(at["z"][:, head] @ model.W_O[block, head] for head in range(config.n_heads))
@@ -210,6 +230,11 @@ def test_watched_activations_rebuild_the_pass(
         post = previous + config.dampening * update
         if config.activation_clip:
             post = post.clamp(-config.activation_clip, config.activation_clip)
+        if config.mlp is not None:
+            torch.testing.assert_close(at["resid_mid"], post, rtol=1e-12, atol=1e-13)
+            post = post + config.dampening * at["mlp_out"]
+            if config.activation_clip:
+                post = post.clamp(-config.activation_clip, config.activation_clip)
         torch.testing.assert_close(at["resid_post"], post, rtol=1e-12, atol=1e-13)
         if not config.layer_norm:
             torch.testing.assert_close(at["q"][:, 0], previous @ model.W_Q[block, 0], rtol=1e-12, atol=1e-12)
@@ -220,7 +245,7 @@ def test_watched_activations_rebuild_the_pass(
                 at["v"][:, -1], previous[:, context] @ model.W_V[block, -1], rtol=1e-12, atol=1e-12
             )
         previous = at["resid_post"]
-    torch.testing.assert_close(trace.output, -previous[:, -1, config.d_in :], rtol=0, atol=0)
+    torch.testing.assert_close(trace.output, -previous[:, -1, -config.d_out :], rtol=0, atol=0)
     torch.testing.assert_close(trace.output, model(inputs), rtol=1e-12, atol=1e-12)
 
 
@@ -290,7 +315,11 @@ def test_ablating_a_head_of_one_layer(random_model: Make, random_inputs: Inputs,
     [
         ({}, "d_in is missing"),
         ({"d_in": 3, "n_layer": 2}, "'n_layer' is not known; did you mean n_layers"),
-        ({"d_in": 3, "mlp": True}, "'mlp' is not known"),
+        ({"d_in": 3, "mlp": True}, "mlp = True; expected shared, own or none"),
+        ({"d_in": 3, "mlp": "own", "n_layers": 2}, 'mlp = "own" with tied layers; expected "shared"'),
+        ({"d_in": 3, "linear_from": 1}, "linear_from = 1 without softmax"),
+        ({"d_in": 3, "d_position": 3}, "d_position = 3; expected an even number"),
+        ({"d_in": 2, "d_out": 3, "separate_tokens": True}, "separate_tokens with d_out = 3 above d_in = 2"),
         ({"d_in": 3.0}, "d_in = 3.0"),
         ({"d_in": "3"}, "d_in = '3'"),
         ({"d_in": True}, "d_in = True"),
@@ -385,7 +414,7 @@ def test_context_and_query_apart_give_the_same_prediction_and_its_gradient(
     random_model: Make, random_inputs: Inputs, settings: dict[str, Any]
 ) -> None:
     model = random_model(**settings)
-    inputs = random_inputs(model.config.d_model)
+    inputs = random_inputs(model.config.d_in + model.config.d_out)
     context, query = inputs[:, :-1].clone().requires_grad_(), inputs[:, -1:].clone().requires_grad_()
     prediction, whole = model.predict_query(inputs[:, :-1], query), model(torch.cat([context, query], dim=1))
     assert torch.equal(prediction, whole)
