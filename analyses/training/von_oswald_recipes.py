@@ -18,7 +18,26 @@ BATCHES = (128, 512, 2048, 8192)
 WIDTHS = (2, 5, 20, 30, 40, 50)
 """N = d, beside the 10 of `lsa-1layer`."""
 
+TEN = tuple(range(10))
+
 VON_OSWALD = (
+    *(
+        TrainingRecipe(
+            name=f"lsa-1layer-{n_heads}head{'s' * (n_heads > 1)}-10seeds",
+            summary=f"one layer of linear self-attention with {n_heads} head{'s' * (n_heads > 1)}, ten seeds",
+            model={"n_heads": n_heads},
+            checkpoint_steps=STEPS_5000,
+            seeds=TEN,
+        )
+        for n_heads in (1, 2)
+    ),
+    TrainingRecipe(
+        name="lsa-3layer-recurrent",
+        summary="one layer of linear self-attention, applied three times, on linear regression",
+        model={"n_layers": 3},
+        checkpoint_steps=_STEPS_15000,
+        init_scale=0.002 / 3,
+    ),
     TrainingRecipe(
         name="lsa-10layer-recurrent",
         summary="one layer of linear self-attention, applied ten times, on linear regression",
