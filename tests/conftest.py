@@ -174,7 +174,8 @@ def transformer_by_loops(
     linear_from: int | None = None,
     embedding: dict[str, np.ndarray] | None = None,
     d_position: int = 0,
-    separate_tokens: bool = False,
+    one_hot_positions: bool = False,
+    token_order: str = "joint",
 ) -> np.ndarray:
     """Predictions `[layer, task, d_out]` after each layer; nothing is vectorised, nothing shared with the library.
 
@@ -185,8 +186,10 @@ def transformer_by_loops(
     """
     readouts = np.zeros((len(layers), len(inputs), d_out))
     for task, tokens in enumerate(inputs.astype(np.float64)):
-        h = _separated(tokens, d_out) if separate_tokens else tokens.copy()
-        h = np.stack([_coded(_embedded(row, embedding), place, d_position) for place, row in enumerate(h)])
+        h = tokens.copy() if token_order == "joint" else _separated(tokens, d_out, token_order == "separate")
+        h = np.stack([
+            _coded(_embedded(row, embedding), place, d_position, one_hot_positions) for place, row in enumerate(h)
+        ])  # fmt: skip
         for number, layer in enumerate(layers):
             x = np.stack([_layer_norm(row, layer) for row in h])
             softmax_here = softmax and (linear_from is None or number < linear_from)
@@ -246,14 +249,15 @@ def _tanh_gelu(row: np.ndarray) -> np.ndarray:
     return np.array([0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))) for x in row])
 
 
-def _separated(tokens: np.ndarray, d_out: int) -> np.ndarray:
-    """x_1, y_1, x_2, y_2, ..., x_q: as wide as x, y in the last numbers of a token of its own."""
+def _separated(tokens: np.ndarray, d_out: int, own_slots: bool) -> np.ndarray:
+    """x_1, y_1, x_2, y_2, ..., x_q: y in the last numbers of a token of its own, which is as wide as x, or as both."""
     d_in = tokens.shape[1] - d_out
-    apart = np.zeros((2 * len(tokens) - 1, d_in))
+    width = d_in + d_out if own_slots else d_in
+    apart = np.zeros((2 * len(tokens) - 1, width))
     for place, token in enumerate(tokens):
-        apart[2 * place] = token[:d_in]
+        apart[2 * place, :d_in] = token[:d_in]
         if place < len(tokens) - 1:
-            apart[2 * place + 1, d_in - d_out :] = token[d_in:]
+            apart[2 * place + 1, width - d_out :] = token[d_in:]
     return apart
 
 
@@ -264,9 +268,12 @@ def _embedded(row: np.ndarray, at: dict[str, np.ndarray] | None) -> np.ndarray:
     return e + _tanh_gelu(e @ at["first"] + at["first_b"]) @ at["second"] + at["second_b"]
 
 
-def _coded(row: np.ndarray, place: int, width: int) -> np.ndarray:
-    """The position code behind it: sine and cosine of place * 10000^(-2k/width), k after k."""
+def _coded(row: np.ndarray, place: int, width: int, one_hot: bool) -> np.ndarray:
+    """The position code behind it: sine and cosine of place * 10000^(-2k/width), k after k; or 1 at its place."""
     code = np.zeros(width)
+    if one_hot:
+        code[place] = 1.0
+        return np.concatenate([row, code])
     for k in range(width // 2):
         angle = place * 10000.0 ** (-2 * k / width)
         code[2 * k], code[2 * k + 1] = np.sin(angle), np.cos(angle)

@@ -95,7 +95,7 @@ VON_OSWALD = (
             "tied": False,
             "softmax": True,
             "linear_from": 1,
-            "separate_tokens": True,
+            "token_order": "interleaved",
             "d_position": 10,
         },
         checkpoint_steps=_STEPS_50000,

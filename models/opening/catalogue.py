@@ -52,7 +52,8 @@ MODEL_ARGS = {
     "causal": "true: no token attends to later ones (default false)",
     "linear_from": "with softmax: the first layer whose attention is linear, from 0 (default: none)",
     "d_position": "width of sinusoidal position codes behind every token (default 0)",
-    "separate_tokens": "true: x and y in tokens of their own, y in the last numbers (default false)",
+    "one_hot_positions": "true: position codes are one-hot (default false)",
+    "token_order": "interleaved: x and y in tokens of their own, y in the last numbers (default joint)",
     "d_out": "width of y (default 1)",
     "prefix": "transformer or Transformer_gd: the model to read, if the file holds both",
 }

@@ -197,7 +197,7 @@ def _config(
     embedded = others["W_E"].shape if "W_E" in others and others["W_E"].ndim == 2 else None
     width = d_model - d_position if embedded is None else embedded[0]
     d_out = facts.setdefault("d_out", 1)
-    d_in = width if facts.get("separate_tokens") else width - d_out
+    d_in = width if facts.get("token_order") == "interleaved" else width - d_out
     if d_in < 1:
         raise CheckpointRefused(
             f"{path.name}: d_out = {d_out} (--model-args); expected less than the tokens' width {width}"

@@ -109,11 +109,12 @@ def plain_predictions(
 
 def _read_in(config: RegressionConfig, at: Parameters, tokens: Float[np.ndarray, "token feature"]) -> np.ndarray:
     h = tokens
-    if config.separate_tokens:
+    if config.token_order != "joint":
         apart = []
         for token in tokens:
-            label = np.concatenate([np.zeros(config.d_in - config.d_out), token[config.d_in :]])
-            apart += [token[: config.d_in], label]
+            x, y = token[: config.d_in], token[config.d_in :]
+            beside = np.zeros(0) if config.token_order == "interleaved" else np.zeros(config.d_out)
+            apart += [np.concatenate([x, beside]), np.concatenate([np.zeros(len(x) + len(beside) - len(y)), y])]
         h = np.array(apart[:-1])
     if config.d_embed is not None:
         h = h @ at["W_E"]
@@ -121,6 +122,9 @@ def _read_in(config: RegressionConfig, at: Parameters, tokens: Float[np.ndarray,
         h = h + hidden @ at["embed_W_out"] + at["embed_b_out"]
     codes = np.zeros((len(h), config.d_position))
     for pos, place in np.ndindex(codes.shape):
+        if config.one_hot_positions:
+            codes[pos, place] = pos == place
+            continue
         angle = pos / 10_000 ** (place // 2 * 2 / config.d_position)
         codes[pos, place] = np.cos(angle) if place % 2 else np.sin(angle)
     return np.concatenate([h, codes], axis=1)

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le
 
 from ...data.errors import CheckpointRefused
 from ...data.settings import check_settings, read_settings
+from ..token_layout import Order, TokenLayout
 
 MAX_LAYERS = 10_000
 MLP_FACTOR = 4
@@ -35,13 +36,15 @@ class RegressionConfig:
     mlp:               an MLP follows attention in every layer: "shared", one for all layers, as in the authors' code;
                        "own", one for each; None: no MLP
     linear_from:       of softmax attention, the first layer whose attention is linear; None: all are softmax
-    d_position:        width of the sinusoidal position codes that stand behind every token; 0: none
+    d_position:        width of the position codes that stand behind every token; 0: none
+    one_hot_positions: codes are one-hot, for sequences of at most `d_position` tokens; otherwise sinusoidal
     d_embed:           width behind a read-in and an input MLP; None: tokens are read as they are
-    separate_tokens:   x and y in tokens of their own, both d_in wide, y in the last numbers
+    token_order:       "joint" tokens [x ; y]; x and y in tokens of their own: "separate" [x ; 0], [0 ; y], or
+                       "interleaved", both d_in wide, y in the last numbers
     """
 
     OPTIONAL: ClassVar[tuple[str, ...]] = (
-        "causal", "mlp", "linear_from", "d_position", "d_embed", "separate_tokens",
+        "causal", "mlp", "linear_from", "d_position", "one_hot_positions", "d_embed", "token_order",
     )  # fmt: skip
     """Left out of records where they are off: reports and files from before them keep their identity."""
 
@@ -61,8 +64,9 @@ class RegressionConfig:
     mlp: Literal["shared", "own"] | None = None
     linear_from: Annotated[int, Ge(1)] | None = None
     d_position: Annotated[int, Ge(0)] = 0
+    one_hot_positions: bool = False
     d_embed: Annotated[int, Ge(1)] | None = None
-    separate_tokens: bool = False
+    token_order: Order = "joint"
 
     def __post_init__(self) -> None:
         check_settings(self, "config: ", CheckpointRefused)
@@ -71,14 +75,14 @@ class RegressionConfig:
                 f"config: linear_from = {self.linear_from} without softmax; expected it where the layers before it are"
                 " softmax attention"
             )
-        if self.d_position % 2:
+        if self.d_position % 2 and not self.one_hot_positions:
             raise CheckpointRefused(
                 f"config: d_position = {self.d_position}; expected an even number: codes are pairs of sine and cosine"
             )
-        if self.separate_tokens and self.d_out > self.d_in:
+        if self.token_order == "interleaved" and self.d_out > self.d_in:
             raise CheckpointRefused(
-                f"config: separate_tokens with d_out = {self.d_out} above d_in = {self.d_in}; expected labels that fit"
-                " into a token of an input's width"
+                f"config: interleaved tokens with d_out = {self.d_out} above d_in = {self.d_in}; expected labels that"
+                " fit into a token of an input's width"
             )
         if self.mlp == "own" and self.tied:
             raise CheckpointRefused('config: mlp = "own" with tied layers; expected "shared": layers share one MLP')
@@ -86,7 +90,13 @@ class RegressionConfig:
     @property
     def token_width(self) -> int:
         """Of a token as the model is given it."""
-        return self.d_in if self.separate_tokens else self.d_in + self.d_out
+        return self.layout.width
+
+    @property
+    def layout(self) -> TokenLayout:
+        """How it arranges tokens [x ; y] for itself."""
+        slot = self.d_in - self.d_out if self.token_order == "interleaved" else None
+        return TokenLayout(self.d_in, self.d_out, self.token_order, slot)
 
     @property
     def d_model(self) -> int:
@@ -117,7 +127,7 @@ class RegressionConfig:
     @property
     def beside_attention(self) -> str | None:
         """What a model has beside attention on tokens [x ; y], in words; None where it has nothing else."""
-        if self.separate_tokens:
+        if self.token_order != "joint":
             return "x and y in tokens of their own"
         if self.d_embed is not None:
             return "an embedding of its tokens"
@@ -128,7 +138,7 @@ class RegressionConfig:
     @property
     def as_given(self) -> bool:
         """Whether tokens [x ; y] are the residual stream that the first layer reads."""
-        return not (self.separate_tokens or self.d_embed is not None or self.d_position)
+        return not (self.token_order != "joint" or self.d_embed is not None or self.d_position)
 
     @property
     def merges(self) -> bool:

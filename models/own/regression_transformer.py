@@ -27,7 +27,6 @@ from torch import Tensor, nn
 
 from ..attention import causal_linear_attention, linear_attention, linear_pattern, softmax_pattern
 from ..subject import Edit, Reduce, Site, Trace
-from ..token_layout import TokenLayout
 from ..weights import AttentionWeights
 from .config import check_shapes
 from .regression_config import RegressionConfig
@@ -148,14 +147,13 @@ class RegressionTransformer(nn.Module):
     def _embedded(self, inputs: Tensor) -> Float[Tensor, "task pos d_model"]:
         """What the first layer reads of tokens [x ; y]."""
         config, h = self.config, self._checked(inputs)
-        if config.separate_tokens:
-            slot = config.d_in - config.d_out
-            h = TokenLayout(config.d_in, config.d_out, "interleaved", slot).arrange(inputs)
+        if config.token_order != "joint":
+            h = config.layout.arrange(inputs)
         if config.d_embed is not None:
             h = h @ self.W_E
             h = h + _gelu(h @ self.embed_W_in + self.embed_b_in) @ self.embed_W_out + self.embed_b_out
         if config.d_position:
-            codes = position_codes(h.shape[1], config.d_position).to(h)
+            codes = position_codes(h.shape[1], config.d_position, config.one_hot_positions).to(h)
             h = torch.cat([h, codes.expand(len(h), -1, -1)], dim=-1)
         return h
 
@@ -233,8 +231,12 @@ class RegressionTransformer(nn.Module):
         return nn.functional.layer_norm(h, (self.config.d_model,), scale, offset, LAYER_NORM_EPS)
 
 
-def position_codes(n: int, width: int) -> Float[Tensor, "pos width"]:
-    """sin(p / 10000^(2k/width)) and cos of the same, side by side, for pairs k; float64."""
+def position_codes(n: int, width: int, one_hot: bool = False) -> Float[Tensor, "pos width"]:
+    """sin(p / 10000^(2k/width)) and cos of the same, side by side, for pairs k; or one-hot. In float64."""
+    if one_hot:
+        if n > width:
+            raise ValueError(f"{n} tokens; expected at most {width}: the model has so many positions")
+        return torch.eye(n, width, dtype=torch.float64)
     rates = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angles = torch.arange(n, dtype=torch.float64)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)

@@ -113,7 +113,8 @@ def by_loops(reference_transformer: Callable[..., np.ndarray]) -> Callable[..., 
                 "causal",
                 "linear_from",
                 "d_position",
-                "separate_tokens",
+                "one_hot_positions",
+                "token_order",
             )
         }
         if model.config.d_embed is not None:

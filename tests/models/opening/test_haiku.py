@@ -76,7 +76,7 @@ def variants(rng: np.random.Generator) -> dict[str, tuple[Arrays, int, dict[str,
         "separate tokens, softmax, then linear": (
             untied(rng, layers=2),
             2,
-            {"softmax": True, "linear_from": 1, "d_position": 2, "separate_tokens": True},
+            {"softmax": True, "linear_from": 1, "d_position": 2, "token_order": "interleaved"},
         ),
         "float32": (untied(rng, dtype="f4"), 3, {}),
         "big-endian": (tied(rng, dtype=">f8"), 1, {"n_layers": 1}),
@@ -162,7 +162,7 @@ def test_nothing_is_assumed_when_all_is_said(tmp_path: Path, rng: np.random.Gene
     said = {
         "n_layers": 1, "tied": True, "n_heads": 1, "softmax": False, "dampening": 1, "activation_clip": None,
         "target_only": False, "query_in_context": False, "causal": False, "d_out": 1,
-        "linear_from": None, "d_position": 0, "separate_tokens": False,
+        "linear_from": None, "d_position": 0, "one_hot_positions": False, "token_order": "joint",
     }  # fmt: skip
     assert set(said) | {"prefix"} == set(MODEL_ARGS)
     assert len(load(write(tmp_path, tied(rng)), model_args=said).source.notes) == 1

@@ -34,7 +34,7 @@ SITES: tuple[Site, ...] = ("resid_pre", "q", "k", "v", "pattern", "z", "attn_out
         ({"d_in": 3, "mlp": "own", "n_layers": 2}, 'mlp = "own" with tied layers; expected "shared"'),
         ({"d_in": 3, "linear_from": 1}, "linear_from = 1 without softmax"),
         ({"d_in": 3, "d_position": 3}, "d_position = 3; expected an even number"),
-        ({"d_in": 2, "d_out": 3, "separate_tokens": True}, "separate_tokens with d_out = 3 above d_in = 2"),
+        ({"d_in": 2, "d_out": 3, "token_order": "interleaved"}, "interleaved tokens with d_out = 3 above d_in = 2"),
         ({"d_in": 3.0}, "d_in = 3.0"),
         ({"d_in": "3"}, "d_in = '3'"),
         ({"d_in": True}, "d_in = True"),

@@ -34,9 +34,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "MLP, saturating": {"mlp": "own", "n_layers": 3, "tied": False, "activation_clip": 0.4},
     "softmax, then linear": {"softmax": True, "linear_from": 1, "n_layers": 2, "tied": False},
     "positions": {"d_position": 4, "n_layers": 2},
-    "separate tokens": {"separate_tokens": True, "n_layers": 2},
-    "separate tokens, positions": {
-        "separate_tokens": True,
+    "interleaved tokens": {"token_order": "interleaved", "n_layers": 2},
+    "separate tokens": {"token_order": "separate", "n_layers": 2, "d_out": 2},
+    "one-hot positions": {"one_hot_positions": True, "d_position": 25, "n_layers": 2, "token_order": "separate"},
+    "interleaved tokens, positions": {
+        "token_order": "interleaved",
         "d_position": 10,
         "softmax": True,
         "linear_from": 1,
