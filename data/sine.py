@@ -69,7 +69,7 @@ class SineRegression(RegressionTasks):
         y[:, -1] = 0.0
         return torch.cat([x, y], dim=-1), targets
 
-    def labels(self, x: Float[Tensor, "*tasks"], u: Float[Tensor, "*tasks"]) -> Float[Tensor, "*tasks"]:
+    def labels(self, x: Float[Tensor, "..."], u: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Of inputs, by the number that decides a task; whatever the order of their axes."""
         low, high = self.amplitudes
         return self.weight_scale * (low + (high - low) * u) * torch.sin(x + math.pi * u)
