@@ -17,12 +17,16 @@ from torch import Tensor
 from .batch import generator
 from .recipe import named_seed
 from .regression import GaussianRegression, LinearRegression
+from .sine import SineRegression
 
 TOKENS_AT_ONCE = 4  # their random bits stay in the cache; an even number, because a 64-bit draw is for two inputs
 
 
+Streamed = LinearRegression | SineRegression
+
+
 def draw_step(
-    tasks: LinearRegression, n: int, seeds: Sequence[int], step: int
+    tasks: Streamed, n: int, seeds: Sequence[int], step: int
 ) -> tuple[Float[Tensor, "seed task token feature"], Float[Tensor, "seed task d_out"]]:
     """`n` tasks for each seed: tokens and query labels. Stored as `draw_into` stores each seed's."""
     tokens = np.empty((len(seeds), tasks.d_in + tasks.d_out, tasks.n_context + 1, n), dtype=np.float32)
@@ -35,7 +39,7 @@ def draw_step(
 def draw_into(
     tokens: Float[np.ndarray, "feature token task"],
     targets: Float[np.ndarray, "d_out task"],
-    tasks: LinearRegression,
+    tasks: Streamed,
     seed: int,
     step: int,
 ) -> None:
@@ -46,19 +50,36 @@ def draw_into(
     """
     x, y = tokens[: tasks.d_in], tokens[tasks.d_in :]
     rng = np.random.Generator(np.random.SFC64([_task_seed(seed), step]))
+    if isinstance(tasks, SineRegression):
+        _fill_uniform(x, tasks.input_range, rng)
+        u = rng.random((1, 1, targets.shape[1]), dtype=np.float32)
+        y[:] = tasks.labels(*map(torch.from_numpy, (x, u))).numpy()
+    else:
+        _fill_linear(x, y, tasks, seed, step, rng)
+    targets[:] = y[:, -1]
+    y[:, -1] = 0.0
+
+
+def _fill_linear(
+    x: Float[np.ndarray, "d_in token task"],
+    y: Float[np.ndarray, "d_out token task"],
+    tasks: LinearRegression,
+    seed: int,
+    step: int,
+    rng: np.random.Generator,
+) -> None:
+    """Inputs, and the labels of a teacher for each task."""
     if isinstance(tasks, GaussianRegression):
         rng.standard_normal(out=x, dtype=np.float32)
         x *= np.sqrt(tasks.variances, dtype=np.float32)[:, None, None]
     else:
         _fill_uniform(x, tasks.input_range, rng)
-    w = rng.standard_normal((tasks.d_in, *targets.shape), dtype=np.float32)
+    w = rng.standard_normal((tasks.d_in, tasks.d_out, x.shape[2]), dtype=np.float32)
     w *= np.float32(tasks.weight_scale)
     np.einsum("itn,ion->otn", x, w, out=y)
     if tasks.corrupts_labels:
         context = torch.from_numpy(y[:, :-1]).permute(2, 1, 0)
         tasks.corrupt_labels(context, generator(seed, "training labels", step))
-    targets[:] = y[:, -1]
-    y[:, -1] = 0.0
 
 
 @cache

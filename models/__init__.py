@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .opening.loading import load, load_all
     from .own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
     from .own.copy_transformer import CopyConfig, CopyTransformer
-    from .own.regression_transformer import RegressionConfig, RegressionTransformer, initialise
+    from .own.regression_config import RegressionConfig
+    from .own.regression_transformer import RegressionTransformer, initialise
     from .own.softmax_layer import SoftmaxLayer, SoftmaxLayerConfig
     from .predictor_file import from_predictor_file
     from .regressors import from_predictor, from_transformer
@@ -51,7 +52,7 @@ _HOMES = {
     "Norm": "norms",
     "NotApplicable": "subject",
     "PlantedHead": "constructed.induction",
-    "RegressionConfig": "own.regression_transformer",
+    "RegressionConfig": "own.regression_config",
     "RegressionTransformer": "own.regression_transformer",
     "Regressor": "subject",
     "Rotary": "rotary",

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ..data.errors import UsageError
 from .in_memory_sources import NO_WEIGHTS, example_of, module_source, predictor_source
 from .own.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
-from .own.regression_transformer import RegressionConfig, RegressionTransformer, with_label_last
+from .own.regression_config import RegressionConfig
+from .own.regression_transformer import RegressionTransformer, with_label_last
 from .subject import NotApplicable, Regressor, Source
 from .taps import Taps
 from .token_layout import TokenLayout, joint_layouts, layouts_apart
@@ -47,8 +48,11 @@ class TransformerRegressor(Regressor):
         return self.module(inputs)
 
     def layouts(self) -> tuple[TokenLayout, ...]:
-        """Joint ones: without positions, nothing in this model could tell which y belongs to which x."""
-        return joint_layouts(self.d_in, self.d_out)
+        """Joint ones: without positions, nothing in this model could tell which y belongs to which x. A model that
+        arranges its tokens itself is asked in one layout only.
+        """
+        joint = joint_layouts(self.d_in, self.d_out)
+        return joint if self.config.as_given else joint[:1]
 
     def read_as(self, layout: TokenLayout) -> TransformerRegressor:
         """The same function of tokens whose label stands elsewhere: the residual stream's coordinates in another order.

@@ -171,28 +171,43 @@ def transformer_by_loops(
     target_only: bool = False,
     query_in_context: bool = False,
     causal: bool = False,
+    linear_from: int | None = None,
+    embedding: dict[str, np.ndarray] | None = None,
+    d_position: int = 0,
+    one_hot_positions: bool = False,
+    token_order: str = "joint",
 ) -> np.ndarray:
     """Predictions `[layer, task, d_out]` after each layer; nothing is vectorised, nothing shared with the library.
 
     layers: one dictionary an application, in the authors' shapes: query, key, value `[d_model, n_heads * k]`, linear
-    `[n_heads * k, d_model]`, and where a layer norm precedes it, scale and offset `[d_model]`.
+    `[n_heads * k, d_model]`, and where a layer norm precedes it, scale and offset `[d_model]`; of an MLP behind it
+    first `[d_model, hidden]` and second `[hidden, d_model]`, and its norm's mlp_scale and mlp_offset.
+    embedding: emb, first, first_b, second, second_b
     """
     readouts = np.zeros((len(layers), len(inputs), d_out))
     for task, tokens in enumerate(inputs.astype(np.float64)):
-        h = tokens.copy()
+        h = tokens.copy() if token_order == "joint" else _separated(tokens, d_out, token_order == "separate")
+        h = np.stack([
+            _coded(_embedded(row, embedding), place, d_position, one_hot_positions) for place, row in enumerate(h)
+        ])  # fmt: skip
         for number, layer in enumerate(layers):
             x = np.stack([_layer_norm(row, layer) for row in h])
+            softmax_here = softmax and (linear_from is None or number < linear_from)
             keys = len(x) if query_in_context else len(x) - 1
             new = h.copy()
             for t in range(len(h)):
                 seen = min(keys, t + 1) if causal else keys
-                concatenated = np.concatenate([_head(x, t, seen, layer, n, n_heads, softmax) for n in range(n_heads)])
+                concatenated = np.concatenate(
+                    [_head(x, t, seen, layer, n, n_heads, softmax_here) for n in range(n_heads)]
+                )
                 update = concatenated @ layer["linear"]
                 if target_only:
                     update[:-d_out] = 0.0
-                new[t] = h[t] + dampening * update
-                if activation_clip is not None:
-                    new[t] = np.minimum(np.maximum(new[t], -activation_clip), activation_clip)
+                new[t] = _clipped(h[t] + dampening * update, activation_clip)
+                if "first" in layer:
+                    normed = _layer_norm(new[t], layer, "mlp_scale", "mlp_offset")
+                    added = _tanh_gelu(normed @ layer["first"]) @ layer["second"]
+                    new[t] = _clipped(new[t] + dampening * added, activation_clip)
             h = new
             readouts[number, task] = -h[-1, -d_out:]
     return readouts
@@ -216,8 +231,50 @@ def _head(
     return sum((score * value for score, value in zip(scores, values, strict=True)), np.zeros(k))
 
 
-def _layer_norm(row: np.ndarray, layer: dict[str, np.ndarray]) -> np.ndarray:
-    if "scale" not in layer:
+def _layer_norm(
+    row: np.ndarray, layer: dict[str, np.ndarray], scale: str = "scale", offset: str = "offset"
+) -> np.ndarray:
+    if scale not in layer:
         return row
     centred = row - row.mean()
-    return centred / np.sqrt((centred**2).mean() + 1e-5) * layer["scale"] + layer["offset"]
+    return centred / np.sqrt((centred**2).mean() + 1e-5) * layer[scale] + layer[offset]
+
+
+def _clipped(row: np.ndarray, clip: float | None) -> np.ndarray:
+    return row if clip is None else np.minimum(np.maximum(row, -clip), clip)
+
+
+def _tanh_gelu(row: np.ndarray) -> np.ndarray:
+    """The approximation of `jax.nn.gelu`, number by number."""
+    return np.array([0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))) for x in row])
+
+
+def _separated(tokens: np.ndarray, d_out: int, own_slots: bool) -> np.ndarray:
+    """x_1, y_1, x_2, y_2, ..., x_q: y in the last numbers of a token of its own, which is as wide as x, or as both."""
+    d_in = tokens.shape[1] - d_out
+    width = d_in + d_out if own_slots else d_in
+    apart = np.zeros((2 * len(tokens) - 1, width))
+    for place, token in enumerate(tokens):
+        apart[2 * place, :d_in] = token[:d_in]
+        if place < len(tokens) - 1:
+            apart[2 * place + 1, width - d_out :] = token[d_in:]
+    return apart
+
+
+def _embedded(row: np.ndarray, at: dict[str, np.ndarray] | None) -> np.ndarray:
+    if at is None:
+        return row
+    e = row @ at["emb"]
+    return e + _tanh_gelu(e @ at["first"] + at["first_b"]) @ at["second"] + at["second_b"]
+
+
+def _coded(row: np.ndarray, place: int, width: int, one_hot: bool) -> np.ndarray:
+    """The position code behind it: sine and cosine of place * 10000^(-2k/width), k after k; or 1 at its place."""
+    code = np.zeros(width)
+    if one_hot:
+        code[place] = 1.0
+        return np.concatenate([row, code])
+    for k in range(width // 2):
+        angle = place * 10000.0 ** (-2 * k / width)
+        code[2 * k], code[2 * k + 1] = np.sin(angle), np.cos(angle)
+    return np.concatenate([row, code])

@@ -15,7 +15,7 @@ import torch
 from ...models.copy_models import CopyModel
 from ...models.language_model import LanguageModel, LanguageModelShape
 from ...models.own.attention_only import AttentionOnlyConfig
-from ...models.own.regression_transformer import RegressionConfig
+from ...models.own.regression_config import RegressionConfig
 from ...models.regressors import SequenceRegressor, TransformerRegressor
 from ...models.softmax_regressors import SoftmaxRegressor
 from ...models.subject import Regressor, Subject

@@ -13,7 +13,8 @@ from scipy.integrate import solve_ivp
 from ...data.regression import LinearRegression
 from ...models.constructed.gradient_descent import gd_transformer
 from ...models.opening.loading import load_all
-from ...models.own.regression_transformer import RegressionConfig, RegressionTransformer, initialise
+from ...models.own.regression_config import RegressionConfig
+from ...models.own.regression_transformer import RegressionTransformer, initialise
 from ...models.regressors import TransformerRegressor
 from ...probes.gd_certificate import optimum
 from ...probes.gd_certificate.law import law_of

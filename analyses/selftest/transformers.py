@@ -12,7 +12,8 @@ from ...models.constructed.gradient_descent import gd_transformer, gdpp_transfor
 from ...models.constructed.induction import induction_circuit
 from ...models.constructed.norms import planted_norms
 from ...models.own.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
-from ...models.own.regression_transformer import RegressionConfig, initialise
+from ...models.own.regression_config import RegressionConfig
+from ...models.own.regression_transformer import initialise
 from ...models.taps import Taps
 from ...probes.induction_heads.scores import prefix_matching_score
 from ...probes.regression import layer_weights

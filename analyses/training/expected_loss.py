@@ -23,7 +23,7 @@ from einops import einsum, rearrange
 from jaxtyping import Float
 
 from ...data.regression import LinearRegression
-from ...models.own.regression_transformer import RegressionConfig
+from ...models.own.regression_config import RegressionConfig
 
 Weights = Mapping[str, Float[np.ndarray, "seed head _ _"]]
 """W_Q, W_K, W_V [seed, head, d_model, d_head], W_O [seed, head, d_head, d_model]."""

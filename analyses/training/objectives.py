@@ -16,16 +16,27 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...data.batch import generator
+from ...data.sine import SineRegression
 from ...data.stream import draw_into, draw_step
 from ...models.own.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
 from ...models.own.copy_transformer import CopyConfig
 from ...models.own.merged import predict_seeds
-from ...models.own.regression_transformer import RegressionConfig, initialise
+from ...models.own.regression_config import RegressionConfig
+from ...models.own.regression_transformer import initialise
 from ...models.own.softmax_layer import SoftmaxLayerConfig, initialise_softmax_layer, layer_scores
 from .copying import copy_losses, initial_copy_weights
+from .embedding import EMBEDDING, initial_embedding
 from .expected_loss import Moments, expected_loss_and_gradient
 from .one_layer import Matrices, has_closed_form, loss_and_gradient
-from .recipe_kinds import BaseRecipe, CopyRecipe, LanguageRecipe, PopulationRecipe, SoftmaxRecipe, TrainingRecipe
+from .recipe_kinds import (
+    BaseRecipe,
+    CopyRecipe,
+    EmbeddingRecipe,
+    LanguageRecipe,
+    PopulationRecipe,
+    SoftmaxRecipe,
+    TrainingRecipe,
+)
 
 Config = RegressionConfig | AttentionOnlyConfig | SoftmaxLayerConfig | CopyConfig
 LossesAndGradient = tuple[Float[Tensor, " seed"], Float[Tensor, "seed parameter"]]
@@ -35,6 +46,8 @@ Objective = Callable[[int], LossesAndGradient]
 def initial(recipe: BaseRecipe, seed: int) -> dict[str, Tensor]:
     """One seed's initial weights by name."""
     rng = generator(seed, "initial weights")
+    if isinstance(recipe, EmbeddingRecipe):
+        return initial_embedding(recipe, rng)
     if isinstance(recipe, TrainingRecipe):
         return dict(initialise(recipe.config, recipe.init_scale, rng).named_parameters())
     if isinstance(recipe, PopulationRecipe):
@@ -74,6 +87,8 @@ def objective(recipe: BaseRecipe, weights: Float[Tensor, "seed parameter"]) -> O
     if isinstance(recipe, PopulationRecipe):
         return partial(_of_population, recipe, Moments.of(recipe.family), weights)
     assert isinstance(recipe, TrainingRecipe)
+    if isinstance(recipe, EmbeddingRecipe):
+        return partial(_of_embeddings, recipe, weights)
     if has_closed_form(recipe.config) and weights.device.type == "cpu":
         return _of_one_layer(recipe, weights)
     return partial(_of_queries, recipe, weights)
@@ -85,6 +100,7 @@ def _of_one_layer(recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter
     The memory of the tasks is asked for once: fresh pages at every step would cost time, too.
     """
     tasks, config = recipe.family, recipe.config
+    assert not isinstance(tasks, SineRegression)  # whose models have an embedding, and so no closed form
     tokens = np.empty((config.d_model, tasks.n_context + 1, recipe.batch_size), dtype=np.float32)
     targets = np.empty((config.d_out, recipe.batch_size), dtype=np.float32)
     gradient = torch.empty_like(weights)
@@ -94,7 +110,7 @@ def _of_one_layer(recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter
         losses = []
         with _one_thread(), np.errstate(all="ignore"):  # the loss tells what is not finite
             for seed, of_seed, its_gradient in each:
-                draw_into(tokens, targets, tasks, seed, step)
+                draw_into(tokens, targets, tasks, seed, recipe.tasks_of(step))
                 losses.append(loss_and_gradient(config, of_seed, tokens, targets, its_gradient))
         return torch.tensor(losses, dtype=weights.dtype), gradient
 
@@ -122,12 +138,20 @@ def _of_population(
 
 @torch.enable_grad()
 def _of_queries(recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter"], step: int) -> LossesAndGradient:
-    inputs, targets = draw_step(recipe.family, recipe.batch_size, recipe.seeds, step)
+    inputs, targets = draw_step(recipe.family, recipe.batch_size, recipe.seeds, recipe.tasks_of(step))
     weights = weights.detach().requires_grad_()
     predictions = predict_seeds(recipe.config, unflatten(recipe.config, weights), inputs.to(weights.device))
     losses = 0.5 * (predictions - targets.to(weights.device)).square().sum(dim=2).mean(dim=1)
     (gradient,) = torch.autograd.grad(losses.sum(), weights)
     return losses.detach(), gradient
+
+
+def _of_embeddings(recipe: EmbeddingRecipe, weights: Float[Tensor, "seed parameter"], step: int) -> LossesAndGradient:
+    """What is written down does not learn."""
+    losses, gradient = _of_queries(recipe, weights, step)
+    named = unflatten(recipe.config, gradient)
+    learned = [rows if name in EMBEDDING else torch.zeros_like(rows) for name, rows in named.items()]
+    return losses, torch.cat([rows.flatten(1) for rows in learned], dim=1)
 
 
 @torch.enable_grad()

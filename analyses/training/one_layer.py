@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Float
 
 from ...models.own.merged import can_merge
-from ...models.own.regression_transformer import ROLES, RegressionConfig
+from ...models.own.regression_config import RegressionConfig
+from ...models.own.regression_transformer import ROLES
 
 Matrices = Mapping[str, Float[np.ndarray, "head _ _"]]
 """W_Q, W_K, W_V [head, d_model, d_head], W_O [head, d_head, d_model]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from importlib import import_module
 from itertools import pairwise
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from ...data.mapping import LabelMapping
     from ...data.regression import LinearRegression
     from ...data.segments import RepeatedSegments
+    from ...data.sine import SineRegression
     from ...data.softmax_regression import SoftmaxRegression
     from ...models.own.attention_only import AttentionOnlyConfig
     from ...models.own.copy_transformer import CopyConfig
-    from ...models.own.regression_transformer import RegressionConfig
+    from ...models.own.regression_config import RegressionConfig
     from ...models.own.softmax_layer import SoftmaxLayerConfig
 
 
@@ -126,28 +127,72 @@ class RegressionRecipe(BaseRecipe):
     """A training of an in-context regression transformer.
 
     model:       settings of `models.RegressionConfig`
-    tasks:       settings of `data.LinearRegression`, or of `data.GaussianRegression`
+    tasks:       settings of `data.LinearRegression`, `data.GaussianRegression` or `data.SineRegression`
     init_scale:  variance scale of the initial weights (the authors': 0.002 / n_layers)
     """
 
     @cached_property
-    def family(self) -> LinearRegression:
-        from ...data.regression import linear_regression
+    def family(self) -> LinearRegression | SineRegression:
+        from ...data.sine import regression_tasks
 
-        return linear_regression(self.tasks)
+        return regression_tasks(self.tasks)
 
     @cached_property
     def config(self) -> RegressionConfig:
-        """Heads are as wide as tokens unless the recipe says otherwise."""
-        from ...models.own.regression_transformer import RegressionConfig
+        """Heads are as wide as the residual stream unless the recipe says otherwise."""
+        from ...models.own.regression_config import RegressionConfig
 
-        d_in, d_out = self.family.d_in, self.family.d_out
-        return RegressionConfig.from_dict({"d_in": d_in, "d_out": d_out, "d_head": d_in + d_out, **self.model})
+        config = RegressionConfig.from_dict({"d_in": self.family.d_in, "d_out": self.family.d_out, **self.model})
+        return config if "d_head" in self.model else replace(config, d_head=config.d_model)
 
 
 @dataclass(frozen=True)
 class TrainingRecipe(AdamRecipe, RegressionRecipe):
     """A training of an in-context regression transformer by Adam; the loss is half the squared error of fresh tasks."""
+
+    def tasks_of(self, step: int) -> int:
+        """The number of the batch that a step learns from."""
+        return step
+
+
+@dataclass(frozen=True)
+class RepeatedTasksRecipe(TrainingRecipe):
+    """The same on a few batches that come again and again (the authors' `cycle_data`).
+
+    n_batches:  how many
+    """
+
+    n_batches: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_batches < 1:
+            raise UsageError(f"n_batches = {self.n_batches}: expected at least 1")
+
+    def tasks_of(self, step: int) -> int:
+        return step % self.n_batches
+
+
+@dataclass(frozen=True)
+class EmbeddingRecipe(TrainingRecipe):
+    """A training of an embedding alone: attention is written down as one step of gradient descent on what the
+    embedding gives, and does not learn (the authors' twin of a model of sines).
+
+    Initial weights are normal: of variance `init_scale` for W_E and the first matrix of its MLP, and `init_scale` over
+    the width of the embedding for the second. Biases start at 0.
+
+    rate:  of the step, η
+    """
+
+    b2: float = 0.999
+    init_scale: float = 0.001
+    batch_size: int = 512
+    rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model.get("d_embed") is None:
+            raise UsageError(f"{self.name}: expected a model with an embedding, d_embed")
 
 
 @dataclass(frozen=True)
@@ -172,8 +217,10 @@ class PopulationRecipe(RegressionRecipe):
 
     @cached_property
     def family(self) -> LinearRegression:
+        from ...data.regression import GaussianRegression
+
         family = super().family
-        if family.excess_kurtosis or family.n_corrupted or family.d_out > 1:
+        if not isinstance(family, GaussianRegression) or family.n_corrupted or family.d_out > 1:
             raise UsageError(
                 f"{self.name}: the loss over all tasks is known for Gaussian inputs with one label and none replaced;"
                 " expected tasks with input_variances, d_out = 1 and n_corrupted = 0"

@@ -17,6 +17,7 @@ from itertools import product
 from typing import Any
 
 from .recipe_kinds import BaseRecipe, CopyRecipe, LanguageRecipe, PopulationRecipe, SoftmaxRecipe, TrainingRecipe
+from .von_oswald_recipes import STEPS_5000, VON_OSWALD
 
 _COPY_TASKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "permutations": ("permutations of 40 words", {"n_words": 40, "n_tokens": 40}),
@@ -88,7 +89,6 @@ def _table(*recipes: BaseRecipe) -> dict[str, BaseRecipe]:
 
 _SMALL_ATTENTION = {"d_model": 64, "n_heads": 4, "d_head": 16, "positions": "rotary"}
 _ALONG_INDUCTION = (0, 500, 1000, 1300, 1400, 1450, 1500, 1600, 2000, 4000)
-_STEPS_5000 = (0, 100, 200, 300, 400, 500, 750, 1000, 1250, 1500, 2000, 2500, 3000, 4000, 5000)
 _STEPS_3000 = (0, 100, 300, 1000, 3000)
 _LOGARITHMIC = (0, 1, 2, 3, 5, 7, 10, 14, 20, *(round(30 * 2000 ** (k / 158)) for k in range(159)))
 """Up to step 60,000. From 30 on there are 48 in a decade, so that a plateau is not missed between two of them."""
@@ -98,13 +98,13 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
         name="lsa-1layer",
         summary="one layer of linear self-attention on linear regression",
         model={"n_layers": 1},
-        checkpoint_steps=_STEPS_5000,
+        checkpoint_steps=STEPS_5000,
     ),
     TrainingRecipe(
         name="lsa-2layer-recurrent",
         summary="one layer of linear self-attention, applied twice, on linear regression",
         model={"n_layers": 2},
-        checkpoint_steps=_STEPS_5000,
+        checkpoint_steps=STEPS_5000,
         init_scale=0.001,
     ),
     TrainingRecipe(
@@ -132,10 +132,11 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
             name=f"softmax-1layer-{n_heads}head{'s' * (n_heads > 1)}",
             summary=f"one layer of softmax self-attention with {n_heads} head{'s' * (n_heads > 1)}",
             model={"n_layers": 1, "n_heads": n_heads, "softmax": True},
-            checkpoint_steps=(*_STEPS_5000, 7500, 10000),
+            checkpoint_steps=(*STEPS_5000, 7500, 10000),
         )
         for n_heads in (1, 2)
     ),
+    *VON_OSWALD,
     *(
         PopulationRecipe(
             name=f"lsa-plateaus{'-merged' * merged}",

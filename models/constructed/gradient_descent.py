@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..own.regression_transformer import RegressionConfig, RegressionTransformer
+from ..own.regression_config import RegressionConfig
+from ..own.regression_transformer import RegressionTransformer
 
 
 def gd_transformer(

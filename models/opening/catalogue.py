@@ -50,6 +50,10 @@ MODEL_ARGS = {
     "target_only": "true: attention updates the y slot only (default false)",
     "query_in_context": "true: the query token is also a key and a value (default false)",
     "causal": "true: no token attends to later ones (default false)",
+    "linear_from": "with softmax: the first layer whose attention is linear, from 0 (default: none)",
+    "d_position": "width of sinusoidal position codes behind every token (default 0)",
+    "one_hot_positions": "true: position codes are one-hot (default false)",
+    "token_order": "interleaved: x and y in tokens of their own, y in the last numbers (default joint)",
     "d_out": "width of y (default 1)",
     "prefix": "transformer or Transformer_gd: the model to read, if the file holds both",
 }

@@ -21,7 +21,8 @@ from ...data.writing import write_atomically
 from ..copy_models import CopyModel
 from ..own.attention_only import AttentionOnlyConfig, AttentionOnlyModel, AttentionOnlyTransformer
 from ..own.copy_transformer import CopyConfig, CopyTransformer
-from ..own.regression_transformer import RegressionConfig, RegressionTransformer
+from ..own.regression_config import RegressionConfig
+from ..own.regression_transformer import RegressionTransformer
 from ..own.softmax_layer import SoftmaxLayer, SoftmaxLayerConfig
 from ..regressors import TransformerRegressor
 from ..softmax_regressors import LayerSoftmaxRegressor

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 from ...data.errors import UsageError, nearest
 from ...data.setting_files import read_tables
 from ..own.attention_only import AttentionOnlyConfig
-from ..own.regression_transformer import RegressionConfig
+from ..own.regression_config import RegressionConfig
 
 REGRESSION = "regression"
 _PROJECTION = ("W_Q", "W_K", "W_V")

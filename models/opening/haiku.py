@@ -1,9 +1,13 @@
 """Layout `von-oswald-haiku`: an `.npz` in the parameter names of the authors' code (haiku 0.0.17).
 
 tied or one layer:  transformer/multi_head_attention/{query,key,value,linear}/w
-                    transformer/l_norm/layer_norm/{scale,offset}
+                    transformer/l_norm/layer_norm/{scale,offset}, and of the MLP l_norm_1/layer_norm/{scale,offset}
+                    transformer/mlp/{linear,linear_1}/w
 untied:             transformer/~trans_block/layer_{l}/{query,key,value,linear}/w
                     transformer/~trans_block/norm_{l}/{scale,offset} for l >= 1
+                    transformer/~trans_block/layer_norm/{scale,offset}, of the MLP
+                    transformer/~trans_block/mlp/{linear,linear_1}/w, one for all layers
+either:             transformer/emb/w, transformer/input_mlp/{linear,linear_1}/{w,b}
 Twins carry the prefix `Transformer_gd`. All weights are [in, out]; head h is columns h*k:(h+1)*k of query, key and
 value, and rows h*k:(h+1)*k of linear.
 """
@@ -23,7 +27,8 @@ from torch import Tensor
 from ...data.errors import CheckpointRefused, UsageError, nearest
 from ...data.npz import read_npz
 from ...data.settings import read_settings
-from ..own.regression_transformer import RegressionConfig, RegressionTransformer
+from ..own.regression_config import RegressionConfig
+from ..own.regression_transformer import RegressionTransformer
 from ..regressors import TransformerRegressor
 from ..subject import Source
 from ..weights import weights_sha256
@@ -36,6 +41,23 @@ _ROLES = {"query": "W_Q", "key": "W_K", "value": "W_V", "linear": "W_O"}
 _LAYER = "(?P<layer>0|[1-9][0-9]{0,4})"
 _ATTENTION = re.compile(f"(?:multi_head_attention|~trans_block/layer_{_LAYER})/(?P<role>query|key|value|linear)/w")
 _NORM = re.compile(f"(?:l_norm/layer_norm|~trans_block/norm_{_LAYER})/(?P<vector>scale|offset)")
+_MLPS = {
+    f"{place}{name}": ours
+    for place, norm in (("", "l_norm_1/layer_norm"), ("~trans_block/", "layer_norm"))
+    for name, ours in (
+        ("mlp/linear/w", "W_in"),
+        ("mlp/linear_1/w", "W_out"),
+        (f"{norm}/scale", "mlp_ln_scale"),
+        (f"{norm}/offset", "mlp_ln_offset"),
+    )
+}
+_EMBEDDING = {
+    "emb/w": "W_E",
+    "input_mlp/linear/w": "embed_W_in",
+    "input_mlp/linear/b": "embed_b_in",
+    "input_mlp/linear_1/w": "embed_W_out",
+    "input_mlp/linear_1/b": "embed_b_out",
+}
 _ROOTS = {"transformer", "Transformer_gd"}
 Blocks = dict[int, dict[str, Tensor]]
 """Tensors by layer and name; a tied block is layer -1."""
@@ -45,9 +67,10 @@ def open_haiku(path: Path, model_args: Mapping[str, Any], given_path: str) -> Tr
     """A file of the authors' parameters as a subject. Settings that the file lacks are in its notes."""
     _check(model_args)
     arrays = _strip_prefix(path, _read(path), model_args.get("prefix"))
-    attention, norms = _sort(path, arrays)
-    config = _config(path, attention, norms, model_args)
-    parameters = _stack(path, config, attention, norms)
+    attention, norms, others = _sort(path, arrays)
+    config = _config(path, attention, norms, others, model_args)
+    parameters = _stack(path, config, attention, norms) | others
+    _check_others(path, config, others)
     refuse_unusable(parameters, path.name)
     if -1 in attention and "n_layers" not in model_args:
         raise CheckpointRefused(
@@ -107,10 +130,11 @@ def _strip_prefix(path: Path, arrays: dict[str, np.ndarray], wanted: str | None)
     return {name.removeprefix(f"{root}/"): array for name, array in arrays.items() if name.startswith(f"{root}/")}
 
 
-def _sort(path: Path, arrays: dict[str, np.ndarray]) -> tuple[Blocks, Blocks]:
-    """Attention weights and layer norms, by layer."""
+def _sort(path: Path, arrays: dict[str, np.ndarray]) -> tuple[Blocks, Blocks, dict[str, Tensor]]:
+    """Attention weights and layer norms, by layer, and the parameters of MLPs and embeddings by our names."""
     attention: Blocks = {}
     norms: Blocks = {}
+    others: dict[str, Tensor] = {}
     for name, array in arrays.items():
         if array.dtype not in (np.float16, np.float32, np.float64):
             raise CheckpointRefused(
@@ -120,21 +144,32 @@ def _sort(path: Path, arrays: dict[str, np.ndarray]) -> tuple[Blocks, Blocks]:
             attention.setdefault(int(match["layer"] or -1), {})[_ROLES[match["role"]]] = torch.from_numpy(array)
         elif match := _NORM.fullmatch(name):
             norms.setdefault(int(match["layer"] or -1), {})[match["vector"]] = torch.from_numpy(array)
+        elif name in _MLPS:
+            others[_MLPS[name]] = torch.from_numpy(array)[None]
+        elif name in _EMBEDDING:
+            others[_EMBEDDING[name]] = torch.from_numpy(array)
         else:
             raise CheckpointRefused(
-                f"{path.name}: {name!r} is not understood; expected attention weights and layer norms; mesascope does"
-                " not"
-                f" read MLPs and input embeddings of the layout {HAIKU}"
+                f"{path.name}: {name!r} is not understood; expected attention weights, layer norms, MLPs and an input"
+                f" embedding in the names of the layout {HAIKU}"
             )
     if len(dtypes := {str(array.dtype) for array in arrays.values()}) > 1:
         raise CheckpointRefused(f"{path.name}: weights of several dtypes {sorted(dtypes)}; expected one")
     if not attention or (len(attention) > 1 and -1 in attention):
         found = "no attention blocks" if not attention else f"attention blocks {_named(attention)}"
         raise CheckpointRefused(f"{path.name}: {found}; expected one tied block, or blocks layer_0, layer_1, …")
-    return attention, norms
+    places = {name.startswith("~trans_block/") for name in arrays if name in _MLPS}
+    if places - {-1 not in attention}:
+        raise CheckpointRefused(
+            f"{path.name}: an MLP in the names of {'untied' if -1 in attention else 'tied'} layers beside attention"
+            f" blocks {_named(attention)}; expected both of one kind"
+        )
+    return attention, norms, others
 
 
-def _config(path: Path, attention: Blocks, norms: Blocks, args: Mapping[str, Any]) -> RegressionConfig:
+def _config(
+    path: Path, attention: Blocks, norms: Blocks, others: Mapping[str, Tensor], args: Mapping[str, Any]
+) -> RegressionConfig:
     tied = -1 in attention
     facts = {name: value for name, value in args.items() if name != "prefix"}
     n_layers = facts.setdefault("n_layers", 1 if tied else len(attention))
@@ -158,12 +193,27 @@ def _config(path: Path, attention: Blocks, norms: Blocks, args: Mapping[str, Any
         raise CheckpointRefused(
             f"{path.name}: query/w has {columns} columns; expected a multiple of n_heads = {n_heads} (--model-args)"
         )
+    d_position = facts.get("d_position", 0)
+    embedded = others["W_E"].shape if "W_E" in others and others["W_E"].ndim == 2 else None
+    width = d_model - d_position if embedded is None else embedded[0]
     d_out = facts.setdefault("d_out", 1)
-    if d_out >= d_model:
+    d_in = width if facts.get("token_order") == "interleaved" else width - d_out
+    if d_in < 1:
         raise CheckpointRefused(
-            f"{path.name}: d_out = {d_out} (--model-args); expected less than the tokens' width {d_model}"
+            f"{path.name}: d_out = {d_out} (--model-args); expected less than the tokens' width {width}"
         )
-    found = {"d_in": d_model - d_out, "d_head": columns // n_heads, "layer_norm": bool(norms)}
+    if embedded is not None and embedded[1] + d_position != d_model:
+        raise CheckpointRefused(
+            f"{path.name}: emb/w writes {embedded[1]} numbers and position codes are {d_position} wide (--model-args);"
+            f" expected {d_model} together, the width that query/w reads"
+        )
+    found = {
+        "d_in": d_in,
+        "d_head": columns // n_heads,
+        "layer_norm": bool(norms) or "mlp_ln_scale" in others,
+        "mlp": "shared" if {"W_in", "W_out"} & set(others) else None,
+        "d_embed": None if embedded is None else embedded[1],
+    }
     try:
         return RegressionConfig.from_dict(facts | found)
     except CheckpointRefused as error:
@@ -192,6 +242,18 @@ def _stack(path: Path, config: RegressionConfig, attention: Blocks, norms: Block
             _check_shape(path, f"layer norm {vector} of {_named([layer])[0]}", norm[vector], (config.d_model,))
         parameters[f"ln_{vector}"] = torch.stack([norm[vector] for _, norm in sorted(norms.items())])
     return parameters
+
+
+def _check_others(path: Path, config: RegressionConfig, others: Mapping[str, Tensor]) -> None:
+    """Refuse MLPs and embeddings that are not whole."""
+    theirs = {ours: name for name, ours in (*reversed(_MLPS.items()), *_EMBEDDING.items())}
+    expected = {name: shape for name, shape in config.shapes.items() if name in theirs}
+    if lacking := sorted(set(expected) - set(others)):
+        raise CheckpointRefused(f"{path.name}: lacks {theirs[lacking[0]]}; expected the whole of an MLP or embedding")
+    for name, tensor in others.items():
+        if name not in expected:
+            raise CheckpointRefused(f"{path.name}: holds {theirs[name]}, but not what it belongs to; expected both")
+        _check_shape(path, theirs[name], tensor, expected[name])
 
 
 def _named(layers: Iterable[int]) -> list[str]:

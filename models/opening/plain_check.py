@@ -68,7 +68,7 @@ def _of_tokens(subject: AttentionOnlyModel) -> OpeningCheck:
 
 def _of_tasks(subject: TransformerRegressor) -> OpeningCheck:
     """Predictions with nothing and with everything watched."""
-    inputs = np.random.default_rng(0).standard_normal((_TASKS, _TOKENS, subject.config.d_model))
+    inputs = np.random.default_rng(0).standard_normal((_TASKS, _TOKENS, subject.d_in + subject.d_out))
     inputs[:, -1, subject.d_in :] = 0
     plain = plain_predictions(subject.config, _arrays(subject.module), inputs)
     given = torch.from_numpy(inputs).to(subject.device, subject.dtype)

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from ...data.errors import CheckpointRefused
 from ..own.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
-from ..own.regression_transformer import ROLES, RegressionConfig, RegressionTransformer, with_label_last
+from ..own.regression_config import RegressionConfig
+from ..own.regression_transformer import ROLES, RegressionTransformer, with_label_last
 from ..regressors import SequencePredictor, SequenceRegressor, TransformerRegressor
 from ..subject import Source
 from ..token_layout import TokenLayout

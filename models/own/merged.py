@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from ..attention import causal_linear_attention, linear_attention
-from .regression_transformer import ROLES, RegressionConfig, RegressionTransformer
+from .regression_config import RegressionConfig
+from .regression_transformer import ROLES, RegressionTransformer
 
 Stack = Float[Tensor, "model block head d_model d_model"]
 Tokens = Float[Tensor, "task token feature"]
@@ -31,7 +32,7 @@ Tokens = Float[Tensor, "task token feature"]
 
 def can_merge(config: RegressionConfig) -> bool:
     """Whether the prediction depends on the weights only through KQ and PV: no softmax, layer norm or query key."""
-    return not (config.softmax or config.layer_norm or config.query_in_context)
+    return config.merges
 
 
 def predict_seeds(

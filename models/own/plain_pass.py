@@ -14,7 +14,8 @@ from scipy.special import erf
 
 from .attention_only import AttentionOnlyConfig
 from .copy_transformer import CopyConfig
-from .regression_transformer import LAYER_NORM_EPS, RegressionConfig
+from .regression_config import RegressionConfig
+from .regression_transformer import LAYER_NORM_EPS
 from .softmax_layer import SoftmaxLayerConfig
 
 Parameters = Mapping[str, np.ndarray]
@@ -98,11 +99,35 @@ def plain_predictions(
 ) -> Float[np.ndarray, "task d_out"]:
     """Of a regression transformer: the negative of what the query's y slot ends with."""
     predictions = []
-    for h in inputs:
+    for tokens in inputs:
+        h = _read_in(config, parameters, tokens)
         for layer in range(config.n_layers):
             h = _regression_layer(config, parameters, layer, h)
-        predictions.append(-h[-1, config.d_in :])
+        predictions.append(-h[-1, len(h[-1]) - config.d_out :])
     return np.stack(predictions)
+
+
+def _read_in(config: RegressionConfig, at: Parameters, tokens: Float[np.ndarray, "token feature"]) -> np.ndarray:
+    h = tokens
+    if config.token_order != "joint":
+        apart = []
+        for token in tokens:
+            x, y = token[: config.d_in], token[config.d_in :]
+            beside = np.zeros(0) if config.token_order == "interleaved" else np.zeros(config.d_out)
+            apart += [np.concatenate([x, beside]), np.concatenate([np.zeros(len(x) + len(beside) - len(y)), y])]
+        h = np.array(apart[:-1])
+    if config.d_embed is not None:
+        h = h @ at["W_E"]
+        hidden = ACTIVATIONS["gelu_tanh"](h @ at["embed_W_in"] + at["embed_b_in"])
+        h = h + hidden @ at["embed_W_out"] + at["embed_b_out"]
+    codes = np.zeros((len(h), config.d_position))
+    for pos, place in np.ndindex(codes.shape):
+        if config.one_hot_positions:
+            codes[pos, place] = pos == place
+            continue
+        angle = pos / 10_000 ** (place // 2 * 2 / config.d_position)
+        codes[pos, place] = np.cos(angle) if place % 2 else np.sin(angle)
+    return np.concatenate([h, codes], axis=1)
 
 
 def _regression_layer(config: RegressionConfig, at: Parameters, layer: int, h: np.ndarray) -> np.ndarray:
@@ -114,17 +139,23 @@ def _regression_layer(config: RegressionConfig, at: Parameters, layer: int, h: n
     update = np.zeros_like(h)
     for head in range(config.n_heads):
         scores = (x @ at["W_Q"][block, head]) @ (context @ at["W_K"][block, head]).T
-        if config.softmax:
+        softmax = config.softmax_in(layer)
+        if softmax:
             scores = scores / np.sqrt(config.d_head)
         if config.causal:
-            scores[np.triu_indices_from(scores, 1)] = -np.inf if config.softmax else 0.0
-        pattern = _softmax(scores) if config.softmax else scores
+            scores[np.triu_indices_from(scores, 1)] = -np.inf if softmax else 0.0
+        pattern = _softmax(scores) if softmax else scores
         update = update + pattern @ (context @ at["W_V"][block, head]) @ at["W_O"][block, head]
     if config.target_only:
-        update[:, : config.d_in] = 0
-    h = h + config.dampening * update
-    clip = config.activation_clip
-    return h if clip is None else np.clip(h, -clip, clip)
+        update[:, : -config.d_out] = 0
+    h, clip = h + config.dampening * update, np.inf if config.activation_clip is None else config.activation_clip
+    h = np.clip(h, -clip, clip)
+    if config.mlp is not None:
+        mlp, x = layer if config.mlp == "own" else 0, h
+        if config.layer_norm:
+            x = _standardised(h, LAYER_NORM_EPS) * at["mlp_ln_scale"][mlp] + at["mlp_ln_offset"][mlp]
+        h = h + config.dampening * ACTIVATIONS["gelu_tanh"](x @ at["W_in"][mlp]) @ at["W_out"][mlp]
+    return np.clip(h, -clip, clip)
 
 
 def _added(config: AttentionOnlyConfig, at: Parameters, n: int) -> np.ndarray | float:

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from .regression_transformer import RegressionConfig, RegressionTransformer, label_last
+from .regression_config import RegressionConfig
+from .regression_transformer import RegressionTransformer, label_last
 
 
 @dataclass(frozen=True, eq=False)

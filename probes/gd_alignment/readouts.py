@@ -12,7 +12,8 @@ from torch import Tensor
 from ...data.batch import Batch
 from ...models.constructed.gradient_descent import gd_transformer
 from ...models.own.merged import merged_readouts
-from ...models.own.regression_transformer import RegressionConfig, RegressionTransformer
+from ...models.own.regression_config import RegressionConfig
+from ...models.own.regression_transformer import RegressionTransformer
 from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable
 from ..comparing.behaviour import half_squared_error

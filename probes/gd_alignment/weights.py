@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...models.own.regression_transformer import RegressionConfig
+from ...models.own.regression_config import RegressionConfig
 from ...models.subject import NotApplicable
 from ..regression.products import Live, Products, WeightProducts
 

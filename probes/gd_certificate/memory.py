@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...models.own.regression_transformer import RegressionConfig
+from ...models.own.regression_config import RegressionConfig
 from ..probe import Cost
 from ..regression.nulls import UNTRAINED
 

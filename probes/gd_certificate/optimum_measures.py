@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...models.own.regression_transformer import RegressionConfig
+from ...models.own.regression_config import RegressionConfig
 from ...models.subject import NotApplicable
 from ..algorithms.named import LEARNING_RATE
 from ..measure import Measure, along, missing, without_interval

@@ -84,9 +84,11 @@ class Descent:
 
 
 def exchange(model: Model, tasks: Batch, weights: Weights, descent: Descent, layers: Sequence[int]) -> Exchanged | None:
-    """After these layers. None where the model has no state that mesascope can change, or no layer follows another."""
+    """After these layers. None where the model has no state that mesascope can change, as where tokens are not the
+    residual stream, or no layer follows another.
+    """
     module, few = model.module, tasks[:EXCHANGED_TASKS]
-    if module is None or not layers:
+    if module is None or not module.config.as_given or not layers:
         return None
     run = _Run(in_double(module), model.sign, Contexts.of(few.inputs, module.config.d_in), weights[:, : len(few)])
     changes = {place: torch.stack([run.change(layer, place, descent) for layer in layers], dim=1) for place in PLACES}

@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.func import jvp, vmap
 
 from ...data.batch import Batch
-from ...models.own.regression_transformer import RegressionConfig, RegressionTransformer
+from ...models.own.regression_config import RegressionConfig
+from ...models.own.regression_transformer import RegressionTransformer
 from ...models.regressors import TransformerRegressor
 from .examined import Examined
 from .nulls import Untrained
@@ -63,7 +64,7 @@ def layer_weights(examined: Examined, tasks: Batch, model: Untrained | None = No
 
 def has_closed_form(config: RegressionConfig) -> bool:
     """Whether the query's token is multiplied by a matrix of the context in every layer."""
-    return not (config.softmax or config.layer_norm or config.query_in_context) and config.activation_clip is None
+    return config.merges and config.activation_clip is None
 
 
 def closed_form(

@@ -21,7 +21,16 @@ from .examined import Examined, Sensitivities
 from .gradient_check import no_sensitivities
 from .reading import Reading
 from .sign import readout_sign
-from .splits import EVALUATION_TASKS, Splits, file_splits, generated_splits, law_of_tasks, recorded_law, task_file
+from .splits import (
+    EVALUATION_TASKS,
+    Splits,
+    file_splits,
+    generated_splits,
+    law_of_tasks,
+    recorded_law,
+    task_file,
+    trained_on_sines,
+)
 from .token_search import read_tokens
 
 CHECKED_TASKS = 16
@@ -72,6 +81,11 @@ class RegressionProbe(Probe):
 
     def applies(self, subject: Subject) -> NotApplicable | None:
         if isinstance(subject, Regressor):
+            if self.tasks is None and not self._law and trained_on_sines(subject.source.record):
+                return NotApplicable(
+                    "this model was trained on sines, and mesascope would ask it about linear regression; give tasks of"
+                    " your own (`--tasks`), or a law (`--n-context`, `--input-range`)"
+                )
             return None
         return NotApplicable("this model does not answer linear-regression tasks, so it has no prediction to compare")
 

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...models.own.regression_transformer import RegressionConfig, RegressionTransformer
+from ...models.own.regression_config import RegressionConfig
+from ...models.own.regression_transformer import RegressionTransformer
 from ...models.regressors import TransformerRegressor
 from ...models.subject import NotApplicable, Subject
 
@@ -39,6 +40,11 @@ def linear_attention_of(subject: Subject) -> TransformerRegressor | NotApplicabl
         return NotApplicable("constructed gradient descent has linear attention, this model softmax attention")
     if subject.config.layer_norm:
         return NotApplicable("constructed gradient descent has no layer norm, but this model has")
+    if subject.config.beside_attention is not None:
+        return NotApplicable(
+            f"constructed gradient descent is attention alone, on tokens [x ; y]; this model has"
+            f" {subject.config.beside_attention}"
+        )
     if subject.config.order_matters:
         return NotApplicable(
             "constructed gradient descent takes every step on all pairs of a context, but this model has a causal mask:"

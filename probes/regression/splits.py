@@ -51,6 +51,12 @@ def recorded_law(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in tasks.items() if name in known} if isinstance(tasks, Mapping) else {}
 
 
+def trained_on_sines(record: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint says so."""
+    tasks = record.get("recipe", {}).get("tasks", {})
+    return isinstance(tasks, Mapping) and "amplitudes" in tasks
+
+
 def law_of_tasks(subject: Regressor, changed: Mapping[str, Any]) -> LinearRegression:
     """The law that the checkpoint was trained on, changed where the user says so."""
     recorded = recorded_law(subject.source.record)

@@ -28,8 +28,8 @@ def random_parameters() -> Callable[..., dict[str, Tensor]]:
         parameters = {
             name: torch.randn(shape, generator=rng, dtype=torch.float64) * 0.4 for name, shape in config.shapes.items()
         }
-        if "ln_scale" in parameters:
-            parameters["ln_scale"] += 1
+        for name in {"ln_scale", "mlp_ln_scale"} & set(parameters):
+            parameters[name] += 1
         return parameters
 
     return make
@@ -63,7 +63,7 @@ def random_language_model() -> Callable[..., AttentionOnlyModel]:
 
 @pytest.fixture(scope="session")
 def random_inputs() -> Callable[..., Tensor]:
-    """Tokens without any structure, the query's y slot included."""
+    """Tokens [x ; y] without any structure, the query's y slot included."""
 
     def make(width: int, n_tasks: int = 3, tokens: int = 5, seed: int = 1) -> Tensor:
         return torch.randn(n_tasks, tokens, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -86,6 +86,11 @@ def authors_layers(model: RegressionTransformer) -> list[dict[str, np.ndarray]]:
         norm = 0 if config.tied else application - 1
         if config.layer_norm and norm >= 0:
             layer |= {"scale": arrays["ln_scale"][norm], "offset": arrays["ln_offset"][norm]}
+        if config.mlp is not None:
+            mlp = application if config.mlp == "own" else 0
+            layer |= {"first": arrays["W_in"][mlp], "second": arrays["W_out"][mlp]}
+            if config.layer_norm:
+                layer |= {"mlp_scale": arrays["mlp_ln_scale"][mlp], "mlp_offset": arrays["mlp_ln_offset"][mlp]}
         layers.append(layer)
     return layers
 
@@ -106,8 +111,16 @@ def by_loops(reference_transformer: Callable[..., np.ndarray]) -> Callable[..., 
                 "target_only",
                 "query_in_context",
                 "causal",
+                "linear_from",
+                "d_position",
+                "one_hot_positions",
+                "token_order",
             )
         }
+        if model.config.d_embed is not None:
+            names = {"emb": "W_E", "first": "embed_W_in", "first_b": "embed_b_in", "second": "embed_W_out",
+                     "second_b": "embed_b_out"}  # fmt: skip
+            facts = {**facts, "embedding": {name: getattr(model, ours).numpy() for name, ours in names.items()}}
         return reference_transformer(inputs.numpy(), authors_layers(model), **{**facts, **changed})
 
     return predict

@@ -16,7 +16,8 @@ from mesascope import analyses, models
 from mesascope.analyses import Report
 from mesascope.analyses.runs import callback as callback_module
 from mesascope.analyses.runs.callback import Callback
-from mesascope.models.own.regression_transformer import RegressionConfig, initialise
+from mesascope.models.own.regression_config import RegressionConfig
+from mesascope.models.own.regression_transformer import initialise
 from mesascope.probes import GDAlignment, InductionHeads
 from mesascope.probes.measure import flat
 from torch import Tensor, nn

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mesascope.data import CheckpointRefused, UsageError
 from mesascope.models import from_module, from_transformer, initialise
-from mesascope.models.own.regression_transformer import RegressionConfig
+from mesascope.models.own.regression_config import RegressionConfig
 from torch import Tensor, nn
 
 Tiny = Callable[[str], Any]

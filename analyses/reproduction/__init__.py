@@ -1,0 +1,1 @@
+"""Papers made again: what they claim, from our own trainings, with a verdict for each figure."""

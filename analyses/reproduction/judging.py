@@ -1,0 +1,103 @@
+"""What a figure claims, as conditions on numbers, and what measured numbers say of it. Without torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal["reproduced", "differs", "not reproduced", "not measured"]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A number that a figure is judged by.
+
+    value:      the mean over seeds, or the number of one seed
+    low, high:  the 95 % interval over seeds; of one seed, the number itself
+    n_seeds:    how many
+    """
+
+    value: float
+    low: float
+    high: float
+    n_seeds: int
+
+    @classmethod
+    def of_one(cls, value: float) -> Statistic:
+        return cls(value, value, value, 1)
+
+    def __str__(self) -> str:
+        if self.n_seeds < 2:
+            return f"{self.value:.3g} (one seed)"
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A bound that a statistic keeps with its whole interval.
+
+    statistic:  its name among those of the figure
+    said:       what it is, in words that end a sentence "expected … "
+    least, most: the bounds; None: there is none on that side
+    detail:     a number that the paper's figure shows beside its claim. Where only details fail, the figure differs
+    """
+
+    statistic: str
+    said: str
+    least: float | None = None
+    most: float | None = None
+    detail: bool = False
+
+    def __post_init__(self) -> None:
+        if self.least is None and self.most is None:
+            raise ValueError(f"{self.statistic}: expected a bound")
+
+    def holds(self, found: Statistic) -> bool:
+        """False also where the number does not exist."""
+        if not math.isfinite(found.low) or not math.isfinite(found.high):
+            return False
+        return (self.least is None or found.low >= self.least) and (self.most is None or found.high <= self.most)
+
+    @property
+    def bounds(self) -> str:
+        if self.least is None:
+            return f"at most {self.most:g}"
+        return f"at least {self.least:g}" if self.most is None else f"{self.least:g} to {self.most:g}"
+
+
+@dataclass(frozen=True)
+class FigureClaim:
+    """A figure of a paper.
+
+    claim:       what it claims, in our words
+    conditions:  what must hold of our numbers; written down before any of them was known
+    note:        where text and code of the paper disagree, and which of them is run
+    """
+
+    number: int
+    title: str
+    claim: str
+    conditions: tuple[Condition, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class FigureVerdict:
+    outcome: Outcome
+    because: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.outcome}, because {'; '.join(self.because)}" if self.because else self.outcome
+
+
+def judge(claim: FigureClaim, statistics: Mapping[str, Statistic]) -> FigureVerdict:
+    """Reproduced where every condition holds; not reproduced where one of the claim itself does not."""
+    if lacking := [one.statistic for one in claim.conditions if one.statistic not in statistics]:
+        return FigureVerdict("not measured", tuple(f"{name} was not measured" for name in lacking))
+    failed = [one for one in claim.conditions if not one.holds(statistics[one.statistic])]
+    because = tuple(f"{one.said} is {statistics[one.statistic]}, expected {one.bounds}" for one in failed)
+    if not failed:
+        return FigureVerdict("reproduced")
+    return FigureVerdict("differs" if all(one.detail for one in failed) else "not reproduced", because)

@@ -1,0 +1,60 @@
+"""What a figure's numbers come to."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from mesascope.analyses.reproduction.judging import Condition, FigureClaim, Statistic, judge
+from mesascope.analyses.reproduction.von_oswald_claims import CLAIMS
+
+CLAIM = FigureClaim(
+    2,
+    "One step",
+    "A layer is a step.",
+    (
+        Condition("gap", "the gap to gradient descent", least=-0.02, most=0.02),
+        Condition("cosine", "the cosine", least=0.9, detail=True),
+    ),
+)
+
+
+def of(gap: tuple[float, float, float], cosine: tuple[float, float, float]) -> str:
+    return str(judge(CLAIM, {"gap": Statistic(*gap, 5), "cosine": Statistic(*cosine, 5)}))
+
+
+def test_a_figure_is_reproduced_where_whole_intervals_keep_every_bound() -> None:
+    assert of((0.0, -0.02, 0.02), (0.95, 0.9, 1.0)) == "reproduced"
+
+
+@pytest.mark.parametrize("gap", [(0.0, -0.03, 0.02), (0.0, -0.02, 0.021), (math.nan, math.nan, math.nan)])
+def test_it_is_not_where_an_end_of_an_interval_leaves_a_bound_of_the_claim(gap: tuple[float, float, float]) -> None:
+    said = of(gap, (0.5, 0.4, 0.6))
+    assert said.startswith("not reproduced, because the gap to gradient descent is")
+    assert "expected -0.02 to 0.02; the cosine is 0.5 [0.4, 0.6], expected at least 0.9" in said
+
+
+def test_it_differs_where_details_alone_fail() -> None:
+    assert of((0, 0, 0), (0.95, 0.89, 1)) == ("differs, because the cosine is 0.95 [0.89, 1], expected at least 0.9")
+
+
+def test_what_was_not_measured_is_no_verdict() -> None:
+    assert str(judge(CLAIM, {"gap": Statistic.of_one(0.0)})) == "not measured, because cosine was not measured"
+
+
+def test_one_seed_has_no_interval() -> None:
+    assert str(Statistic.of_one(0.25)) == "0.25 (one seed)"
+    assert judge(CLAIM, {"gap": Statistic.of_one(0.01), "cosine": Statistic.of_one(1.0)}).outcome == "reproduced"
+
+
+def test_a_condition_has_a_bound() -> None:
+    with pytest.raises(ValueError, match="expected a bound"):
+        Condition("gap", "the gap")
+
+
+def test_all_sixteen_figures_are_claimed_and_no_statistic_stands_for_two() -> None:
+    assert [claim.number for claim in CLAIMS] == list(range(1, 17))
+    for claim in CLAIMS:
+        names = [one.statistic for one in claim.conditions]
+        assert len(set(names)) == len(names)
+        assert any(not one.detail for one in claim.conditions)
