@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .exporting.exporting import export
     from .reports.overview import overview
     from .reports.report import Report
+    from .reproduction.reproducing import reproduce
     from .runs.asking import run
     from .runs.callback import Callback
     from .runs.comparing import compare
@@ -35,6 +36,7 @@ _HOMES = {
     "compare": "runs.comparing",
     "export": "exporting.exporting",
     "overview": "reports.overview",
+    "reproduce": "reproduction.reproducing",
     "run": "runs.asking",
     "run_family": "runs.family",
     "sweep": "sweeps.sweeping",
@@ -56,6 +58,7 @@ __all__ = [
     "compare",
     "export",
     "overview",
+    "reproduce",
     "run",
     "run_family",
     "sweep",

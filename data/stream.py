@@ -6,13 +6,11 @@ Evaluation needs float64 and a digest. Training needs millions of tasks, and dra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from .batch import generator
 from .recipe import named_seed
@@ -21,19 +19,7 @@ from .sine import SineRegression
 
 TOKENS_AT_ONCE = 4  # their random bits stay in the cache; an even number, because a 64-bit draw is for two inputs
 
-
 Streamed = LinearRegression | SineRegression
-
-
-def draw_step(
-    tasks: Streamed, n: int, seeds: Sequence[int], step: int
-) -> tuple[Float[Tensor, "seed task token feature"], Float[Tensor, "seed task d_out"]]:
-    """`n` tasks for each seed: tokens and query labels. Stored as `draw_into` stores each seed's."""
-    tokens = np.empty((len(seeds), tasks.d_in + tasks.d_out, tasks.n_context + 1, n), dtype=np.float32)
-    targets = np.empty((len(seeds), tasks.d_out, n), dtype=np.float32)
-    for i, seed in enumerate(seeds):
-        draw_into(tokens[i], targets[i], tasks, seed, step)
-    return torch.from_numpy(tokens).permute(0, 3, 2, 1), torch.from_numpy(targets).mT
 
 
 def draw_into(

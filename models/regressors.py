@@ -60,9 +60,9 @@ class TransformerRegressor(Regressor):
         The weights are then those of a model with the label last, and can be compared with constructed ones.
         """
         if layout.order not in (None, "joint"):
-            raise ValueError(
-                f"{layout.order} tokens; expected joint ones: this model has no positions to pair x with y"
-            )
+            own = self.config.token_order
+            why = "has no positions to pair x with y" if own == "joint" else f"makes {own} ones of them by itself"
+            raise ValueError(f"{layout.order} tokens; expected joint ones: this model {why}")
         read = TransformerRegressor(with_label_last(self.module, layout.slot), self.source)
         read.layout = layout
         return read

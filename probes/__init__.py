@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PROBES = {
     "attention-learning": "mesascope.probes.attention_learning.probe:AttentionLearning",
+    "deep-features": "mesascope.probes.deep_features.probe:DeepFeatures",
     "few-shot-heads": "mesascope.probes.few_shot_heads.probe:FewShotHeads",
     "gd-alignment": "mesascope.probes.gd_alignment.probe:GDAlignment",
     "gd-certificate": "mesascope.probes.gd_certificate.probe:GDCertificate",
@@ -26,6 +27,7 @@ PROBES = {
     "icl-vs-gd": "mesascope.probes.icl_vs_gd.probe:ICLvsGD",
     "implicit-weights": "mesascope.probes.implicit_weights.probe:ImplicitWeights",
     "induction-heads": "mesascope.probes.induction_heads.probe:InductionHeads",
+    "label-copying": "mesascope.probes.label_copying.probe:LabelCopying",
     "shift-battery": "mesascope.probes.shift_battery.probe:ShiftBattery",
     "softmax-regression": "mesascope.probes.softmax_regression.probe:SoftmaxRegressionProbe",
     "spectral-filter": "mesascope.probes.spectral_filter.probe:SpectralFilter",

@@ -6,7 +6,7 @@ import dataclasses
 import gc
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cache, partial, wraps
 from inspect import isclass
@@ -151,6 +151,22 @@ def pytest_collection_finish() -> None:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20230531)
+
+
+@pytest.fixture(scope="session")
+def draw_step() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    """A training step's tasks of each seed: tokens [seed, task, token, feature], labels [seed, task, d_out]."""
+    return tasks_of_step
+
+
+def tasks_of_step(tasks: Any, n: int, seeds: Sequence[int], step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    from mesascope.data.stream import draw_into
+
+    tokens = np.full((len(seeds), tasks.d_in + tasks.d_out, tasks.n_context + 1, n), np.nan, dtype=np.float32)
+    targets = np.full((len(seeds), tasks.d_out, n), np.nan, dtype=np.float32)
+    for i, seed in enumerate(seeds):
+        draw_into(tokens[i], targets[i], tasks, seed, step)
+    return torch.from_numpy(tokens).permute(0, 3, 2, 1), torch.from_numpy(targets).mT
 
 
 @pytest.fixture(scope="session")

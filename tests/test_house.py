@@ -33,7 +33,8 @@ ROOMS = {
     "probes": ("measure", "findings", "head_columns", "head_sets", "followed", "parts", "probe", "token_texts",
                "kept_attention", "streaming", "reading", "head_sequences", "statistics", "algorithms", "comparing",
                "regression", "few_shot", "drawing"),
-    "analyses": ("reports", "runs", "timelines", "sweeps", "training", "exporting", "selftest", "commands"),
+    "analyses": ("reports", "runs", "timelines", "sweeps", "training", "reproduction", "exporting", "selftest",
+                 "commands"),
 }  # fmt: skip
 """Rooms of a layer, files and packages, each of which imports only those before it. After those of `probes` come the
 probes themselves, which never import each other."""

@@ -78,7 +78,7 @@ def test_a_claim_has_a_command_measures_of_its_probe_and_a_limit(claim: str) -> 
     (probe,) = re.findall(r"-p (\S+)", command)
     read = claim[claim.index("Read ") : claim.index("*Does not show:*")]
     names = {name for name in re.findall(r"`([a-zA-Z0-9_]+)`", read) if name not in figures_of(probe)}
-    candidates = {"gd", "gdpp", "smoother", "copy"}
+    candidates = {"gd", "gdpp", "smoother", "copy", "feature_gd", "attended_gd", "twin"}
     assert len(names - candidates) >= 1
     assert names - candidates <= set(MEASURES[probe])
 
@@ -142,7 +142,7 @@ def test_the_commands_of_the_gallery_are_commands() -> None:
 def test_a_new_probe_is_run_where_it_applies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery, "PROBES", {**probes.PROBES, "another": "of.this:Kind"})
     monkeypatch.setattr(gallery, "probe_class", lambda name: probes.GDAlignment)
-    command = "mesascope run lsa-1layer --revisions seed0-step0,seed0-step5000 -p another --figures none"
+    command = "mesascope run lsa-1layer-norm --revisions seed0-step0,seed0-step15000 -p another --figures none"
     assert gallery.all_runs()[-1] == {"probe": "another", "command": command}
 
 

@@ -139,7 +139,7 @@ def _in_our_words(error: click.UsageError, argv: Sequence[str]) -> str:
 def _given(**values: Any) -> tuple[str, dict[str, Any]]:
     """The command's name, and its options without those that were not given."""
     name = click.get_current_context().info_name or ""
-    joined = {"probe", "revisions", "model_args", "probe_args", "slurm"}  # may be given several times
+    joined = {"probe", "revisions", "model_args", "probe_args", "slurm", "figure"}  # may be given several times
     given = {option: value for option, value in values.items() if value not in (None, ())}
     return name, {option: ",".join(value) if option in joined else value for option, value in given.items()}
 
@@ -311,6 +311,32 @@ _COMMANDS = {
             _option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps. Default: cpu."),
             _THREADS,
             _switch("--force", help="Train again, even if FILE exists."),
+            _QUIET,
+        ],
+    ),
+    "reproduce": (
+        "Reproduce the figures of a paper: train or find what they need, measure it, judge each figure.\n\n"
+        "PAPER is von-oswald-2023. Begins with an estimate. An interrupted reproduction goes on where it was.",
+        [
+            click.Argument(["paper"], metavar="PAPER"),
+            _option(
+                "figure", "--figure", "--figures", metavar="N,…", several=True, help="Their numbers. Default: all."
+            ),
+            _switch("--quick", help="Reduced trainings and fewer seeds: minutes, and verdicts that say so."),
+            _option(
+                "-o",
+                "--output-dir",
+                metavar="DIR",
+                help="Folder for figures, verdicts, checkpoints and reports. Default: ./PAPER.",
+            ),
+            _option(
+                "--checkpoints",
+                metavar="DIR",
+                help="A folder with RECIPE.safetensors files, which are used where they are there.",
+            ),
+            _option("--workers", metavar="N", help="Processes that measure. Default: as many as cores have room for."),
+            _switch("--dry-run", help="Say what would be trained and measured, and about how long it takes."),
+            _JSON,
             _QUIET,
         ],
     ),

@@ -327,6 +327,16 @@ def _train(values: Values) -> int:
     return 0
 
 
+def _reproduce(values: Values) -> int:
+    from .reproduce_command import reproduce_command
+
+    try:
+        return reproduce_command(values)
+    except (KeyboardInterrupt, Terminated) as stop:
+        stop.args = ("what was trained and measured stays, and the same command goes on from there",)
+        raise
+
+
 def _convert(values: Values) -> int:
     from ...models.opening.converting import convert
 
@@ -362,6 +372,7 @@ _COMMANDS: dict[str, Callable[[Values], int]] = {
     "export": _export,
     "figures": _figures,
     "train": _train,
+    "reproduce": _reproduce,
     "convert": _convert,
     "selftest": _selftest,
     "completion": _completion,

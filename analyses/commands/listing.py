@@ -31,6 +31,7 @@ TASKS = {
     "linear-regression": "mesascope.data.regression:LinearRegression",
     "other-distributions": "mesascope.data.regression:OtherDistributions",
     "file": "mesascope.data.tasks:load_tasks",
+    "sine-regression": "mesascope.data.sine:SineRegression",
     "softmax-regression": "mesascope.data.softmax_regression:SoftmaxRegression",
     "softmax-regression-file": "mesascope.data.softmax_regression:load_softmax_tasks",
 }

@@ -15,8 +15,8 @@ class Statistic:
     """A number that a figure is judged by.
 
     value:      the mean over seeds, or the number of one seed
-    low, high:  the 95 % interval over seeds; of one seed, the number itself
-    n_seeds:    how many
+    low, high:  the 95 % interval over seeds; the number itself where one seed has it, or all of them only together
+    n_seeds:    how many; 0 where no training has a part in it
     """
 
     value: float
@@ -28,10 +28,16 @@ class Statistic:
     def of_one(cls, value: float) -> Statistic:
         return cls(value, value, value, 1)
 
+    @classmethod
+    def of_none(cls, value: float) -> Statistic:
+        """A number that no training has a part in."""
+        return cls(value, value, value, 0)
+
     def __str__(self) -> str:
-        if self.n_seeds < 2:
-            return f"{self.value:.3g} (one seed)"
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        if self.low < self.high:
+            return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        seeds = {0: "not trained", 1: "one seed"}.get(self.n_seeds, f"{self.n_seeds} seeds")
+        return f"{self.value:.3g} ({seeds})"
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,18 @@ class FigureVerdict:
         return f"{self.outcome}, because {'; '.join(self.because)}" if self.because else self.outcome
 
 
-def judge(claim: FigureClaim, statistics: Mapping[str, Statistic]) -> FigureVerdict:
-    """Reproduced where every condition holds; not reproduced where one of the claim itself does not."""
-    if lacking := [one.statistic for one in claim.conditions if one.statistic not in statistics]:
-        return FigureVerdict("not measured", tuple(f"{name} was not measured" for name in lacking))
+def judge(
+    claim: FigureClaim, statistics: Mapping[str, Statistic], lacking: Mapping[str, str] | None = None
+) -> FigureVerdict:
+    """Reproduced where every condition holds; not reproduced where one of the claim itself does not.
+
+    lacking:  of a statistic that does not exist, why
+    """
+    if absent := [one for one in claim.conditions if one.statistic not in statistics]:
+        why = lacking or {}
+        return FigureVerdict(
+            "not measured", tuple(f"{one.said}: {why.get(one.statistic, 'was not measured')}" for one in absent)
+        )
     failed = [one for one in claim.conditions if not one.holds(statistics[one.statistic])]
     because = tuple(f"{one.said} is {statistics[one.statistic]}, expected {one.bounds}" for one in failed)
     if not failed:

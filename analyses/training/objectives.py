@@ -5,7 +5,9 @@ All of a seed's parameters lie in one row, in the order of its configuration's `
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
@@ -16,14 +18,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...data.batch import generator
-from ...data.sine import SineRegression
-from ...data.stream import draw_into, draw_step
+from ...data.stream import draw_into
 from ...models.own.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
 from ...models.own.copy_transformer import CopyConfig
-from ...models.own.merged import predict_seeds
+from ...models.own.memory_orders import Order, quickest_order
 from ...models.own.regression_config import RegressionConfig
 from ...models.own.regression_transformer import initialise
 from ...models.own.softmax_layer import SoftmaxLayerConfig, initialise_softmax_layer, layer_scores
+from ...models.own.training_pass import TrainingPass, merge, tasks_at_once
 from .copying import copy_losses, initial_copy_weights
 from .embedding import EMBEDDING, initial_embedding
 from .expected_loss import Moments, expected_loss_and_gradient
@@ -41,6 +43,8 @@ from .recipe_kinds import (
 Config = RegressionConfig | AttentionOnlyConfig | SoftmaxLayerConfig | CopyConfig
 LossesAndGradient = tuple[Float[Tensor, " seed"], Float[Tensor, "seed parameter"]]
 Objective = Callable[[int], LossesAndGradient]
+OfTasks = Callable[[Float[np.ndarray, "feature token task"], Float[np.ndarray, "d_out task"]], float]
+"""One seed's loss; its gradient is written into its row."""
 
 
 def initial(recipe: BaseRecipe, seed: int) -> dict[str, Tensor]:
@@ -87,34 +91,100 @@ def objective(recipe: BaseRecipe, weights: Float[Tensor, "seed parameter"]) -> O
     if isinstance(recipe, PopulationRecipe):
         return partial(_of_population, recipe, Moments.of(recipe.family), weights)
     assert isinstance(recipe, TrainingRecipe)
-    if isinstance(recipe, EmbeddingRecipe):
-        return partial(_of_embeddings, recipe, weights)
-    if has_closed_form(recipe.config) and weights.device.type == "cpu":
-        return _of_one_layer(recipe, weights)
-    return partial(_of_queries, recipe, weights)
+    return _of_queries(recipe, weights)
 
 
-def _of_one_layer(recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter"]) -> Objective:
-    """In closed form. One seed after the other, so that its tasks are still in the cache when its gradient is formed.
+def _of_queries(recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter"]) -> Objective:
+    """A thread takes one seed after the other, so that its tasks are still in the cache when its gradient is formed.
 
-    The memory of the tasks is asked for once: fresh pages at every step would cost time, too.
+    As many seeds at once as torch has threads. None shares a sum with another, so how many there are changes nothing.
     """
-    tasks, config = recipe.family, recipe.config
-    assert not isinstance(tasks, SineRegression)  # whose models have an embedding, and so no closed form
-    tokens = np.empty((config.d_model, tasks.n_context + 1, recipe.batch_size), dtype=np.float32)
-    targets = np.empty((config.d_out, recipe.batch_size), dtype=np.float32)
+    _keep_freed_memory()
     gradient = torch.empty_like(weights)
-    each = list(zip(recipe.seeds, _matrices(config, weights), _matrices(config, gradient), strict=True))
+    in_closed_form = has_closed_form(recipe.config) and weights.device.type == "cpu"
+    of_seeds = (_closed_forms if in_closed_form else _passes)(recipe, weights, gradient)
+    memory = _TaskMemory(recipe)
+    n_threads = min(torch.get_num_threads(), len(of_seeds))
+    threads = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) if n_threads > 1 else None
+
+    def of_seed(step: int, seed: int, of_tasks: OfTasks) -> float:
+        with np.errstate(all="ignore"):  # the loss tells what is not finite
+            return of_tasks(*memory.drawn(seed, step))
 
     def of_step(step: int) -> LossesAndGradient:
-        losses = []
-        with _one_thread(), np.errstate(all="ignore"):  # the loss tells what is not finite
-            for seed, of_seed, its_gradient in each:
-                draw_into(tokens, targets, tasks, seed, recipe.tasks_of(step))
-                losses.append(loss_and_gradient(config, of_seed, tokens, targets, its_gradient))
-        return torch.tensor(losses, dtype=weights.dtype), gradient
+        with _one_thread():
+            losses = (threads.map if threads else map)(partial(of_seed, step), recipe.seeds, of_seeds)
+            return torch.tensor(list(losses), dtype=weights.dtype), gradient
 
     return of_step
+
+
+def _keep_freed_memory() -> None:
+    """Make a step find the memory that the last one has freed; fresh pages would cost it a fifth of its time.
+
+    glibc returns what is free to the system from twice the largest block on that was freed so far, up to 32 MiB.
+    """
+    np.empty(31 << 20, dtype=np.uint8)
+
+
+class _TaskMemory(threading.local):
+    """Where a thread's tasks lie, one step's after the other's."""
+
+    def __init__(self, recipe: TrainingRecipe) -> None:
+        tasks, n = recipe.family, recipe.batch_size
+        self.recipe = recipe
+        self.tokens = np.empty((tasks.d_in + tasks.d_out, tasks.n_context + 1, n), dtype=np.float32)
+        self.targets = np.empty((tasks.d_out, n), dtype=np.float32)
+
+    def drawn(
+        self, seed: int, step: int
+    ) -> tuple[Float[np.ndarray, "feature token task"], Float[np.ndarray, "d_out task"]]:
+        draw_into(self.tokens, self.targets, self.recipe.family, seed, self.recipe.tasks_of(step))
+        return self.tokens, self.targets
+
+
+def _closed_forms(
+    recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter"], gradient: Float[Tensor, "seed parameter"]
+) -> list[OfTasks]:
+    config = recipe.config
+    pairs = zip(_matrices(config, weights), _matrices(config, gradient), strict=True)
+    return [partial(loss_and_gradient, config, *pair) for pair in pairs]
+
+
+def _passes(
+    recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter"], gradient: Float[Tensor, "seed parameter"]
+) -> list[OfTasks]:
+    order = quickest_order(recipe.config, weights.device)
+    return [partial(_of_pass, recipe, order, *pair) for pair in zip(weights, gradient, strict=True)]
+
+
+@torch.enable_grad()
+def _of_pass(
+    recipe: TrainingRecipe,
+    order: Order,
+    weights: Float[Tensor, " parameter"],
+    gradient: Float[Tensor, " parameter"],
+    tokens: Float[np.ndarray, "feature token task"],
+    targets: Float[np.ndarray, "d_out task"],
+) -> float:
+    """By autograd, some tasks at a time: first to the merged weights, and from there, once, to the parameters."""
+    config, leaf = recipe.config, weights.detach().requires_grad_()
+    learned = EMBEDDING if isinstance(recipe, EmbeddingRecipe) else config.shapes  # what is written does not learn
+    named = {name: rows[0] for name, rows in unflatten(config, leaf[None]).items()}
+    merged = merge(config, {name: weight if name in learned else weight.detach() for name, weight in named.items()})
+    held = {name: weight.detach().requires_grad_(weight.requires_grad) for name, weight in merged.items()}
+    forward, size = TrainingPass(config, held, order), tasks_at_once(config, recipe.family.n_context)
+    loss = 0.0
+    parts = zip(*(torch.from_numpy(x).to(leaf.device).split(size, dim=-1) for x in (tokens, targets)), strict=True)
+    for some_tokens, some_targets in parts:
+        error = forward.predict(some_tokens) - some_targets
+        part = error.square().sum() / (2 * targets.shape[1])
+        part.backward()
+        loss += part.item()
+    moved = [name for name, weight in held.items() if weight.requires_grad]
+    (of_leaf,) = torch.autograd.grad([merged[name] for name in moved], leaf, [held[name].grad for name in moved])
+    gradient.copy_(of_leaf)
+    return loss
 
 
 def _matrices(config: RegressionConfig, rows: Float[Tensor, "seed parameter"]) -> list[Matrices]:
@@ -134,24 +204,6 @@ def _of_population(
         gradient[name][:] = 0.0
     rows = np.concatenate([gradient[name].reshape(len(losses), -1) for name in recipe.config.shapes], axis=1)
     return torch.from_numpy(losses).to(weights), torch.from_numpy(rows).to(weights)
-
-
-@torch.enable_grad()
-def _of_queries(recipe: TrainingRecipe, weights: Float[Tensor, "seed parameter"], step: int) -> LossesAndGradient:
-    inputs, targets = draw_step(recipe.family, recipe.batch_size, recipe.seeds, recipe.tasks_of(step))
-    weights = weights.detach().requires_grad_()
-    predictions = predict_seeds(recipe.config, unflatten(recipe.config, weights), inputs.to(weights.device))
-    losses = 0.5 * (predictions - targets.to(weights.device)).square().sum(dim=2).mean(dim=1)
-    (gradient,) = torch.autograd.grad(losses.sum(), weights)
-    return losses.detach(), gradient
-
-
-def _of_embeddings(recipe: EmbeddingRecipe, weights: Float[Tensor, "seed parameter"], step: int) -> LossesAndGradient:
-    """What is written down does not learn."""
-    losses, gradient = _of_queries(recipe, weights, step)
-    named = unflatten(recipe.config, gradient)
-    learned = [rows if name in EMBEDDING else torch.zeros_like(rows) for name, rows in named.items()]
-    return losses, torch.cat([rows.flatten(1) for rows in learned], dim=1)
 
 
 @torch.enable_grad()

@@ -37,9 +37,9 @@ def has_closed_form(config: RegressionConfig) -> bool:
 def loss_and_gradient(
     config: RegressionConfig,
     weights: Matrices,
+    gradient: Matrices,
     tokens: Float[np.ndarray, "feature token task"],
     targets: Float[np.ndarray, "d_out task"],
-    gradient: Matrices,
 ) -> float:
     """Half the squared error, a mean over tasks. Its gradient by each weight is written into `gradient`.
 

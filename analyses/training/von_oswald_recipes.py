@@ -9,6 +9,8 @@ from __future__ import annotations
 from .recipe_kinds import EmbeddingRecipe, RepeatedTasksRecipe, TrainingRecipe
 
 STEPS_5000 = (0, 100, 200, 300, 400, 500, 750, 1000, 1250, 1500, 2000, 2500, 3000, 4000, 5000)
+_AROUND_A_FALL = (*range(0, 600, 25), 600, 750, 1000, 1500, 2000, 3000, 5000)
+"""Losses of one layer fall between steps 200 and 400, each seed's at a step of its own."""
 _STEPS_15000 = (*STEPS_5000, 7500, 10000, 12500, 15000)
 _STEPS_50000 = (0, 500, 1000, *range(2000, 20000, 2000), *range(20000, 50001, 2500))
 _SINES = {"amplitudes": (0.1, 0.5)}
@@ -26,7 +28,7 @@ VON_OSWALD = (
             name=f"lsa-1layer-{n_heads}head{'s' * (n_heads > 1)}-10seeds",
             summary=f"one layer of linear self-attention with {n_heads} head{'s' * (n_heads > 1)}, ten seeds",
             model={"n_heads": n_heads},
-            checkpoint_steps=STEPS_5000,
+            checkpoint_steps=_AROUND_A_FALL,
             seeds=TEN,
         )
         for n_heads in (1, 2)

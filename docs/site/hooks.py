@@ -14,6 +14,7 @@ import markup
 import mesascope
 import notebooks
 import reference
+import reproductions
 from mesascope.data.errors import MesascopeError
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -89,7 +90,7 @@ def once(name: str, source: Path, write: Callable[[Path], None]) -> Path:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    return markup.titled(markdown).replace("<!-- probes -->", reference.guides_table())
+    return reproductions.shown(markup.titled(markdown).replace("<!-- probes -->", reference.guides_table()))
 
 
 def on_post_build(config: MkDocsConfig) -> None:

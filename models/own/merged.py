@@ -1,4 +1,4 @@
-"""The linear-attention transformer with its weights multiplied out, which makes training cheaper.
+"""The linear-attention transformer with its weights multiplied out, which makes asking it cheaper.
 
 Without softmax and layer norm a head acts through two products of its weights, KQ = W_Q W_K^T and PV = W_V W_O, and
 only the query token's y slot leaves the last layer. For context tokens c_i and query token q one layer is
@@ -7,12 +7,12 @@ only the query token's y slot leaves the last layer. For context tokens c_i and 
 
 so the last layer forms one score and one value for each context token, and no query, key or value vectors. Earlier
 layers move every token, through the products; there, and only there, a causal mask changes something. Equal to
-`RegressionTransformer.forward` up to rounding, gradients included; a leading dimension runs several seeds at once.
+`RegressionTransformer.forward` up to rounding, gradients included; a leading dimension runs several models at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
@@ -20,7 +20,6 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import functional_call, vmap
 
 from ..attention import causal_linear_attention, linear_attention
 from .regression_config import RegressionConfig
@@ -33,34 +32,6 @@ Tokens = Float[Tensor, "task token feature"]
 def can_merge(config: RegressionConfig) -> bool:
     """Whether the prediction depends on the weights only through KQ and PV: no softmax, layer norm or query key."""
     return config.merges
-
-
-def predict_seeds(
-    config: RegressionConfig, parameters: Mapping[str, Tensor], inputs: Float[Tensor, "seed task token feature"]
-) -> Float[Tensor, "seed task d_out"]:
-    """The query's prediction for every seed, with merged weights where `can_merge` allows it.
-
-    parameters: those of `RegressionTransformer`, each with a leading seed dimension
-    """
-    if can_merge(config):
-        return merged_predict(config, parameters, inputs)
-    shapes = {name: torch.empty(shape, device="meta") for name, shape in config.shapes.items()}
-    module = RegressionTransformer(config, shapes)
-    return vmap(lambda of_seed, tokens: functional_call(module, of_seed, (tokens,)))(dict(parameters), inputs)
-
-
-def merged_predict(
-    config: RegressionConfig, parameters: Mapping[str, Tensor], inputs: Float[Tensor, "seed task token feature"]
-) -> Float[Tensor, "seed task d_out"]:
-    """The query's prediction for every seed.
-
-    parameters: W_Q, W_K, W_V [seed, block, head, d_model, d_head], W_O [seed, block, head, d_head, d_model]
-
-    Fastest for inputs whose tasks lie last in memory, as `data.stream` draws them.
-    """
-    KQ = parameters["W_Q"] @ parameters["W_K"].mT
-    PV = parameters["W_V"] @ parameters["W_O"]
-    return _predict_products(config, KQ, PV, inputs)
 
 
 def merged(module: RegressionTransformer) -> Callable[[Tokens], Float[Tensor, "task d_out"]]:

@@ -106,7 +106,13 @@ class RegressionTransformer(nn.Module):
         self, context: Float[Tensor, "task context feature"], query: Float[Tensor, "task 1 feature"]
     ) -> Float[Tensor, "task d_out"]:
         """The same prediction, differentiable with respect to the query token alone, at a fraction of the cost."""
-        return self._readouts(context, query, of_query=True)[-1]
+        return self.query_readouts(context, query)[-1]
+
+    def query_readouts(
+        self, context: Float[Tensor, "task context feature"], query: Float[Tensor, "task 1 feature"]
+    ) -> Float[Tensor, "layer task d_out"]:
+        """The read-out after each layer, likewise."""
+        return self._readouts(context, query, of_query=True)
 
     def predict_layers(self, inputs: Float[Tensor, "task token feature"]) -> Float[Tensor, "layer task d_out"]:
         """The read-out -h[query, y slot] after each layer."""
@@ -134,7 +140,7 @@ class RegressionTransformer(nn.Module):
                 values[site].append(watch[site](activation, layer))
             return activation
 
-        h = self._embedded(inputs)
+        h = self.embedded(inputs)
         for layer in range(self.config.n_layers):
             h = tap("resid_post", layer, self._layer(tap("resid_pre", layer, h), layer, tap))
         return Trace(self._readout(h), values)
@@ -144,7 +150,7 @@ class RegressionTransformer(nn.Module):
             raise ValueError(f"inputs are {inputs.shape[-1]} wide; expected d_in + d_out = {width}")
         return inputs
 
-    def _embedded(self, inputs: Tensor) -> Float[Tensor, "task pos d_model"]:
+    def embedded(self, inputs: Tensor) -> Float[Tensor, "task pos d_model"]:
         """What the first layer reads of tokens [x ; y]."""
         config, h = self.config, self._checked(inputs)
         if config.token_order != "joint":
@@ -163,7 +169,7 @@ class RegressionTransformer(nn.Module):
         if config.as_given:
             context, query = self._checked(context), self._checked(query)
         else:
-            h = self._embedded(torch.cat([context, query], dim=1))
+            h = self.embedded(torch.cat([context, query], dim=1))
             context, query = h[:, :-1], h[:, -1:]
         for layer in range(config.n_layers):
             tokens = torch.cat([context, query], dim=1) if config.query_in_context else context
@@ -262,6 +268,8 @@ def with_label_last(module: RegressionTransformer, slot: int) -> RegressionTrans
 def label_last(config: RegressionConfig, parameters: Mapping[str, Tensor], slot: int) -> dict[str, Tensor]:
     """The same of parameters; with leading dimensions, of as many transformers."""
     d_in, d_out = config.d_in, config.d_out
+    if slot == d_in:
+        return dict(parameters)
     if not config.as_given:
         raise ValueError(
             f"tokens with the label at {slot}; expected it behind x: this model has {config.beside_attention}"

@@ -25,6 +25,9 @@ from ..statistics.bootstrap import sandwich_interval
 from .constructed import ConstructedShape, constructed_gdpp
 
 RATE_RANGE = (1e-3, 1e3)
+UNTIED_TASKS = 2_000
+"""On which GD++ with settings of its own in every layer is fitted, the first of the tuning tasks."""
+_MOST_ITERATIONS = 200  # settings of many layers make up for each other: then the loss levels off long before they do
 
 
 @once_per_batch
@@ -57,14 +60,23 @@ class GDPPFit:
 def fit_gdpp(tuning: Batch, shape: ConstructedShape, batch_size: int) -> GDPPFit:
     """Learn GD++'s rates and gammas on the tuning loss, from the authors' start (γ = η/N², η from a scan).
 
-    The authors take Adam steps on fresh tasks; L-BFGS on a fixed split finds the same minimum, and the same bytes.
+    The authors take Adam steps on fresh tasks; L-BFGS on a fixed split finds the same minimum, and the same bytes. The
+    last of several gammas moves no prediction, and stays where it starts.
     """
+    tuning = tuning if shape.tied else tuning[:UNTIED_TASKS]
     gamma_per_rate = 1 / shape.n_context**2
     start = fit_learning_rate(tuning, shape, batch_size, gamma_per_rate).value
     blocks = shape.n_blocks
     scale = np.array([start] * blocks + [start * gamma_per_rate] * blocks)
     objective = _GDPPObjective(shape, scale, tuning, batch_size)
-    found = minimize(objective.loss_and_gradient, np.ones(2 * blocks), jac=True, method="L-BFGS-B", tol=1e-12)
+    found = minimize(
+        objective.loss_and_gradient,
+        np.ones(2 * blocks),
+        jac=True,
+        method="L-BFGS-B",
+        tol=1e-12,
+        options={"maxiter": _MOST_ITERATIONS},
+    )
     low, high = _interval(objective, found.x)
     ends = zip(found.x * scale, low * scale, high * scale, strict=True)
     fits = tuple(Fit(float(value), float(below), float(above), len(tuning)) for value, below, above in ends)
@@ -72,14 +84,20 @@ def fit_gdpp(tuning: Batch, shape: ConstructedShape, batch_size: int) -> GDPPFit
 
 
 def _interval(objective: _GDPPObjective, scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """That of an M-estimator, from central differences of each task's loss and of the mean loss's gradient."""
+    """That of an M-estimator, from central differences of each task's loss and of the mean loss's gradient. NaN for a
+    setting that moves no prediction.
+    """
     scores, rows = [], []
     for step in np.eye(len(scaled)) * STEP:
         above, below = scaled + step, scaled - step
         scores.append((objective.losses(above) - objective.losses(below)) / (2 * STEP))
         slopes = [objective.loss_and_gradient(settings)[1] for settings in (above, below)]
         rows.append((slopes[0] - slopes[1]) / (2 * STEP))
-    return sandwich_interval(scaled, np.stack(scores, axis=1), np.stack(rows))
+    of_tasks, hessian = np.stack(scores, axis=1), np.stack(rows)
+    low, high = np.full((2, len(scaled)), np.nan)
+    moves = of_tasks.any(axis=0)
+    low[moves], high[moves] = sandwich_interval(scaled[moves], of_tasks[:, moves], hessian[np.ix_(moves, moves)])
+    return low, high
 
 
 @dataclass(frozen=True)

@@ -53,13 +53,41 @@ DEFINITIONS: Mapping[str, str] = {
             " cannot reach the output.",
         ),
         (
+            "outside_pattern",
+            "‖P − nearest pattern‖ / ‖P‖ over live entries of a single linear head's KQ or PV. Constructed GD fills KQ"
+            " with a multiple of the inputs' identity, PV with one of the labels'; `gdpp` fills both in PV.",
+        ),
+        (
+            "diagonal_spread",
+            "Standard deviation over the size of the mean of the inputs' diagonal, of the same KQ or PV.",
+        ),
+        ("head_write", "PV at (y, y), as it is, of each of several softmax heads (von Oswald et al. 2023, figure 11)."),
+        ("head_diagonal", "Mean of the inputs' diagonal of KQ / √d_head, as it is, of each of several softmax heads."),
+        ("heads_cancel", "Size of the sum of `head_write` over the sum of its sizes, in a softmax layer."),
+        (
+            "heads_off_identity",
+            "‖S − nearest multiple of the identity‖ / ‖S‖ of S = Σ `head_write` · KQ over these heads, on the inputs'"
+            " rows and columns.",
+        ),
+        (
             "loss_input_scale loss_weight_scale loss_other_distributions loss_other_distributions_weight_scale"
             " loss_noisy_labels",
             "Loss away from the training tasks: inputs or weights of another scale, inputs of other distributions,"
             " noisy labels (after von Oswald et al. 2023).",
         ),
         ("loss_by_layer", "Loss read out after each layer."),
-        ("loss_rollout", "Loss after each of 50 dampened steps (single-layer models)."),
+        (
+            "cosine_by_layer model_difference_by_layer prediction_difference_by_layer",
+            "`cosine`, `model_difference` and `prediction_difference` of the read-outs of model and constructed model,"
+            " each after as many layers.",
+        ),
+        (
+            "curvature_eigenvalues",
+            "Mean over tasks of the eigenvalues of Σ x xᵀ over the context, largest first, x as each layer reads it"
+            " (of several layers).",
+        ),
+        ("curvature_spread", "Mean over tasks of the standard deviation of these eigenvalues over their mean."),
+        ("loss_rollout", "Loss after each of 50 steps, dampened by 1, 0.875 and 0.75 (single-layer models)."),
         ("constructed_steps", "K, the steps of constructed models, and what decided it."),
         (
             "learning_rate",

@@ -7,8 +7,8 @@ every number is compared with other candidates and with nulls, and the strongest
 
 The line of a measurement, one file each: in `probes/regression` `splits` -> `token_search` -> `sign`; here `steps` ->
 `settings` -> `behaviours` -> `behaviour_measures` and `unexplained` -> `claim` and `figures`; beside it `weights` and
-`weight_comparison`, `distribution_shift`, `readouts`. The formulas, for tensors from anywhere, are in `weights.py` and
-in the rooms `probes/regression` (`sensitivity.py`) and `probes/algorithms`.
+`weight_comparison`, `distribution_shift`, `depth`, `curvature`, `readouts`. The formulas, for tensors from anywhere,
+are in `weights.py` and in the rooms `probes/regression` (`sensitivity.py`) and `probes/algorithms`.
 """
 
 from __future__ import annotations
@@ -36,17 +36,22 @@ from .behaviours import evaluation_comparison, model_behaviours, near_misses, nu
 from .between_seeds import between_seeds
 from .claim import gd_claim
 from .constructed import ConstructedShape
+from .curvature import spectra_by_layer
+from .curvature_measures import curvature_measures
+from .depth import answers_by_layer
+from .depth_measures import depth_measures
 from .distribution_shift import shifts
 from .memory import cost, memory_in_bytes
 from .names import GD, GDPP, SEARCHED
 from .path_measures import path_measures
-from .readout_measures import layer_measures, rollout_measures
-from .readouts import layer_losses, rollout_losses
+from .readout_measures import rollout_measures
+from .readouts import rollout_losses
 from .setting_measures import setting_measures
 from .settings import Requested, Settings, fit_settings
 from .setup import Setup
 from .shift_measures import no_shift_measures, shift_measures
 from .steps import PREDICTOR_STEPS, StepSearch, steps_measure
+from .structure_measures import structure_measures
 from .weight_comparison import all_path_losses, compare_weights
 from .weight_measures import no_weight_measures, weight_arrays, weight_measures
 
@@ -66,7 +71,7 @@ class GDAlignment(RegressionProbe):
     """
 
     name: ClassVar[str] = "gd-alignment"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     fewest_tasks: ClassVar[int] = 1
 
     twins: Literal["auto", "gd", "gdpp", "gd+gdpp"] = "auto"
@@ -113,10 +118,11 @@ class GDAlignment(RegressionProbe):
         measures |= setting_measures(setup, settings.mean)
         progress("weights", 0.5)
         found, matrices = _weights(setup, settings.mean, untrained)
+        structure, of_heads = structure_measures(setup, untrained)
         progress("shifted tasks", 0.75)
         elsewhere = _away_from_training(setup, settings.mean)
         progress("done", 1.0)
-        return Findings(measures | found | elsewhere, arrays | matrices, setup.splits.recipes)
+        return Findings(measures | found | structure | elsewhere, arrays | matrices | of_heads, setup.splits.recipes)
 
     def between(self, subjects: tuple[Subject, ...], seed: int, batch_size: int) -> dict[str, Measure]:
         """Ceilings that need several seeds of one recipe at the same step."""
@@ -188,9 +194,11 @@ def _weights(
 
 
 def _away_from_training(setup: Setup, settings: Settings) -> dict[str, Measure]:
-    """Losses after other layers than the last, on other tasks than those of training, and after many more steps."""
+    """After other layers than the last, on other tasks than those of training, and after many more steps."""
     constructed = {name: setup.at_precision(model) for name, model in settings.constructed(setup.shape).items()}
-    measures = layer_measures(layer_losses(setup, constructed), setup.seed)
+    targets = setup.splits.evaluation.targets
+    measures = depth_measures(answers_by_layer(setup, constructed), targets, setup.seed)
+    measures |= curvature_measures(spectra_by_layer(setup, constructed), setup.seed)
     if setup.splits.law is None:
         measures |= no_shift_measures([MODEL, *constructed])
     else:

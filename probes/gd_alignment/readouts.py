@@ -1,13 +1,10 @@
-"""Read-outs along depth: after each layer, and after many more applications of a single layer."""
+"""Read-outs after many more applications of a single layer."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from ...data.batch import Batch
 from ...models.constructed.gradient_descent import gd_transformer
@@ -24,28 +21,18 @@ from .setup import Setup
 from .weights import LABEL_SET
 
 ROLLOUT_STEPS = 50
-ROLLOUT_DAMPENING = 0.75
+ROLLOUT_DAMPENINGS = (1.0, 0.875, 0.75)
+"""Of the authors' figure 10. Their figure 1 (right) has the last."""
 ROLLOUT_TASKS = 2_000
 
-LayerLosses = dict[str, Float[np.ndarray, "task layer"]]
-"""Of the model and constructed ones, by name."""
+RolloutLosses = dict[str, Float[np.ndarray, "task dampening step"]]
+"""Of the model and constructed gradient descent, by name."""
 
 
-def layer_losses(setup: Setup, constructed: Mapping[str, RegressionTransformer]) -> LayerLosses | NotApplicable:
-    """Loss read out after each layer, task by task."""
-    subject = setup.subject
-    if not isinstance(subject, TransformerRegressor):
-        return NotApplicable("a wrapped predictor has no layers to read out")
-    tasks = setup.splits.evaluation
-    as_written = RegressionTransformer.predict_layers
-    losses = {name: _losses(as_written, setup, module, tasks) for name, module in constructed.items()}
-    return {MODEL: _losses(as_written, setup, subject.module, tasks, setup.sign)} | losses
-
-
-def rollout_losses(setup: Setup, settings: Settings) -> LayerLosses | NotApplicable:
+def rollout_losses(setup: Setup, settings: Settings) -> RolloutLosses | NotApplicable:
     """Loss after each of 50 dampened steps: the trained block applied over and over, and gradient descent.
 
-    Both are dampened by 0.75 and write to the y slots only, as in the authors' figure 1 (right).
+    Both write to the y slots only, as in the authors' figures 1 (right) and 10.
     """
     subject = setup.subject
     if not isinstance(subject, TransformerRegressor):
@@ -63,24 +50,24 @@ def rollout_losses(setup: Setup, settings: Settings) -> LayerLosses | NotApplica
     descent = gd_transformer(
         shape.n_context, rate.value, shape.d_in, shape.d_out, activation_clip=shape.activation_clip
     )
-    models = {MODEL: _rolled(subject.module, setup.sign), GD.name: _rolled(setup.at_precision(descent), sign=1)}
-    return {name: _losses(merged_readouts, setup, model, tasks) for name, model in models.items()}
+    blocks = {MODEL: (subject.module, setup.sign), GD.name: (setup.at_precision(descent), 1)}
+    return {
+        name: np.stack(
+            [_losses(setup, _rolled(*block, dampening), tasks) for dampening in ROLLOUT_DAMPENINGS],
+            axis=1,
+        )
+        for name, block in blocks.items()
+    }
 
 
-def _rolled(module: RegressionTransformer, sign: int) -> RegressionTransformer:
-    many = {"n_layers": ROLLOUT_STEPS, "dampening": ROLLOUT_DAMPENING, "target_only": True}
+def _rolled(module: RegressionTransformer, sign: int, dampening: float) -> RegressionTransformer:
+    many = {"n_layers": ROLLOUT_STEPS, "dampening": dampening, "target_only": True}
     # what the one layer writes is the prediction
     parameters = {name: sign * held if name == "W_O" else held for name, held in module.named_parameters()}
     return RegressionTransformer(RegressionConfig(**{**module.config.as_dict(), **many}), parameters)
 
 
-def _losses(
-    readouts: Callable[[RegressionTransformer, Tensor], Tensor],
-    setup: Setup,
-    module: RegressionTransformer,
-    tasks: Batch,
-    sign: int = 1,
-) -> Float[np.ndarray, "task layer"]:
+def _losses(setup: Setup, module: RegressionTransformer, tasks: Batch) -> Float[np.ndarray, "task step"]:
     with torch.no_grad():
-        answers = sign * readouts(module, setup.inputs(tasks))
+        answers = merged_readouts(module, setup.inputs(tasks))
     return half_squared_error(answers.cpu().double(), tasks.targets).T.numpy()

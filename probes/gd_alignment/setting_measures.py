@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +21,7 @@ UNITS = {"learned_learning_rate": LEARNING_RATE, "learned_gamma": GAMMA}
 RATES_BY_LAYER = "one learning rate was given for each layer: see given_learning_rate"
 NO_NULLS = "a setting of a candidate, not a property of the model"
 NOT_FINITE = "no setting is closest: the model's predictions are not finite"
+LAST_GAMMA = "the last layer's γ moves no prediction: it stays where the fit starts, and has no interval"
 ONE_LAYER = "with one layer GD++ is gradient descent: its γ does not change any prediction"
 
 
@@ -38,8 +40,10 @@ def setting_measures(setup: Setup, settings: Settings) -> dict[str, Measure]:
         "ridge_penalty": _setting(settings.algorithms[RIDGE.name], PENALTY),
     }
     if settings.gdpp is not None:
-        learned = {"learned_learning_rate": settings.gdpp.learning_rates, "learned_gamma": settings.gdpp.gammas}
-        return measures | {name: _by_layer(fits, UNITS[name]) for name, fits in learned.items()}
+        return measures | {
+            "learned_learning_rate": _by_layer(settings.gdpp.learning_rates, LEARNING_RATE),
+            "learned_gamma": _gammas(settings.gdpp.gammas),
+        }
     if setup.shape.n_layers > 1:
         return measures
     return measures | {name: missing(unit, "not applicable", ONE_LAYER) for name, unit in UNITS.items()}
@@ -48,6 +52,12 @@ def setting_measures(setup: Setup, settings: Settings) -> dict[str, Measure]:
 def _setting(fit: Fit, unit: str) -> Measure:
     layers = _by_layer((fit,), unit)
     return layers if layers.status != "ok" else layers.at(layer=0)
+
+
+def _gammas(fits: Sequence[Fit]) -> Measure:
+    measure = _by_layer(fits, GAMMA)
+    several = len(fits) > 1 and measure.status == "ok" and not fits[0].given
+    return replace(measure, message="; ".join(filter(None, (measure.message, LAST_GAMMA)))) if several else measure
 
 
 def _by_layer(fits: Sequence[Fit], unit: str) -> Measure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -40,14 +41,32 @@ def behaviour(
     return Behaviour(torch.cat([p.prediction for p in parts]), torch.cat([p.sensitivity for p in parts]))
 
 
+def behaviours_by_layer(
+    module: RegressionTransformer, inputs: Float[Tensor, "task token feature"], batch_size: int
+) -> tuple[Behaviour, ...]:
+    """The same of the read-out after each layer."""
+    d_in, n_layers = module.config.d_in, module.config.n_layers
+
+    def readouts(context: Tensor, query: Tensor) -> Tensor:
+        return rearrange(module.query_readouts(context, query), "layer task d_out -> task (layer d_out)")
+
+    parts = [_of_query(readouts, part, d_in) for part in inputs.split(batch_size)]
+    prediction = torch.cat([p.prediction for p in parts]).chunk(n_layers, dim=1)
+    sensitivity = torch.cat([p.sensitivity for p in parts]).chunk(n_layers, dim=1)
+    return tuple(map(Behaviour, prediction, sensitivity))
+
+
 def _behaviour(predict: Callable[[Tensor], Tensor], inputs: Tensor, d_in: int) -> Behaviour:
+    if isinstance(predict, RegressionTransformer):
+        return _of_query(predict.predict_query, inputs, d_in)
+    return _of_query(lambda context, query: predict(torch.cat([context, query], dim=1)), inputs, d_in)
+
+
+def _of_query(answer: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, d_in: int) -> Behaviour:
+    """answer: (context, query token) -> [task, output]"""
     # only the query's x is a leaf: the y slot and the context stay constants, as in the authors' code
     query = inputs[:, -1:, :d_in].detach().requires_grad_()
-    last_token = torch.cat([query, inputs[:, -1:, d_in:]], dim=-1)
-    if isinstance(predict, RegressionTransformer):
-        prediction = predict.predict_query(inputs[:, :-1], last_token)
-    else:
-        prediction = predict(torch.cat([inputs[:, :-1], last_token], dim=1))
+    prediction = answer(inputs[:, :-1], torch.cat([query, inputs[:, -1:, d_in:]], dim=-1))
     # tasks do not see each other, so the gradient of a sum over tasks is each task's own gradient
     outputs = prediction.sum(dim=0)
     gradients = [

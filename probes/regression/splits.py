@@ -14,7 +14,8 @@ from typing import Any
 from ...data.batch import Batch
 from ...data.errors import TaskError
 from ...data.recipe import Recipe, file_sha256, named_seed
-from ...data.regression import GaussianRegression, LinearRegression, linear_regression
+from ...data.regression import GaussianRegression, LinearRegression, RegressionTasks, linear_regression
+from ...data.sine import SineRegression
 from ...data.tasks import load_tasks
 from ...models.subject import Regressor
 from ..comparing.folds import Fold, halves
@@ -25,7 +26,7 @@ NULL_TASKS = 2_000
 
 @dataclass(frozen=True)
 class Splits:
-    """folds: evaluation in the order of the tasks; law: None where the tasks' distribution is not known."""
+    """folds: evaluation in the order of the tasks; law: of linear tasks, None where they are others or not known."""
 
     folds: tuple[Fold, ...]
     nulls: Batch
@@ -38,9 +39,9 @@ class Splits:
 
     @property
     def recipes(self) -> dict[str, Recipe]:
-        if self.law is None:
-            return {"evaluation": self.evaluation.recipe}
         tuning = self.folds[0].tuning.recipe
+        if tuning == self.evaluation.recipe:  # of one file
+            return {"evaluation": tuning}
         return {"tuning": tuning, "nulls": self.nulls.recipe, "evaluation": self.evaluation.recipe}
 
 
@@ -64,13 +65,25 @@ def law_of_tasks(subject: Regressor, changed: Mapping[str, Any]) -> LinearRegres
     return linear_regression(settings)
 
 
-def generated_splits(law: LinearRegression, n: int, seed: int) -> Splits:
+def sines_of_tasks(subject: Regressor, changed: Mapping[str, Any]) -> SineRegression:
+    """The same of a checkpoint that was trained on sines."""
+    recorded, known = subject.source.record["recipe"]["tasks"], {field.name for field in fields(SineRegression)}
+    settings = {name: value for name, value in recorded.items() if name in known} | dict(changed)
+    if surplus := sorted(set(settings) - known):
+        raise TaskError(
+            f"{surplus[0]} = {settings[surplus[0]]} for tasks of sines; expected {', '.join(sorted(known))}"
+        )
+    return SineRegression(**{**settings, "amplitudes": tuple(settings["amplitudes"])})
+
+
+def generated_splits(law: RegressionTasks, n: int, seed: int) -> Splits:
     """Fresh tasks of a law."""
     tuning, nulls, evaluation = (
         law.sample(count, named_seed(seed, purpose))
         for purpose, count in (("tuning", n), ("nulls", min(n, NULL_TASKS)), ("evaluation", n))
     )
-    return Splits((Fold(tuning, evaluation),), nulls, evaluation, law)
+    linear = law if isinstance(law, LinearRegression) else None
+    return Splits((Fold(tuning, evaluation),), nulls, evaluation, linear)
 
 
 @dataclass(frozen=True)

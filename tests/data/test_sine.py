@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ import torch
 from mesascope.data.errors import TaskError
 from mesascope.data.regression import GaussianRegression, LinearRegression
 from mesascope.data.sine import SineRegression, regression_tasks
-from mesascope.data.stream import draw_step
 
 
 def test_labels_are_sines_of_one_number() -> None:
@@ -30,7 +30,7 @@ def test_labels_are_sines_of_one_number() -> None:
     assert torch.equal(batch.inputs[:, -1, 1], torch.zeros(40, dtype=torch.float64))
 
 
-def test_the_loss_of_answering_zero_is_that_of_the_law() -> None:
+def test_the_loss_of_answering_zero_is_that_of_the_law(draw_step: Callable[..., tuple[Tensor, Tensor]]) -> None:
     """E a² / 4, because inputs make sin² a half on average; a² of a uniform amplitude is (l² + lh + h²)/3."""
     expected = (0.1**2 + 0.1 * 0.5 + 0.5**2) / 3 / 4
     targets = SineRegression().sample(100_000, 0).targets
@@ -42,7 +42,7 @@ def test_the_loss_of_answering_zero_is_that_of_the_law() -> None:
     assert float(inputs[..., 0].square().mean()) == pytest.approx(100 / 12, rel=0.02)
 
 
-def test_streamed_labels_are_sines_too() -> None:
+def test_streamed_labels_are_sines_too(draw_step: Callable[..., tuple[Tensor, Tensor]]) -> None:
     inputs, targets = draw_step(SineRegression(n_context=20), 5, (3,), 2)
     x, y = inputs[0, :, :-1, 0].double().numpy(), inputs[0, :, :-1, 1].double().numpy()
     for task in range(5):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from mesascope.data.recipe import named_seed
 from mesascope.data.regression import GaussianRegression, LinearRegression
-from mesascope.data.stream import draw_into, draw_step
+from mesascope.data.stream import draw_into
 from torch import Tensor
 
 N = 4000
@@ -39,7 +41,9 @@ def context_moments(tokens: Tensor, d_in: int) -> dict[str, float]:
     ],
     ids=["plain", "scaled and noisy", "corrupted", "Gaussian"],
 )
-def test_moments_are_those_of_the_family(tasks: LinearRegression) -> None:
+def test_moments_are_those_of_the_family(
+    tasks: LinearRegression, draw_step: Callable[..., tuple[Tensor, Tensor]]
+) -> None:
     tokens, targets = draw_step(tasks, N, [0, 1], step=3)
     ours = context_moments(tokens, tasks.d_in)
     parts = [context_moments(tasks.sample(N // 4, seed).inputs, tasks.d_in) for seed in range(32)]
@@ -52,7 +56,7 @@ def test_moments_are_those_of_the_family(tasks: LinearRegression) -> None:
     assert targets.square().mean().item() == pytest.approx(labels.square().mean().item(), rel=0.1)
 
 
-def test_labels_are_the_teachers_and_the_query_has_none() -> None:
+def test_labels_are_the_teachers_and_the_query_has_none(draw_step: Callable[..., tuple[Tensor, Tensor]]) -> None:
     tasks = LinearRegression(n_context=12, d_in=4, d_out=2)
     tokens, targets = draw_step(tasks, 50, [5], step=0)
     assert tokens.dtype == targets.dtype == torch.float32
@@ -65,14 +69,14 @@ def test_labels_are_the_teachers_and_the_query_has_none() -> None:
     torch.testing.assert_close((x[:, -1:] @ teachers)[:, 0], targets[0].double(), rtol=0, atol=1e-5)
 
 
-def test_corruption_leaves_the_querys_label_alone() -> None:
+def test_corruption_leaves_the_querys_label_alone(draw_step: Callable[..., tuple[Tensor, Tensor]]) -> None:
     clean, targets = draw_step(LinearRegression(n_context=6, d_in=4), 50, [5], step=0)
     wrong, same_targets = draw_step(LinearRegression(n_context=6, d_in=4, n_corrupted=2), 50, [5], step=0)
     assert torch.equal(targets, same_targets)
     assert ((clean != wrong).any(dim=-1).sum(dim=-1) == 2).all()
 
 
-def test_inputs_fill_their_range_evenly() -> None:
+def test_inputs_fill_their_range_evenly(draw_step: Callable[..., tuple[Tensor, Tensor]]) -> None:
     tokens, _ = draw_step(LinearRegression(input_range=2.0), 2000, [0], step=0)
     x = tokens[..., :10].flatten()
     assert x.min() >= -1
@@ -82,7 +86,7 @@ def test_inputs_fill_their_range_evenly() -> None:
     assert float((counts - expected).square().sum() / expected) < 50  # chi-squared, 19 degrees: p = 1e-4
 
 
-def test_a_batch_depends_on_its_seed_and_step_alone() -> None:
+def test_a_batch_depends_on_its_seed_and_step_alone(draw_step: Callable[..., tuple[Tensor, Tensor]]) -> None:
     tasks = LinearRegression(n_context=3, d_in=2, noise=0.1)
     alone, _ = draw_step(tasks, 7, [4], step=9)
     beside, _ = draw_step(tasks, 7, [1, 4], step=9)
@@ -92,7 +96,7 @@ def test_a_batch_depends_on_its_seed_and_step_alone() -> None:
     assert not torch.equal(later[..., :2], alone[..., :2])
 
 
-def test_an_odd_number_of_inputs_is_drawn_in_full() -> None:
+def test_an_odd_number_of_inputs_is_drawn_in_full(draw_step: Callable[..., tuple[Tensor, Tensor]]) -> None:
     tokens, _ = draw_step(LinearRegression(n_context=2, d_in=1), 3, [0], step=0)
     assert len(tokens[..., 0].unique()) == 9
 
@@ -100,7 +104,9 @@ def test_an_odd_number_of_inputs_is_drawn_in_full() -> None:
 @pytest.mark.parametrize(
     ("n_context", "d_in", "d_out", "n"), [(10, 10, 1, 6), (2, 1, 1, 3), (4, 3, 2, 5), (8, 1, 1, 7)]
 )
-def test_a_recipe_keeps_its_tasks(n_context: int, d_in: int, d_out: int, n: int) -> None:
+def test_a_recipe_keeps_its_tasks(
+    n_context: int, d_in: int, d_out: int, n: int, draw_step: Callable[..., tuple[Tensor, Tensor]]
+) -> None:
     """Drawn all at once and multiplied in float64: int32 halves of int64 draws, then normal teachers."""
     tasks = LinearRegression(n_context, d_in, d_out, input_range=3.0, weight_scale=0.5)
     tokens, targets = draw_step(tasks, n, [5], step=3)
@@ -114,7 +120,7 @@ def test_a_recipe_keeps_its_tasks(n_context: int, d_in: int, d_out: int, n: int)
     np.testing.assert_allclose(targets[0].T, y[-1], rtol=0, atol=1e-5)
 
 
-def test_nothing_is_left_of_what_was_in_the_memory() -> None:
+def test_nothing_is_left_of_what_was_in_the_memory(draw_step: Callable[..., tuple[Tensor, Tensor]]) -> None:
     tasks = LinearRegression(n_context=6, d_in=4, d_out=2, noise=0.1)
     tokens, targets = np.full((6, 7, 9), np.nan, np.float32), np.full((2, 9), np.nan, np.float32)
     draw_into(tokens, targets, tasks, seed=4, step=2)

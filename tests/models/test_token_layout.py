@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mesascope.models import RegressionConfig, RegressionTransformer, TokenLayout, from_predictor, from_transformer
+from mesascope.models import (
+    RegressionConfig,
+    RegressionTransformer,
+    TokenLayout,
+    from_predictor,
+    from_transformer,
+    initialise,
+)
 from mesascope.models.own.regression_transformer import with_label_last
 from mesascope.models.token_layout import joint_layouts, layouts_apart
 
@@ -110,6 +117,18 @@ def test_a_model_without_positions_cannot_read_x_and_y_apart() -> None:
     with pytest.raises(ValueError, match="separate tokens; expected joint ones"):
         model.read_as(TokenLayout(2, order="separate"))
     assert [layout.name for layout in model.layouts()] == ["joint-2", "joint-0", "joint-1"]
+
+
+def test_a_model_that_arranges_tokens_itself_is_read_with_the_label_behind_x_alone() -> None:
+    config = RegressionConfig(d_in=2, d_head=3, token_order="interleaved", d_position=4)
+    model = from_transformer(initialise(config, 1.0, torch.Generator().manual_seed(0)))
+    (layout,) = model.layouts()
+    assert layout.name == "joint-2"
+    assert torch.equal(model.read_as(layout).predict(TASK.double()), model.predict(TASK.double()))
+    with pytest.raises(ValueError, match="expected it behind x: this model has x and y in tokens of their own"):
+        model.read_as(TokenLayout(2, label_slot=0))
+    with pytest.raises(ValueError, match="expected joint ones: this model makes interleaved ones of them by itself"):
+        model.read_as(TokenLayout(2, order="separate"))
 
 
 def test_a_predictor_reads_what_it_is_given() -> None:

@@ -12,14 +12,17 @@ import torch
 from mesascope import analyses, models, probes
 from mesascope.data import CopyTask, LabelMapping, LinearRegression, SoftmaxRegression
 from mesascope.data.few_shot.generated import generated_tasks
+from mesascope.models.constructed.copied_labels import copying_transformer
 from mesascope.models.constructed.induction import induction_circuit, near_misses
 from mesascope.models.constructed.norms import planted_norms
 from mesascope.models.own.softmax_layer import SoftmaxLayerConfig, initialise_softmax_layer
 from mesascope.probes import Probe
 from mesascope.probes.attention_learning.probe import AttentionLearning
+from mesascope.probes.deep_features.probe import DeepFeatures
 from mesascope.probes.few_shot_heads.probe import FewShotHeads
 from mesascope.probes.icl_algorithm.probe import ICLAlgorithm
 from mesascope.probes.icl_vs_gd.probe import ICLvsGD
+from mesascope.probes.label_copying.probe import LabelCopying
 from mesascope.probes.shift_battery.probe import ShiftBattery
 from mesascope.probes.spectral_filter.probe import SpectralFilter
 
@@ -120,6 +123,34 @@ def loss_of_two_steps(report: analyses.Report, model: Any) -> tuple[float, float
             w = w + RATE / N_CONTEXT * x.T @ (y - x @ w)
         losses.append(0.5 * (target - w @ task[-1, :D_IN]) ** 2)
     return float(report.measures["loss"].values[1]), float(np.mean(losses))
+
+
+# -- deep-features: the same step, on the features of an embedding ----------------------------------------------------
+
+
+def embedded_step() -> models.Subject:  # its features are the inputs themselves, its slot holds the label
+    config = models.RegressionConfig(d_in=D_IN, d_head=D_IN + 1, d_embed=D_IN + 1)
+    weights = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in config.shapes.items()}
+    weights |= dict(models.gd_transformer(N_CONTEXT, RATE, D_IN).named_parameters(), W_E=torch.eye(D_IN + 1).double())
+    return models.from_transformer(models.RegressionTransformer(config, weights))
+
+
+def fresh_embedding() -> models.Subject:
+    config, rng = models.RegressionConfig(d_in=D_IN, d_head=12, d_embed=12), torch.Generator().manual_seed(0)
+    return models.from_transformer(models.initialise(config, 0.5, rng))
+
+
+# -- label-copying: labels are copied, then the same step --------------------------------------------------------------
+
+
+def copied_step() -> models.Subject:
+    return models.from_transformer(copying_transformer(N_CONTEXT, RATE, D_IN))
+
+
+def fresh_tokens_apart() -> models.Subject:
+    apart = {"n_layers": 2, "tied": False, "token_order": "separate", "d_position": 4}
+    config = models.RegressionConfig(d_in=D_IN, d_head=D_IN + 1, **apart)
+    return models.from_transformer(models.initialise(config, 0.1, torch.Generator().manual_seed(0)))
 
 
 # -- induction-heads: a circuit of a previous-token and an induction head ----------------------------------------------
@@ -253,6 +284,15 @@ CASES = {
         compared=("indirect_effect", "total_effect", "group_excess", "accuracy_drop", "right_probability"),
         agrees=effect_of_copying,
     ),
+    "deep-features": Case(
+        probe=lambda folder: DeepFeatures(limit=60, n_context=N_CONTEXT),
+        planted=embedded_step,
+        absent=fresh_embedding,
+        shows=lambda report: report.claim.badge == "A step of gradient descent on its features",
+        gauges=(("W_V", "W_O"),),
+        compared=("unexplained_share_feature_gd", "loss_attended_gd", "loss_feature_ridge", "linear_readout"),
+        agrees=loss_of_a_step,
+    ),
     "gd-alignment": Case(
         probe=lambda folder: probes.GDAlignment(limit=40, n_context=N_CONTEXT),
         planted=one_step,
@@ -306,6 +346,15 @@ CASES = {
         gauges=(("W_Q", "W_K"), ("b_Q", "b_K"), ("W_V", "W_O")),
         compared=("prefix_matching_score", "ov_copying_score", "loss_second_repeat"),
         agrees=learned_in_context,
+    ),
+    "label-copying": Case(
+        probe=lambda folder: LabelCopying(limit=60, n_context=N_CONTEXT),
+        planted=copied_step,
+        absent=fresh_tokens_apart,
+        shows=lambda report: report.claim.badge == "Copies labels",
+        gauges=(("W_Q", "W_K"), ("W_V", "W_O")),
+        compared=("prefix_matching_score", "copy_sensitivity_next", "loss_without_copies", "loss_gap_ablated"),
+        agrees=loss_of_a_step,
     ),
     "spectral-filter": Case(
         probe=lambda folder: SpectralFilter(limit=60, n_context=N_CONTEXT),

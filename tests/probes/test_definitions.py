@@ -12,6 +12,7 @@ import pytest
 import torch
 from mesascope import analyses, models, probes
 from mesascope.analyses.reports.definitions import definitions, links
+from mesascope.models.constructed.copied_labels import copying_transformer
 from mesascope.models.constructed.induction import induction_circuit, near_misses
 from mesascope.models.constructed.norms import planted_norms
 from mesascope.probes import PROBES, Probe
@@ -112,6 +113,16 @@ def of_implicit_weights(folder: Path) -> set[str]:
         return reported(probes.ImplicitWeights(limit=20, n_context=6), models.from_transformer(stack))
 
 
+def of_label_copying(folder: Path) -> set[str]:
+    return reported(probes.LabelCopying(limit=20, n_context=6), models.from_transformer(copying_transformer(6, 2.0, 3)))
+
+
+def of_deep_features(folder: Path) -> set[str]:
+    settings = {"d_in": 2, "d_head": 4, "d_embed": 4}
+    module = models.initialise(models.RegressionConfig(**settings), 0.5, torch.Generator().manual_seed(0))
+    return reported(probes.DeepFeatures(limit=20, n_context=6), models.from_transformer(module))
+
+
 def of_shift_battery(folder: Path) -> set[str]:
     probe = ShiftBattery(limit=20, n_context=6)
     with pytest.MonkeyPatch.context() as patch:
@@ -155,6 +166,7 @@ def of_few_shot_heads(folder: Path) -> set[str]:
 
 CASES = {
     "attention-learning": of_attention_learning,
+    "deep-features": of_deep_features,
     "few-shot-heads": of_few_shot_heads,
     "gd-alignment": of_gd_alignment,
     "gd-certificate": of_gd_certificate,
@@ -162,6 +174,7 @@ CASES = {
     "icl-vs-gd": of_icl_vs_gd,
     "implicit-weights": of_implicit_weights,
     "induction-heads": of_induction_heads,
+    "label-copying": of_label_copying,
     "shift-battery": of_shift_battery,
     "softmax-regression": of_softmax_regression,
     "spectral-filter": of_spectral_filter,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
@@ -37,7 +38,7 @@ SHIFTS = {
     "other_distributions": Shift("other distributions", "norm of the inputs"),
     "other_distributions_weight_scale": Shift("others, weight scale", "weight scale", "weight_scale"),
 }
-ROLLOUT = Shift("rollout", "dampened step")
+ROLLOUT = Shift("rollout", "step")
 _MARKERS = 8  # of a curve
 
 
@@ -91,7 +92,26 @@ def ood_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
 
 
 def rollout_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
-    """Loss when the trained layer, and the gradient step that it is compared with, are applied again and again,
-    dampened. Bands are 95 % intervals.
+    """Loss when the trained layer, and the gradient step that it is compared with, are applied again and again, each
+    update dampened by a factor. Bands are 95 % intervals. A curve ends where the loss overflows.
     """
-    return panels.panels_figure(_panels({"rollout": ROLLOUT}, findings), page)
+    found = curves("rollout", marks.last_step(findings.measures))
+    numbers = {look: measure for look, measure in found.items() if marks.has_number(measure)}
+    if not numbers:
+        return None
+    shown, words = {}, []
+    for factor in next(iter(numbers.values())).labels("dampening"):
+        at_factor = {look: measure.sel(dampening=factor) for look, measure in numbers.items()}
+        title = f"dampening {factor:g}"
+        draw = partial(plot_curves, at_factor, ROLLOUT, None)
+        shown[title] = panels.Panel(draw, LOSS, tuple(at_factor), tuple(at_factor.values()))
+        words += [_overflow(title, look, held) for look, held in at_factor.items() if np.isnan(held.values).any()]
+    table = panels.panels_figure(shown, page)
+    page.heading("; ".join(words))
+    return table
+
+
+def _overflow(title: str, look: Look, measure: Measure) -> str:
+    """From which step on a curve has no number."""
+    first = measure.labels("rollout_step")[int(np.isnan(measure.values).argmax())]
+    return f"{title}: the loss of the {look.label} overflows from step {first} on"

@@ -61,6 +61,8 @@ def test_probes_say_when_they_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         "implicit-weights": False,
         "spectral-filter": False,
         "shift-battery": False,
+        "label-copying": False,
+        "deep-features": False,
         "attention-learning": False,
         "icl-vs-gd": False,
         "few-shot-heads": False,

@@ -39,11 +39,17 @@ def test_it_differs_where_details_alone_fail() -> None:
 
 
 def test_what_was_not_measured_is_no_verdict() -> None:
-    assert str(judge(CLAIM, {"gap": Statistic.of_one(0.0)})) == "not measured, because cosine was not measured"
+    held = {"gap": Statistic.of_one(0.0)}
+    assert str(judge(CLAIM, held)) == "not measured, because the cosine: was not measured"
+    said = judge(CLAIM, held, {"cosine": "this model is no regression transformer"})
+    assert str(said) == "not measured, because the cosine: this model is no regression transformer"
 
 
 def test_one_seed_has_no_interval() -> None:
     assert str(Statistic.of_one(0.25)) == "0.25 (one seed)"
+    assert str(Statistic.of_none(0.25)) == "0.25 (not trained)"
+    assert str(Statistic(0.9, 0.9, 0.9, 10)) == "0.9 (10 seeds)"
+    assert str(Statistic(0.9, 0.8, 1.0, 10)) == "0.9 [0.8, 1]"
     assert judge(CLAIM, {"gap": Statistic.of_one(0.01), "cosine": Statistic.of_one(1.0)}).outcome == "reproduced"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from mesascope.analyses.training.recipes import RECIPES
 from mesascope.analyses.training.training import train
 from mesascope.analyses.training.training_run import TrainingRun
 from mesascope.data.errors import MesascopeError
-from mesascope.data.stream import draw_step
 from mesascope.models import RegressionConfig
 from torch import Tensor
 
@@ -70,7 +70,7 @@ def test_loss_and_gradient_are_those_of_plain_attention_under_autograd(settings:
     found = {name: np.full(weight.shape, np.nan) for name, weight in weights.items()}
     arrays = {name: weight.detach().numpy() for name, weight in weights.items()}
     columns = tokens.permute(2, 1, 0).contiguous().numpy()
-    loss = loss_and_gradient(config, arrays, columns, targets.T.contiguous().numpy(), found)
+    loss = loss_and_gradient(config, arrays, found, columns, targets.T.contiguous().numpy())
     assert loss == pytest.approx(expected.item(), rel=1e-13)
     for name, weight in weights.items():
         assert weight.grad is not None
@@ -84,7 +84,9 @@ def test_only_one_layer_that_merges_and_does_not_clip_has_a_closed_form() -> Non
 
 
 @pytest.mark.parametrize("recipe", [SMALL, replace(RECIPES["lsa-1layer"], seeds=(0, 3))], ids=["small", "lsa-1layer"])
-def test_every_seed_has_the_loss_and_the_gradient_of_its_own_tasks(recipe: TrainingRecipe) -> None:
+def test_every_seed_has_the_loss_and_the_gradient_of_its_own_tasks(
+    recipe: TrainingRecipe, draw_step: Callable[..., tuple[Tensor, Tensor]]
+) -> None:
     weights = TrainingRun.start(recipe).weights * 5
     losses, gradient = objective(recipe, weights)(3)
     inputs, targets = draw_step(recipe.family, recipe.batch_size, recipe.seeds, 3)
@@ -99,7 +101,7 @@ def test_every_seed_has_the_loss_and_the_gradient_of_its_own_tasks(recipe: Train
 
 
 def test_the_closed_form_needs_no_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objectives, "predict_seeds", None)
+    monkeypatch.setattr(objectives, "TrainingPass", None)
     objective(SMALL, TrainingRun.start(SMALL).weights)(0)
     clipped = replace(SMALL, model={"activation_clip": 0.3})
     with pytest.raises(TypeError):

@@ -11,8 +11,12 @@ from dataclasses import replace
 import pytest
 from mesascope.analyses.training.recipe_kinds import TrainingRecipe
 from mesascope.analyses.training.recipes import RECIPES, SHIPPED
+from mesascope.analyses.training.von_oswald_recipes import VON_OSWALD
 from mesascope.data.errors import CheckpointRefused, UsageError
 from mesascope.models.opening.catalogue import Member, read_header, shipped
+
+OF_THE_PAPER = {*(recipe.name for recipe in VON_OSWALD), "lsa-5layers", "softmax-1layer-1head", "softmax-1layer-2heads"}
+"""Beside the two that have shipped from the start."""
 
 
 @pytest.mark.parametrize(
@@ -110,6 +114,7 @@ def test_what_ships_is_small() -> None:
     assert max(layers) < 100_000
     assert sum(path.stat().st_size for name, path in shipped().items() if name.startswith("copy-")) < 1_000_000
     assert sum(path.stat().st_size for name, path in shipped().items() if name.endswith("-mapping")) < 1_500_000
+    assert sum(path.stat().st_size for name, path in shipped().items() if name in OF_THE_PAPER) < 2_000_000
     assert set(shipped()) == set(SHIPPED)
     assert sum(path.stat().st_size for path in shipped().values()) < 20_000_000
 

@@ -81,7 +81,7 @@ def test_the_same_recipe_writes_the_same_bytes(tmp_path: Path) -> None:
     assert train(replace(TINY, learning_rate=2e-3), tmp_path / "c").read_bytes() != files[0]
 
 
-@pytest.mark.parametrize("name", ["lsa-1layer", "lsa-2layer-recurrent", "lsa-causal-layernorm"])
+@pytest.mark.parametrize("name", ["lsa-1layer", "lsa-2layer-recurrent", "lsa-causal-layernorm", "separate-tokens"])
 def test_the_number_of_threads_changes_no_byte(name: str, tmp_path: Path) -> None:
     recipe = replace(RECIPES[name], checkpoint_steps=(0, 2), seeds=(0, 1))
     before = torch.get_num_threads()
@@ -236,7 +236,7 @@ def test_a_damaged_partial_is_refused(content: bytes, tmp_path: Path) -> None:
 
 def test_a_finished_training_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = train(TINY, tmp_path / "mine")
-    monkeypatch.setattr(objectives, "draw_step", None)
+    monkeypatch.setattr(objectives, "draw_into", None)
     assert train(TINY, path) == path
     with pytest.raises(TypeError):
         train(TINY, path, force=True)
@@ -255,7 +255,7 @@ def test_what_is_already_there_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(objectives, "draw_step", None)
+    monkeypatch.setattr(objectives, "draw_into", None)
     with pytest.raises(UsageError, match="cannot be written"):
         train(TINY, tmp_path / "file" / "mine")
 

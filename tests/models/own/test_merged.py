@@ -1,15 +1,14 @@
-"""Merged weights predict what the transformer predicts, and learn what it learns."""
+"""Merged weights predict what the transformer predicts, gradients included."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from mesascope.models import RegressionConfig, RegressionTransformer, gd_transformer
 from mesascope.models.own import merged
-from mesascope.models.own.merged import can_merge, merged_predict, merged_readouts, predict_seeds, predict_stack
+from mesascope.models.own.merged import can_merge, merged_readouts, predict_stack
 from torch import Tensor
 from torch.func import functional_call
 
@@ -37,88 +36,13 @@ AS_WRITTEN: dict[str, dict[str, Any]] = {
     "query in context": {"query_in_context": True, "n_layers": 2},
     "causal layer norm": {"causal": True, "layer_norm": True, "n_layers": 3, "tied": False},
 }
-SEEDS = (0, 1)
-
-
-def case(
-    settings: dict[str, Any], random_parameters: Callable[..., dict[str, Tensor]], tokens: int = 6
-) -> tuple[RegressionConfig, dict[str, Tensor], Tensor]:
-    config = RegressionConfig(**({"d_in": 3, "d_head": 4} | settings))
-    each = [random_parameters(config, seed) for seed in SEEDS]
-    stacked = {name: torch.stack([one[name] for one in each]).requires_grad_() for name in config.shapes}
-    rng = torch.Generator().manual_seed(7)
-    inputs = torch.randn(len(SEEDS), 5, tokens, config.d_model, generator=rng, dtype=torch.float64)
-    return config, stacked, inputs
 
 
 def one_by_one(config: RegressionConfig, parameters: dict[str, Tensor], inputs: Tensor) -> Tensor:
-    """Every seed through the transformer itself."""
+    """Every model through the transformer itself."""
     blank = RegressionTransformer(config, {name: torch.zeros(shape) for name, shape in config.shapes.items()})
-    rows = [{name: weight[seed] for name, weight in parameters.items()} for seed in range(len(inputs))]
-    return torch.stack([functional_call(blank, row, (tokens,)) for row, tokens in zip(rows, inputs, strict=True)])
-
-
-def gradients(predictions: Tensor, parameters: dict[str, Tensor]) -> tuple[Tensor, ...]:
-    loss = (predictions - torch.linspace(-1, 1, predictions.numel()).view_as(predictions)).square().sum()
-    return torch.autograd.grad(loss, list(parameters.values()))
-
-
-@pytest.mark.parametrize("settings", MERGED.values(), ids=MERGED)
-def test_merged_weights_equal_the_transformer_gradients_included(settings, random_parameters) -> None:
-    config, parameters, inputs = case(settings, random_parameters)
-    assert can_merge(config)
-    ours, theirs = merged_predict(config, parameters, inputs), one_by_one(config, parameters, inputs)
-    assert theirs.abs().max() > 0.1
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-    for a, b in zip(gradients(ours, parameters), gradients(theirs, parameters), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12 * max(1.0, float(b.abs().max())))
-
-
-@pytest.mark.parametrize("settings", AS_WRITTEN.values(), ids=AS_WRITTEN)
-def test_what_does_not_merge_is_trained_as_written(settings, random_parameters) -> None:
-    config, parameters, inputs = case(settings, random_parameters)
-    assert not can_merge(config)
-    ours, theirs = predict_seeds(config, parameters, inputs), one_by_one(config, parameters, inputs)
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-    for a, b in zip(gradients(ours, parameters), gradients(theirs, parameters), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12 * max(1.0, float(b.abs().max())))
-
-
-def test_merging_a_softmax_transformer_would_be_wrong(random_parameters) -> None:
-    for settings in AS_WRITTEN.values():
-        config, parameters, inputs = case(settings, random_parameters)
-        wrong = merged_predict(config, parameters, inputs)
-        assert (wrong - one_by_one(config, parameters, inputs)).abs().max() > 1e-3
-
-
-def test_what_merges_is_merged(random_parameters, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, parameters, inputs = case({}, random_parameters)
-    monkeypatch.setattr(merged, "functional_call", None)
-    assert predict_seeds(config, parameters, inputs).shape == (2, 5, 1)
-
-
-def test_long_contexts_take_the_other_order_of_products(random_parameters) -> None:
-    config, parameters, inputs = case({"n_layers": 2}, random_parameters, tokens=40)
-    inputs = inputs * 0.3
-    ours, theirs = merged_predict(config, parameters, inputs), one_by_one(config, parameters, inputs)
-    torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
-
-
-def test_the_order_in_memory_changes_nothing(random_parameters) -> None:
-    config, parameters, inputs = case({"n_layers": 2}, random_parameters)
-    tasks_last = inputs.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    assert tasks_last.stride() != inputs.stride()
-    expected = merged_predict(config, parameters, inputs)
-    torch.testing.assert_close(merged_predict(config, parameters, tasks_last), expected, rtol=1e-13, atol=1e-13)
-
-
-def test_constructed_gradient_descent_survives_merging() -> None:
-    model = gd_transformer(n_context=8, learning_rate=2.0, d_in=3, d_out=2, n_layers=4)
-    inputs = torch.randn(6, 9, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    parameters = {name: weight[None] for name, weight in model.named_parameters()}
-    torch.testing.assert_close(
-        merged_predict(model.config, parameters, inputs[None])[0], model(inputs), rtol=1e-12, atol=1e-12
-    )
+    rows = [{name: weight[i] for name, weight in parameters.items()} for i in range(len(parameters["W_Q"]))]
+    return torch.stack([functional_call(blank, row, (inputs,)) for row in rows])
 
 
 def as_written(config: RegressionConfig, KQ: Tensor, PV: Tensor, inputs: Tensor) -> Tensor:
@@ -149,7 +73,7 @@ def test_a_stack_of_products_predicts_what_each_model_does(settings, random_inpu
         parameters = {"W_Q": KQ, "W_K": torch.eye(config.d_model).to(KQ).expand_as(KQ), "W_V": None, "W_O": PV}
         parameters["W_V"] = parameters["W_K"]
         wide = RegressionConfig(**{**config.as_dict(), "d_head": config.d_model})
-        slow = one_by_one(wide, parameters, inputs.expand(len(KQ), -1, -1, -1))
+        slow = one_by_one(wide, parameters, inputs)
         for a, b in zip(*(torch.autograd.grad(p.square().sum(), [KQ, PV]) for p in (ours, slow)), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
 
@@ -161,6 +85,31 @@ def test_more_heads_than_the_configuration_has_are_all_read(random_inputs) -> No
     torch.testing.assert_close(
         predict_stack(config, KQ, PV, inputs), as_written(config, KQ, PV, inputs), rtol=1e-12, atol=1e-12
     )
+
+
+def test_long_contexts_take_the_other_order_of_products() -> None:
+    config = RegressionConfig(d_in=3, n_layers=2)
+    inputs = 0.3 * torch.randn(5, 40, 4, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    KQ, PV = products(config)
+    torch.testing.assert_close(
+        predict_stack(config, KQ, PV, inputs), as_written(config, KQ, PV, inputs), rtol=1e-11, atol=1e-11
+    )
+
+
+def test_merging_what_does_not_merge_would_be_wrong(random_inputs, random_model) -> None:
+    for settings in AS_WRITTEN.values():
+        model = random_model(**settings)
+        inputs = random_inputs(model.config.d_model)
+        assert merged.merged(model) is model
+        KQ, PV = model.W_Q @ model.W_K.mT, model.W_V @ model.W_O
+        wrong = merged._predict_products(model.config, KQ[None], PV[None], inputs[None])[0]
+        assert (wrong - model(inputs)).abs().max() > 1e-3
+
+
+def test_constructed_gradient_descent_survives_merging() -> None:
+    model = gd_transformer(n_context=8, learning_rate=2.0, d_in=3, d_out=2, n_layers=4)
+    inputs = torch.randn(6, 9, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(merged.merged(model)(inputs), model(inputs), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("layers", [1, 2])

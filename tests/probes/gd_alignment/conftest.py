@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from mesascope.probes.gd_alignment import distribution_shift
 from mesascope.probes.measure import Measures
 from mesascope.probes.regression import nulls
 from scipy.optimize import brentq, minimize_scalar
+
+from .slow_cases import Run
 
 Head = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # query, key, value [d, k], linear [k, d]
 Products = list[list[tuple[np.ndarray, np.ndarray]]]  # [block][head] -> KQ, PV
@@ -46,14 +49,18 @@ class SlowModel:
 
     def readouts(self, tokens: np.ndarray) -> list[np.ndarray]:
         """-h[query, y slot] after each layer."""
-        h, found = tokens.copy(), []
+        return [-h[-1, -self.d_out :] for h in self.streams(tokens)]
+
+    def streams(self, tokens: np.ndarray) -> list[np.ndarray]:
+        """All tokens after each layer."""
+        h, found = tokens, []
         for number, heads in enumerate(self.layers):
             x = self._normed(h, number)
             update = sum((self._head(x, head) for head in heads), np.zeros_like(h))
             if self.target_only:
                 update[:, : -self.d_out] = 0
             h = _clip(h + self.dampening * update, self.activation_clip)
-            found.append(-h[-1, -self.d_out :])
+            found.append(h)
         return found
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
@@ -109,7 +116,10 @@ class TokenDescent:
     activation_clip: float | None = None
 
     def readouts(self, tokens: np.ndarray) -> list[np.ndarray]:
-        d, h, found = tokens.shape[1] - self.d_out, tokens.copy(), []
+        return [-h[-1, -self.d_out :] for h in self.streams(tokens)]
+
+    def streams(self, tokens: np.ndarray) -> list[np.ndarray]:
+        d, h, found = tokens.shape[1] - self.d_out, tokens, []
         for rate, gamma in zip(self.rates, self.gammas, strict=True):
             new = h.copy()
             for j in range(len(h)):
@@ -117,7 +127,7 @@ class TokenDescent:
                 new[j, :d] -= gamma * overlaps @ h[:-1, :d]
                 new[j, d:] -= rate / (len(h) - 1) * overlaps @ h[:-1, d:]
             h = _clip(new, self.activation_clip)
-            found.append(-h[-1, d:])
+            found.append(h)
         return found
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
@@ -309,3 +319,14 @@ def few_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a few points of each curve of shifted tasks, where a test is about something else."""
     short = tuple(replace(curve, values=curve.values[:2], n=20) for curve in distribution_shift.CURVES)
     monkeypatch.setattr(distribution_shift, "CURVES", short)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory, slow: Any) -> Callable[[str], Run]:
+    """Each case of the slow reference, measured once for all tests."""
+    return functools.cache(lambda name: Run(name, tmp_path_factory.mktemp("case"), slow))
+
+
+@pytest.fixture
+def run(runs: Callable[[str], Run], name: str) -> Run:
+    return runs(name)

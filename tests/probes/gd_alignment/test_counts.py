@@ -78,5 +78,5 @@ def test_another_seed_of_a_family_shares_all_that_no_model_decides(counts: Count
 def test_a_roll_out_moves_no_tokens(counts: Counter[str], monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setattr(readouts, "ROLLOUT_STEPS", steps)
     tasks = OF_TRAINING.sample(20, seed=0)
-    readouts.merged_readouts(readouts._rolled(one_step(3.0), 1), tasks.inputs)
+    readouts.merged_readouts(readouts._rolled(one_step(3.0), 1, 0.75), tasks.inputs)
     assert dict(counts) == {"draw": 1}

@@ -1,0 +1,72 @@
+"""Figure 2: one layer and one step of gradient descent."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from ...reports.record import Record
+from ..figure_numbers import FigureNumbers
+from ..judging import Statistic
+from ..panels import Curve, CurvePanel
+from ..von_oswald_needs import ONE_LAYER_WIDTHS
+from .curves import ALIGNMENTS, CALLED, LOSS, alignment_panel, drawn, loss_panel
+from .reading import Lacking, PerSeed, Reports, collected, gap, loss_gap, per_seed, statistic
+from .shifts import SCALES, largest_ratio, shift_panel
+
+_TRAINED_WIDTH = 10
+WIDTHS_NOTE = "Of other widths, gaps count in both directions, and the width counts whose interval reaches farthest."
+
+
+def one_step(reports: Reports) -> FigureNumbers:
+    """Figure 2."""
+    report = reports["lsa-1layer"]
+    found, lacking = collected(
+        {
+            "loss_gap": partial(loss_gap, report, "gd"),
+            "cosine_gd": partial(per_seed, report, "cosine", candidate="gd"),
+            "model_difference_gd": partial(per_seed, report, "model_difference", candidate="gd"),
+            "prediction_difference_gd": partial(per_seed, report, "prediction_difference", candidate="gd"),
+            "interpolated_gap": partial(_interpolated_gap, report),
+            "widths_gap": partial(_widest_gap, reports),
+            "shift_ratio": partial(largest_ratio, report, "gd", SCALES),
+        }
+    )
+    panels = (
+        loss_panel(report, interpolated=True),
+        *(alignment_panel(report, name, ("gd",)) for name in ALIGNMENTS),
+        _widths_panel(reports),
+        *(shift_panel(report, name, "gd") for name in SCALES),
+    )
+    return FigureNumbers(found, panels, lacking, (WIDTHS_NOTE,))
+
+
+def _interpolated_gap(report: Record) -> PerSeed:
+    return gap(per_seed(report, "loss_interpolated"), per_seed(report, "loss", candidate="gd"))
+
+
+def _of_width(reports: Reports, width: int) -> Record:
+    return reports["lsa-1layer" if width == _TRAINED_WIDTH else f"lsa-1layer-d{width}"]
+
+
+def _widest_gap(reports: Reports) -> Statistic:
+    gaps = []
+    for width in ONE_LAYER_WIDTHS:
+        try:
+            gaps.append(statistic(np.abs(loss_gap(_of_width(reports, width), "gd"))))
+        except Lacking as why:
+            raise Lacking(f"N = d = {width}: {why}") from why
+    return max(gaps, key=lambda one: one.high)
+
+
+def _widths_panel(reports: Reports) -> CurvePanel:
+    def of(candidate: str, label: str, role: str) -> Curve:
+        found = [
+            statistic(per_seed(_of_width(reports, width), "loss", candidate=candidate)) for width in ONE_LAYER_WIDTHS
+        ]
+        values, low, high = (tuple(getattr(one, name) for one in found) for name in ("value", "low", "high"))
+        return Curve(label, tuple(map(float, ONE_LAYER_WIDTHS)), values, low, high, role)  # type: ignore[arg-type]
+
+    curves = drawn(partial(of, "model", "trained", "model"), partial(of, "gd", *CALLED["gd"]))
+    return CurvePanel("other widths", "N = d", LOSS, curves)

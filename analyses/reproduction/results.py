@@ -1,0 +1,93 @@
+"""What became of a figure. Without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .figure_numbers import FigureNumbers
+from .finding import Planned
+from .judging import FigureClaim, FigureVerdict
+
+if TYPE_CHECKING:
+    from ..reports.record import Record
+
+
+@dataclass(frozen=True)
+class Made:
+    """A need's report, or why there is none."""
+
+    plan: Planned
+    report: Record | None
+    why: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        need, plan, report = self.plan.need, self.plan, self.report
+        return {
+            "recipe": need.recipe,
+            "probe": need.probe,
+            "settings": dict(plan.settings),
+            "seeds": list(plan.seeds),
+            "steps": list(plan.steps),
+            "reduced": plan.reduced,
+            "report": None if report is None else report.key,
+            "weights_sha256": [] if report is None else sorted({s["weights_sha256"] for s in report.sources}),
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True)
+class FigureResult:
+    """A figure of a paper, from our own models.
+
+    made:  by the keys of its needs
+    """
+
+    claim: FigureClaim
+    verdict: FigureVerdict
+    numbers: FigureNumbers | None
+    made: Mapping[str, Made]
+
+    @property
+    def reduced(self) -> str:
+        """What is less than the full recipes, in words; "" where nothing is."""
+        of: dict[str, list[str]] = {}
+        for key, one in self.made.items():
+            of.setdefault(one.plan.reduced, []).append(key)
+        if len(of) == 1:
+            return next(iter(of))
+        return "; ".join(f"{', '.join(keys)}: {how}" for how, keys in of.items() if how)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but what is drawn, which stands in the figure's CSV files."""
+        numbers = self.numbers
+        return {
+            "number": self.claim.number,
+            "verdict": {"outcome": self.verdict.outcome, "because": list(self.verdict.because)},
+            "reduced": self.reduced,
+            "conditions": [
+                {
+                    "statistic": one.statistic,
+                    "said": one.said,
+                    "bounds": one.bounds,
+                    "detail": one.detail,
+                    "found": None
+                    if numbers is None or one.statistic not in numbers.statistics
+                    else str(numbers.statistics[one.statistic]),
+                    "holds": numbers is not None
+                    and one.statistic in numbers.statistics
+                    and one.holds(numbers.statistics[one.statistic]),
+                }
+                for one in self.claim.conditions
+            ],
+            "statistics": {}
+            if numbers is None
+            else {
+                name: {"value": one.value, "low": one.low, "high": one.high, "n_seeds": one.n_seeds}
+                for name, one in numbers.statistics.items()
+            },
+            "lacking": {} if numbers is None else dict(numbers.lacking),
+            "notes": [] if numbers is None else list(numbers.notes),
+            "made": {key: one.as_dict() for key, one in self.made.items()},
+        }

@@ -1,0 +1,112 @@
+"""Which checkpoints stand for a need, and which are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mesascope.analyses.reproduction.finding import planned, plans_of
+from mesascope.analyses.reproduction.making import trained
+from mesascope.analyses.reproduction.needs import Need, Reduction
+from mesascope.analyses.reproduction.papers import VON_OSWALD_2023
+from mesascope.analyses.training.recipes import RECIPES
+from mesascope.analyses.training.training import train
+from mesascope.data.errors import UsageError
+from mesascope.models import shipped
+from mesascope.probes.probe import silent
+
+RECIPE = "lsa-1layer-d2"
+NEED = Need(RECIPE, RECIPE, Reduction(8, (1,)), settings={"limit": 100})
+SHORT = replace(RECIPES[RECIPE], checkpoint_steps=(0, 4))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a file of the recipe that has two of its three seeds."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    train(SHORT, folder / f"{RECIPE}.safetensors", seeds=(0, 2))
+    return folder
+
+
+def test_a_shipped_one_is_found_by_its_name(tmp_path: Path) -> None:
+    plan = planned(VON_OSWALD_2023.needs["lsa-1layer"], False, tmp_path, None)
+    assert (plan.found, plan.model, plan.file) == (True, "lsa-1layer", shipped()["lsa-1layer"])
+    assert plan.seeds == RECIPES["lsa-1layer"].seeds
+    assert plan.steps[-1] == RECIPES["lsa-1layer"].steps
+    assert plan.reduced == ""
+    assert plan.training_seconds == 0
+
+
+def test_of_a_shipped_one_the_reduced_size_takes_some_seeds_and_steps(tmp_path: Path) -> None:
+    plan = planned(VON_OSWALD_2023.needs["lsa-1layer"], True, tmp_path, None)
+    assert (plan.seeds, len(plan.steps), plan.steps[-1]) == ((0, 1), 4, 5000)
+    assert plan.reduced == "2 of 5 seeds, 500 of 4,000 tasks"
+
+
+def test_what_is_not_there_is_to_be_trained(tmp_path: Path) -> None:
+    full, quick = planned(NEED, False, tmp_path, None), planned(NEED, True, tmp_path, None)
+    assert not full.found
+    assert not quick.found
+    assert full.file == tmp_path / "checkpoints" / f"{RECIPE}.safetensors"
+    assert quick.file == tmp_path / "checkpoints" / "reduced" / f"{RECIPE}.safetensors"
+    assert quick.reduced == "8 of 5,000 steps, 1 of 3 seeds"
+    assert full.seconds > quick.seconds > 0
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_of_the_user_s_serves_with_the_seeds_that_it_has(folder: Path, tmp_path: Path) -> None:
+    plan = planned(NEED, False, tmp_path, folder)
+    assert (plan.found, plan.model) == (True, str(folder / f"{RECIPE}.safetensors"))
+    assert (plan.seeds, plan.steps) == ((0, 2), (0, 4))
+    assert plan.reduced == "4 of 5,000 steps, 2 of 3 seeds"
+    # the reduced size asks for seed 1, which is not there
+    assert planned(NEED, True, tmp_path, folder).seeds == (0,)
+
+
+def test_a_training_with_other_settings_is_refused(tmp_path: Path) -> None:
+    train(replace(SHORT, learning_rate=0.5, batch_size=16), tmp_path / f"{RECIPE}.safetensors", seeds=(0,))
+    with pytest.raises(UsageError, match=r"another training than the recipe lsa-1layer-d2: batch_size, learning_rate"):
+        planned(NEED, False, tmp_path / "out", tmp_path)
+
+
+def test_training_makes_the_file_and_is_not_done_twice(tmp_path: Path) -> None:
+    plan = trained(planned(NEED, True, tmp_path, None), silent)
+    assert plan.found
+    assert plan.file.is_file()
+    begun = plan.file.stat().st_mtime_ns
+    again = planned(NEED, True, tmp_path, None)
+    assert (again.found, again.seeds, again.steps) == (True, (1,), (8,))
+    trained(again, silent)
+    assert plan.file.stat().st_mtime_ns == begun
+
+
+def test_a_half_finished_training_of_other_settings_is_refused_and_kept(tmp_path: Path) -> None:
+    plan = planned(NEED, True, tmp_path, None)
+    plan.file.parent.mkdir(parents=True)
+    other = replace(plan.recipe, learning_rate=0.5, checkpoint_steps=(0, 100_000))
+
+    def stop(stage: str, fraction: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(other, plan.file, progress=stop)
+    partial = plan.file.with_name(f"{plan.file.name}.partial")
+    held = partial.read_bytes()
+    with pytest.raises(UsageError, match=r"holds another training .*learning_rate = 0.5, here 0.001"):
+        trained(plan, silent)
+    assert partial.read_bytes() == held
+
+
+def test_the_reduced_size_takes_what_the_full_one_has_trained(tmp_path: Path) -> None:
+    whole = planned(NEED, False, tmp_path, None)
+    whole.file.parent.mkdir(parents=True)
+    train(SHORT, whole.file, seeds=(1,))
+    quick = planned(NEED, True, tmp_path, None)
+    assert (quick.found, quick.model, quick.seeds, quick.steps) == (True, str(whole.file), (1,), (4,))
+
+
+def test_a_twin_comes_before_its_need(tmp_path: Path) -> None:
+    plans = plans_of(VON_OSWALD_2023, (4,), True, tmp_path, None)
+    assert list(plans) == ["sine-mlp-gd", "sine-mlp"]
+    assert plans["sine-mlp-gd"].measuring_seconds == 0
