@@ -61,10 +61,11 @@ def _print_estimate(plans: Sequence[Planned], options: ReproduceOptions) -> None
         return
     print_table("Needs", [_prospect(plan) for plan in plans])
     training, measuring = sum(plan.training_seconds for plan in plans), sum(plan.measuring_seconds for plan in plans)
+    trained = in_words(training) if training else "nothing"
     print(
         printable(
-            f"In all {in_words(training + measuring)} of one core where nothing is measured yet: training"
-            f" {in_words(training) if training else 'nothing'}, measuring {in_words(measuring)}. Interrupted, the same command goes on.\n"
+            f"In all {in_words(training + measuring)} of one core where nothing is measured yet: training {trained},"
+            f" measuring {in_words(measuring)}. Interrupted, the same command goes on.\n"
         )
     )
 

@@ -39,9 +39,9 @@ def norms(reports: Reports) -> FigureNumbers:
     return FigureNumbers(found, _panels(one, "one layer") + _panels(two, "two layers"), lacking)
 
 
-def _panels(report: Record, title: str) -> tuple[Panel, ...]:
+def _panels(report: Record, of: str) -> tuple[Panel, ...]:
     return (
-        loss_panel(report, title),
-        alignment_panel(report, "cosine", ("gd",)),
-        alignment_panel(report, "prediction_difference", ("gd",)),
+        loss_panel(report, f"{of}: loss"),
+        alignment_panel(report, "cosine", ("gd",), of),
+        alignment_panel(report, "prediction_difference", ("gd",), of),
     )

@@ -74,11 +74,14 @@ def loss_panel(
     return CurvePanel(title, STEPS, LOSS, curves)
 
 
-def alignment_panel(report: Record, name: str, candidates: Iterable[str]) -> CurvePanel:
-    """How near each candidate is to the model over training."""
+def alignment_panel(report: Record, name: str, candidates: Iterable[str], of: str = "") -> CurvePanel:
+    """How near each candidate is to the model over training.
+
+    of:  which model, where a figure shows several: a panel is quoted by its title
+    """
     title, unit = ALIGNMENTS[name]
     curves = drawn(*(over_steps(report, name, *CALLED[one], candidate=one) for one in candidates))
-    return CurvePanel(title, STEPS, unit, curves)
+    return CurvePanel(f"{of}: {title}" if of else title, STEPS, unit, curves)
 
 
 def of_first_seed(report: Record, name: str, n_axes: int) -> Float[np.ndarray, "*axes"]:

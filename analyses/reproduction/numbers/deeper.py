@@ -26,12 +26,12 @@ def _cosine(report: Record, candidate: str) -> PerSeed:
     return per_seed(report, "cosine", candidate=candidate)
 
 
-def _trained_panels(report: Record, title: str) -> tuple[Panel, ...]:
+def _trained_panels(report: Record, of: str) -> tuple[Panel, ...]:
     """Loss, cosine and predictions of one model over training."""
     return (
-        loss_panel(report, title, BOTH),
-        alignment_panel(report, "cosine", BOTH),
-        alignment_panel(report, "prediction_difference", BOTH),
+        loss_panel(report, f"{of}: loss", BOTH),
+        alignment_panel(report, "cosine", BOTH, of),
+        alignment_panel(report, "prediction_difference", BOTH, of),
     )
 
 
@@ -49,7 +49,7 @@ def several_steps(reports: Reports) -> FigureNumbers:
             "five_layers_cosine_gdpp": partial(_cosine, five, "gdpp"),
         }
     )
-    panels = (*_trained_panels(two, "a: two recurrent layers"), *_trained_panels(five, "b: five layers"))
+    panels = (*_trained_panels(two, "two layers"), *_trained_panels(five, "five layers"))
     return FigureNumbers(found, panels, lacking)
 
 
@@ -79,7 +79,7 @@ def ten_layers(reports: Reports) -> FigureNumbers:
             "ten_layers_cosine_gdpp": partial(_cosine, report, "gdpp"),
         }
     )
-    return FigureNumbers(found, _trained_panels(report, "ten recurrent layers"), lacking)
+    return FigureNumbers(found, _trained_panels(report, "ten layers"), lacking)
 
 
 def blocks(reports: Reports) -> FigureNumbers:
@@ -93,5 +93,5 @@ def blocks(reports: Reports) -> FigureNumbers:
             "own_mlps_cosine_gdpp": partial(_cosine, own, "gdpp"),
         }
     )
-    panels = (*_trained_panels(shared, "a: one MLP for all"), *_trained_panels(own, "b: an MLP in each"))
+    panels = (*_trained_panels(shared, "shared MLP"), *_trained_panels(own, "own MLPs"))
     return FigureNumbers(found, panels, lacking)

@@ -44,7 +44,7 @@ def transitions(reports: Reports) -> FigureNumbers:
         }
     )
     panels = tuple(
-        _each_seed(report, name, candidate, title)
+        _each_seed(report, name, candidate, f"{title}: {name}")
         for name, candidate in (("loss", "model"), ("cosine", "gd"))
         for report, title in ((one, "one head"), (two, "two heads"))
     )

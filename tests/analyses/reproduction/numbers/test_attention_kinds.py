@@ -22,7 +22,7 @@ def test_one_softmax_head_is_worse_and_two_come_close() -> None:
     expect(found, "one_head_gap", [0.2, 0.201, 0.204])
     expect(found, "two_heads_gap", [0.04, 0.041, 0.044])
     assert found.statistics["heads_ahead"].value == pytest.approx(0.16)
-    assert [panel.title for panel in found.panels][::3] == ["one head", "two heads"]
+    assert [panel.title for panel in found.panels][::3] == ["one head: loss", "two heads: loss"]
 
 
 @pytest.mark.parametrize(("one", "two"), [(0.03, 0.04), (0.2, -0.01), (0.2, 0.15), (0.06, 0.055)])
