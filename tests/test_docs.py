@@ -27,6 +27,7 @@ from mesascope.probes import PROBES
 from mesascope.probes.gd_alignment import distribution_shift
 from mesascope.probes.gd_alignment import figures as gd_figures
 from mesascope.probes.icl_algorithm import contest
+from mesascope.probes.regression import nulls
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -68,8 +69,9 @@ def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distribution_shift, "CURVES", few)
         patch.setattr(planning, "load_all", of_two_seeds)
-        patch.setattr(contest, "UNTRAINED", 1)  # every rule is fitted to each of them again
-        patch.setattr(contest, "SHUFFLES", 1)
+        for place in (contest, nulls):
+            patch.setattr(place, "UNTRAINED", 1)  # every rule is fitted to each of them again
+            patch.setattr(place, "SHUFFLES", 1)
         patch.setattr(gd_figures, "FIGURES", dict(list(gd_figures.FIGURES.items())[:1]))
         clean = {"commit": "c" * 40, "dirty": False}
         for place in ("reports.provenance", "runs.running"):  # sources that have changed reuse nothing

@@ -10,12 +10,13 @@ from typing import Any, NoReturn
 import torch
 
 from ...data.errors import CheckpointRefused, UsageError
+from ...data.recipe import file_sha256
 from ..copy_models import CopyModel
 from ..own.attention_only import AttentionOnlyModel
 from ..regressors import SequenceRegressor, TransformerRegressor
 from ..softmax_regressors import LayerSoftmaxRegressor
 from ..subject import Subject
-from .catalogue import HAIKU, MAX_JSON, parse_json, shipped
+from .catalogue import HAIKU, MAX_JSON, find, parse_json, shipped
 from .checkpoint import open_member
 from .haiku import open_haiku
 from .layouts import open_declared
@@ -80,6 +81,23 @@ def load_all(
     for subject in subjects:
         subject.module.to(device=device, dtype=dtype)
     return list(subjects)
+
+
+def load_seed(model: str, seed: int | None) -> Subject:
+    """The last step of this seed; of the first one, where the model has no such seed."""
+    if seed is not None:
+        try:
+            return load(model, f"seed{seed}")
+        except UsageError:  # a single checkpoint, or another seed
+            pass
+    return load(model)
+
+
+def sha256_of(model: str) -> str:
+    """Of a model's file; of its weights, where a directory or a hub id names it."""
+    if model in shipped() or Path(model).is_file():
+        return file_sha256(find(model))
+    return str(load(model).source.weights_sha256)
 
 
 def _open_pretrained(

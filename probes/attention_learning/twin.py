@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypeVar, cast
 
 from ...data.errors import UsageError
 from ...data.recipe import file_sha256
 from ...models.copy_models import CopyModel
 from ...models.language_model import LanguageModel
-from ...models.opening.catalogue import find, shipped
-from ...models.opening.loading import load
+from ...models.opening.catalogue import shipped
+from ...models.opening.loading import load_seed, sha256_of
 from ...models.subject import Subject
 
 UNIFORM = "-uniform"
@@ -44,7 +43,7 @@ def twin_of(subject: Reads, named: str | None) -> Reads | str:
         named = f"{source.name}{UNIFORM}" if source.path is None else None
         if named not in shipped():
             return NO_TWIN if isinstance(subject, CopyModel) else NO_TWIN_OF_TEXT
-    twin = _of_seed(named, subject.source.seed)
+    twin = load_seed(named, subject.source.seed)
     _refuse_other(subject, twin)
     return cast(Reads, twin)
 
@@ -53,20 +52,7 @@ def twin_digests(named: str | None) -> dict[str, str]:
     """SHA-256 of the file that is named, or of every shipped twin: part of a run's identity."""
     if named is None:
         return {f"{name}_sha256": file_sha256(path) for name, path in shipped().items() if name.endswith(UNIFORM)}
-    path = Path(named)
-    if named in shipped() or path.is_file():
-        return {"uniform_sha256": file_sha256(find(named))}
-    return {"uniform_sha256": str(load(named).source.weights_sha256)}
-
-
-def _of_seed(named: str, seed: int | None) -> Subject:
-    """The last step of this seed; of the first one, where the twin has no such seed."""
-    if seed is not None:
-        try:
-            return load(named, f"seed{seed}")
-        except UsageError:  # a single checkpoint, or another seed
-            pass
-    return load(named)
+    return {"uniform_sha256": sha256_of(named)}
 
 
 def _refuse_other(subject: CopyModel | LanguageModel, twin: Subject) -> None:

@@ -23,16 +23,16 @@ from ..comparing.behaviour import Compared
 from ..comparing.by_candidate import flat_samples
 from ..findings import Findings
 from ..measure import Claim, Measure
-from ..probe import Cost, Progress, silent
-from ..regression.probe import RegressionProbe
+from ..probe import Progress, silent
 from ..regression.reading_measures import reading_measures
 from ..regression.sign import sign_measure
 from ..regression.splits import EVALUATION_TASKS, Splits, generated_splits, sines_of_tasks, trained_on_sines
+from ..regression.transformer_probe import TransformerProbe
+from . import memory
 from .claim import features_claim
 from .fits import FITTED_TASKS
 from .functions import functions
 from .measures import comparison_measures, per_task, rate_measure, read_out_measure, setting_measure
-from .memory import cost, memory_in_bytes
 from .names import FEATURE_RIDGE, UNTRAINED
 from .read_out import ReadOut, read_out
 from .reading import candidates, drawn_nulls, fitted_rules, module_of
@@ -40,7 +40,7 @@ from .twin import twin_digest, twin_of
 
 
 @dataclass(frozen=True)
-class DeepFeatures(RegressionProbe):
+class DeepFeatures(TransformerProbe):
     """Settings of the tasks and of how the model is read: those of `RegressionProbe`. And
 
     twin:  another model of the same tasks, say one whose attention is a written step: a shipped name, a file or a
@@ -51,6 +51,8 @@ class DeepFeatures(RegressionProbe):
     version: ClassVar[str] = "1"
     by_default: ClassVar[bool] = False
     batch_size: ClassVar[int] = 1024  # an embedding's MLP is wide
+    memory_in_bytes = staticmethod(memory.memory_in_bytes)
+    work = staticmethod(memory.cost)
 
     twin: str | None = None
 
@@ -59,16 +61,6 @@ class DeepFeatures(RegressionProbe):
 
     def fingerprint(self) -> dict[str, str]:
         return super().fingerprint() | twin_digest(self.twin)
-
-    def memory(self, subject: Subject) -> int | None:
-        if not isinstance(subject, TransformerRegressor):
-            return None
-        return memory_in_bytes(subject, self._tasks_in_bytes(subject), self._n_context(subject), self.batch_size)
-
-    def cost(self, subject: Subject, batch_size: int) -> Cost | None:
-        if not isinstance(subject, TransformerRegressor):
-            return None
-        return cost(subject, self._tasks_in_bytes(subject), self._n_context(subject), batch_size)
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         progress("drawing tasks", 0.0)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ...data.errors import UsageError
-from ...data.recipe import file_sha256
-from ...models.opening.catalogue import find, shipped
-from ...models.opening.loading import load
-from ...models.subject import Regressor, Subject
+from ...models.opening.loading import load_seed, sha256_of
+from ...models.subject import Regressor
 from ..regression.examined import Examined
 from ..regression.sign import readout_sign
 from .reading import Twin
@@ -23,7 +19,7 @@ def twin_of(examined: Examined, named: str | None) -> Twin | None:
     """
     if named is None:
         return None
-    subject, twin = examined.subject, _of_seed(named, examined.subject.source.seed)
+    subject, twin = examined.subject, load_seed(named, examined.subject.source.seed)
     if not isinstance(twin, Regressor) or (twin.d_in, twin.d_out) != (subject.d_in, subject.d_out):
         kind = f"d_in = {twin.d_in}, d_out = {twin.d_out}" if isinstance(twin, Regressor) else "no regression model"
         raise UsageError(
@@ -33,19 +29,6 @@ def twin_of(examined: Examined, named: str | None) -> Twin | None:
     return Twin(twin, readout_sign(examined, twin))
 
 
-def _of_seed(named: str, seed: int | None) -> Subject:
-    if seed is not None:
-        try:
-            return load(named, f"seed{seed}")
-        except UsageError:  # a single checkpoint, or another seed
-            pass
-    return load(named)
-
-
 def twin_digest(named: str | None) -> dict[str, str]:
-    """SHA-256 of the twin's file: part of a run's identity."""
-    if named is None:
-        return {}
-    if named in shipped() or Path(named).is_file():
-        return {"twin_sha256": file_sha256(find(named))}
-    return {"twin_sha256": str(load(named).source.weights_sha256)}
+    """SHA-256 of the twin: part of a run's identity."""
+    return {} if named is None else {"twin_sha256": sha256_of(named)}

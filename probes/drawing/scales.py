@@ -1,4 +1,4 @@
-"""Axes that are not linear: logarithmic ones with plain numbers, on one side of 0 or on both, and one for cosines."""
+"""Axes: logarithmic ones with plain numbers, on one side of 0 or on both, one for cosines, and one that starts at 0."""
 
 from __future__ import annotations
 
@@ -62,6 +62,12 @@ def tick_label(value: float) -> str:
         return f"{value:g}"
     exponent = round(math.log10(abs(value)))
     return f"$10^{{{exponent}}}$"
+
+
+def from_zero(ax: Axes, which: Literal["x", "y"]) -> None:
+    """An axis from 0 on, where marks at 0 are seen whole."""
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    ax.set(**{f"{which}lim": (-0.03 * max(axis.get_view_interval()), None)})
 
 
 def cosine_scale(ax: Axes, which: Literal["x", "y"]) -> None:

@@ -11,9 +11,9 @@ NULL_TASKS = 100
 _GRADIENT_TOKENS, _OF_A_NULL = 42_000, 2_100
 """Of all tasks whose gradients are taken, one for each token: 2,000 tasks of ten pairs, 100 for an untrained model."""
 _FEWEST = 20
-_STATISTICS = 100_000_000  # bytes of resamples and libraries, as measured
-_COPIES = 4  # of the tasks in float64, alive at the peak; as measured
-_STATES = 4  # tensors of a batch's tokens, and patterns, that a layer and its gradient hold; as measured
+_STATISTICS = 80_000_000  # bytes of resamples and libraries, as measured
+_COPIES = 13  # of the tasks in float64, alive at the peak; as measured
+_STATES = 1.5  # tensors of a batch's tokens, and patterns, that a layer and its gradient hold; as measured
 _PASSES = 10  # over the tasks, with and without edits
 _OPERATIONS = 20_000  # of untrained models, as measured
 
@@ -28,7 +28,7 @@ def memory_in_bytes(subject: TransformerRegressor, tasks_in_bytes: int, n_contex
     config, n_tokens = subject.config, 2 * n_context + 1
     n_tasks = tasks_in_bytes // (8 * (n_context + 1) * (config.d_in + config.d_out))
     of_a_task = n_tokens * (config.d_model + config.n_heads * (n_tokens + 4 * config.d_head))
-    return _STATISTICS + _COPIES * tasks_in_bytes + 8 * _STATES * min(batch_size, n_tasks) * of_a_task
+    return _STATISTICS + _COPIES * tasks_in_bytes + int(8 * _STATES * min(batch_size, n_tasks) * of_a_task)
 
 
 def cost(subject: TransformerRegressor, tasks_in_bytes: int, n_context: int, batch_size: int) -> Cost:

@@ -27,43 +27,36 @@ from ...models.subject import NotApplicable, Regressor, Source, Subject
 from ..comparing.behaviour import half_squared_error
 from ..findings import Findings
 from ..measure import Claim, Measure
-from ..probe import Cost, Progress, silent
+from ..probe import Progress, silent
 from ..regression.examined import Examined
 from ..regression.nulls import untrained_models
-from ..regression.probe import RegressionProbe
 from ..regression.reading_measures import reading_measures
 from ..regression.sign import sign_measure
 from ..regression.splits import Splits
+from ..regression.transformer_probe import TransformerProbe
+from . import memory
 from .claim import copying_claim
 from .gradient_step import TunedStep, pooled, step_answers, unit_step
 from .measures import Nulls, attention_measures, loss_measures, rate_measure, sensitivity_measures
-from .memory import NULL_TASKS, cost, memory_in_bytes, sensitive_tasks
+from .memory import NULL_TASKS, sensitive_tasks
 from .names import GD, KINDS, UNTRAINED, ZERO
 from .reading import Read, read
 from .standing import verdicts_of_heads
 
 
 @dataclass(frozen=True)
-class LabelCopying(RegressionProbe):
+class LabelCopying(TransformerProbe):
     """Settings of the tasks and of how the model is read: those of `RegressionProbe`."""
 
     name: ClassVar[str] = "label-copying"
     version: ClassVar[str] = "1"
     by_default: ClassVar[bool] = False
+    memory_in_bytes = staticmethod(memory.memory_in_bytes)
+    work = staticmethod(memory.cost)
 
     def applies(self, subject: Subject) -> NotApplicable | None:
         refused = super().applies(subject)
         return refused if refused is not None else _lacking(subject)
-
-    def memory(self, subject: Subject) -> int | None:
-        if not isinstance(subject, TransformerRegressor):
-            return None
-        return memory_in_bytes(subject, self._tasks_in_bytes(subject), self._n_context(subject), self.batch_size)
-
-    def cost(self, subject: Subject, batch_size: int) -> Cost | None:
-        if not isinstance(subject, TransformerRegressor):
-            return None
-        return cost(subject, self._tasks_in_bytes(subject), self._n_context(subject), batch_size)
 
     def measure(self, subject: Subject, seed: int, batch_size: int, progress: Progress = silent) -> Findings:
         progress("drawing tasks", 0.0)

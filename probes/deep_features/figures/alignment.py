@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from ...comparing.by_candidate import CANDIDATE, MODEL
-from ...drawing import legends, marks, scales
-from ...drawing.panels import Curves
+from ...drawing import marks, scales
+from ...drawing.row_panels import column_of_rows
 from ..names import ATTENDED_GD, EMBEDDING, FEATURE_GD, FEATURE_RIDGE, TWIN, ZERO
 from .looks import LOOKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from matplotlib.axes import Axes
+    import pandas as pd
 
     from ...drawing.page import Page
     from ...findings import Findings
-    from ...measure import Measure
 
-ROW = 0.2
-"""Inches of a row."""
 PANELS = {
     "loss": ("loss", (MODEL, TWIN, FEATURE_GD, ATTENDED_GD, FEATURE_RIDGE, EMBEDDING, ZERO)),
     "not explained": ("unexplained_share", (FEATURE_GD, ATTENDED_GD)),
@@ -44,26 +36,8 @@ def alignment_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     measures = marks.last_step(findings.measures)
     if not marks.has_number(measures["loss"].sel(**{CANDIDATE: MODEL})):
         return None
-    panels = _panels(measures)
-    shown = page.chosen(panels)
-    heights = [ROW * len(entries) + 0.55 for entries in shown.values()]
-    axes = page.grid(len(shown), 1, heights, width=page.style.column)
-    nulls = marks.null_names(measure for entries in panels.values() for measure in entries.values())
-    tables = [_plot(entries, ax, title, nulls) for (title, entries), ax in zip(shown.items(), axes, strict=True)]
-    page.legend(legends.keys(measure for entries in shown.values() for measure in entries.values()))
-    return marks.together(tables)
-
-
-def _panels(measures: Mapping[str, Measure]) -> dict[str, Curves]:
-    return {
+    panels = {
         title: {LOOKS[name]: measures[metric].sel(**{CANDIDATE: name}) for name in names}
         for title, (metric, names) in PANELS.items()
     }
-
-
-def _plot(entries: Curves, ax: Axes, title: str, nulls: Sequence[str]) -> pd.DataFrame:
-    table = marks.rows(list(entries.items()), ax, panel=title, nulls=nulls)
-    ax.set(title=title, xlabel=next(iter(entries.values())).unit)
-    if title in LOGARITHMIC:
-        scales.log_scale(ax, "x")
-    return table
+    return column_of_rows(panels, page, dict.fromkeys(LOGARITHMIC, scales.log_scale))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...drawing import legends, marks
+from ...drawing import marks
+from ...drawing.row_panels import rows_on
 from ..names import ACCURACY, PROBABILITY, WAY
 from .looks import WAYS
 
@@ -31,12 +32,10 @@ def answers_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
         return None
     shown = page.chosen(found)
     axes = page.grid(len(shown), 2, 0.6 + 0.21 * len(WAYS), sharey="row")
-    tables = []
-    for (title, rows), ax in zip(shown.items(), axes, strict=True):
-        tables.append(marks.rows(list(rows.items()), ax, title))
-        ax.set(title=title, xlabel=marks.unit_label(next(iter(rows.values()))), xlim=(-0.03, 1.03))
-    page.legend(legends.keys(measure for rows in shown.values() for measure in rows.values()))
-    return marks.together(tables)
+    table = rows_on(axes, shown, page)
+    for ax in axes:
+        ax.set_xlim(-0.03, 1.03)
+    return table
 
 
 def by_way(measure: Measure | None) -> Mapping[Look, Measure]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...drawing import legends, marks
+from ...drawing import marks
+from ...drawing.row_panels import rows_on
 from ..names import DROP, DROP_OF_PROBABILITY, GROUP, GROUP_EFFECT, PATCH
 from .looks import GROUPS, PATCHES
 
@@ -55,13 +56,9 @@ def _figure(found: Mapping[str, Mapping[Look, Measure]], page: Page) -> pd.DataF
     if not drawn:
         return None
     shown = page.chosen(drawn)
-    most = max(map(len, shown.values()))
-    axes = page.grid(len(shown), 2, 0.6 + 0.21 * most, sharey="row")
-    measures = [measure for rows in shown.values() for measure in rows.values()]
-    tables, nulls = [], marks.null_names(measures)
-    for (title, rows), ax in zip(shown.items(), axes, strict=True):
-        tables.append(marks.rows(list(rows.items()), ax, title, nulls))
-        ax.set(title=title, xlabel=marks.unit_label(next(iter(rows.values()))))
+    axes = page.grid(len(shown), 2, 0.6 + 0.21 * max(map(len, shown.values())), sharey="row")
+    nulls = marks.null_names(measure for rows in shown.values() for measure in rows.values())
+    table = rows_on(axes, shown, page, nulls)
+    for ax in axes:
         marks.reference(ax, x=0)
-    page.legend(legends.keys(measures))
-    return marks.together(tables)
+    return table

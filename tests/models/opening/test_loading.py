@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mesascope.models import (
     save_checkpoint,
     shipped,
 )
+from mesascope.models.opening import loading
 from torch import Tensor
 
 CONFIG = RegressionConfig(d_in=2, d_head=3)
@@ -77,6 +79,20 @@ def test_a_shipped_name_has_no_path(family: Path, monkeypatch: pytest.MonkeyPatc
     assert (source.label, source.weights_sha256) == (
         "family-seed1-step20", load(family, "seed1").source.weights_sha256
     )  # fmt: skip
+
+
+def test_the_last_step_of_a_seed_or_of_the_first_one(family: Path, tmp_path: Path) -> None:
+    for seed, found in ((1, 1), (0, 0), (7, 0), (None, 0)):
+        assert loading.load_seed(str(family), seed).source.revision == f"seed{found}-step20"
+    single = tmp_path / "single.safetensors"
+    save_checkpoint(single, CONFIG, dict(load(family).module.named_parameters()))
+    assert loading.load_seed(str(single), 1).source.revision is None
+
+
+def test_a_file_is_known_by_its_bytes(family: Path) -> None:
+    assert loading.sha256_of(str(family)) == hashlib.sha256(family.read_bytes()).hexdigest()
+    (name, path), *_ = shipped().items()
+    assert loading.sha256_of(name) == hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def test_an_unknown_layout_or_a_revision_where_there_is_none(family: Path, tmp_path: Path) -> None:

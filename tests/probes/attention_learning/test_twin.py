@@ -10,6 +10,7 @@ import torch
 from mesascope import models
 from mesascope.data.errors import CheckpointRefused, UsageError
 from mesascope.models.copy_models import CopyModel
+from mesascope.models.opening import loading
 from mesascope.models.opening.catalogue import shipped
 from mesascope.models.opening.checkpoint import save_checkpoint
 from mesascope.models.own.copy_transformer import CopyConfig
@@ -75,14 +76,13 @@ def test_a_file_with_the_name_of_a_shipped_model_is_not_that_model(tmp_path: Pat
 
 def test_a_seed_that_the_twin_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another seed's twin says what co-occurrence teaches as well."""
-    asked: list[tuple[str, str | None]] = []
+    subject, opens, asked = opened(), loading.load, []
 
     def load(named: str, revision: str | None = None) -> Subject:
         asked.append((named, revision))
-        return models.load(named, revision)
+        return opens(named, revision)
 
-    monkeypatch.setattr(twins, "load", load)
-    subject = opened()
+    monkeypatch.setattr(loading, "load", load)
     subject.source = subject.source.__class__(**{**vars(subject.source), "seed": 17})
     assert label(twin_of(subject, None)).startswith(f"{TWIN}-seed0")
     assert asked == [(TWIN, "seed17"), (TWIN, None)]
@@ -182,5 +182,5 @@ def test_by_default_those_that_ship_are(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_folder_is_known_by_its_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     subject = opened()
-    monkeypatch.setattr(twins, "load", lambda named: subject)
+    monkeypatch.setattr(loading, "load", lambda named: subject)
     assert twin_digests(str(tmp_path)) == {"uniform_sha256": subject.source.weights_sha256}

@@ -11,11 +11,11 @@ import torch
 from mesascope.analyses.training.embedding import initial_embedding
 from mesascope.analyses.training.recipe_kinds import EmbeddingRecipe
 from mesascope.models import RegressionTransformer, Subject, from_transformer, initialise
-from mesascope.probes import Claim, Findings
 from mesascope.probes.deep_features.probe import DeepFeatures
 from mesascope.probes.deep_features.standing import Standing
-from mesascope.probes.measure import Measure, Measures
 from mesascope.probes.regression import nulls
+
+from ..measured import Measured
 
 N, RATE, WIDTH = 5, 3.0, 6
 SINES = {"n_context": N, "d_in": 1, "d_out": 1, "input_range": 10.0, "amplitudes": [0.1, 0.5]}
@@ -23,14 +23,8 @@ Module = RegressionTransformer
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Measured):
     """What was found in a model."""
-
-    findings: Findings
-    claim: Claim
-
-    def __getitem__(self, name: str) -> Measure:
-        return Measures(self.findings.measures)[name]
 
     @property
     def standing(self) -> Standing:

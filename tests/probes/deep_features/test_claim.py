@@ -106,6 +106,15 @@ def test_whole_intervals_and_every_null_decide() -> None:
     assert Standing(made_up({"feature_gd": 0.095}, half=0.02)).called == "in part"
     assert Standing(made_up({"feature_gd": 0.05}, nulls=0.055)).called == "in part"
     assert Standing(made_up({"feature_gd": 0.05}, nulls=0.065)).called == "agrees"
+    assert Standing(made_up({"feature_gd": 0.9, "attended_gd": 0.505})).called == "open"
+    assert Standing(made_up({"feature_gd": 0.9, "attended_gd": 0.515})).called == "none"
+
+
+@pytest.mark.parametrize(("lowest", "called"), [(0.055, "in part"), (0.065, "agrees")])
+def test_the_lowest_sample_of_a_null_decides(lowest: float, called: str) -> None:
+    measures, share = made_up(), number(0.05, 0.01, nulls={"untrained": np.array([0.8, lowest])})
+    shares = measures["unexplained_share"].apart() | {"feature_gd": share}
+    assert Standing(measures | {"unexplained_share": along("candidate", shares)}).called == called
 
 
 def test_several_layers() -> None:
@@ -121,6 +130,9 @@ def test_several_layers() -> None:
 def test_a_model_that_has_not_learned() -> None:
     assert "no better than that of answering zero (0.0300)" in card(made_up(losses={"model": 0.0286})).found
     assert "no better" not in card(made_up(losses={"model": 0.0284})).found
+    measures = made_up()
+    wide = measures["loss"].apart() | {"model": number(0.028, 0.001, no_nulls="none")}
+    assert not Standing(measures | {"loss": along("candidate", wide)}).learned
 
 
 def test_without_a_twin() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from mesascope import analyses, models
+from mesascope import models
 from mesascope.models import RegressionTransformer
 from mesascope.probes import Findings
 from mesascope.probes.deep_features.figures import FIGURES
@@ -17,7 +18,10 @@ from mesascope.probes.deep_features.probe import DeepFeatures
 from mesascope.probes.drawing import page
 from mesascope.probes.regression import nulls
 
-STYLES = [page.STYLES["neurips"], page.style_of("icml", 3.25)]
+from ..drawn_figures import drawn_of, each_width
+from ..measured import found_in_family
+
+drawn = partial(drawn_of, FIGURES)
 RECORD = {"recipe": {"tasks": {"n_context": 5, "d_in": 1, "d_out": 1, "amplitudes": [0.1, 0.5]}}}
 Planted = Callable[..., RegressionTransformer]
 
@@ -48,19 +52,11 @@ def over_training(path: str) -> Findings:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nulls, "UNTRAINED", 2)
         patch.setattr(nulls, "SHUFFLES", 2)
-        answer = analyses.run_family(subjects, DeepFeatures(limit=40, twin=path))
-    assert isinstance(answer, tuple)
-    return answer[1].findings
-
-
-def drawn(name: str, findings: Findings, style: page.Style = STYLES[0]) -> Any:
-    made = page.render(FIGURES[name], findings, style)
-    assert made is not None
-    return made
+        return found_in_family(subjects, DeepFeatures(limit=40, twin=path))
 
 
 @pytest.mark.parametrize("name", ["alignment", "functions"])
-@pytest.mark.parametrize("style", STYLES, ids=["5.5", "3.25"])
+@each_width
 @pytest.mark.parametrize("model", ["twin", "none"])
 def test_every_figure_is_legible(
     name: str, style: page.Style, model: str, alone: dict[str, Findings], faults: Callable[..., list[str]]
@@ -70,7 +66,7 @@ def test_every_figure_is_legible(
 
 
 @pytest.mark.parametrize("name", ["alignment", "functions", "trajectory"])
-@pytest.mark.parametrize("style", STYLES, ids=["5.5", "3.25"])
+@each_width
 def test_families_are_legible(
     name: str, style: page.Style, over_training: Findings, faults: Callable[..., list[str]]
 ) -> None:
@@ -105,8 +101,8 @@ def test_functions_of_several_seeds_are_those_of_the_first(over_training: Findin
 
 
 def test_what_is_not_there_is_not_drawn(alone: dict[str, Findings]) -> None:
-    assert page.render(FIGURES["trajectory"], alone["none"], STYLES[0]) is None
+    assert page.render(FIGURES["trajectory"], alone["none"]) is None
     bare = replace(alone["none"], arrays={})
-    assert page.render(FIGURES["functions"], bare, STYLES[0]) is None
+    assert page.render(FIGURES["functions"], bare) is None
     curves = drawn("functions", alone["none"])[1]
     assert "twin" not in set(curves["series"])

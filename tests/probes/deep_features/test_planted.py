@@ -116,4 +116,6 @@ def test_the_sign_of_a_read_out_does_not_matter(planted: Planted, probed: Found)
     found = probed(planted(), sign=-1)
     assert found["readout_sign"].estimate == -1
     assert found.claim.found.startswith("Sign turned. Attention adds")
+    held = found.findings.arrays
+    np.testing.assert_allclose(held["function_model"], held["function_feature_gd"], atol=1e-9)  # turned, too
     assert found.of("unexplained_share", "feature_gd") < 1e-12

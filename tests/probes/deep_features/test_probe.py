@@ -151,6 +151,8 @@ def test_functions_are_answers_over_a_grid(planted: Planted, probed: Found) -> N
     recipe = found.findings.recipes["evaluation"]
     tasks = SineRegression(**recipe.settings).sample(recipe.n, recipe.seed)
     np.testing.assert_allclose(held["context_y"], tasks.inputs[:3, :-1, 1])
+    x = tasks.inputs[..., 0]  # of all tasks
+    np.testing.assert_allclose(held["grid"][:, [0, -1]], [[float(x.min()), float(x.max())]] * 3)
     one = tasks.inputs[1:2].clone()
     one[0, -1, 0] = held["grid"][1, 42]
     assert held["model"][1, 42] == pytest.approx(float(found["readout_sign"].estimate * planted()(one)), rel=1e-9)

@@ -43,6 +43,16 @@ def test_the_penalty_is_that_of_generalised_cross_validation() -> None:
     np.testing.assert_allclose(Linear.fitted(states, labels).weights, expected, rtol=1e-8)
 
 
+def test_the_mean_counts_as_a_parameter_of_cross_validation() -> None:
+    """Four tasks, two orthogonal directions of equal size; with K kept of each, free = 3 - 2 K and the score is least
+    at 1 - K = 2 r / a for a squared along them and r outside: a half here, a third if the mean were free.
+    """
+    along, other, outside = np.array([[1.0, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]])
+    labels = (5 + 0.6 * along + 0.8 * other + 0.5 * outside)[:, None]
+    found = Linear.fitted(np.stack([along, other], axis=1), labels)
+    np.testing.assert_allclose(found.weights, [[0.3], [0.4]], rtol=1e-12)
+
+
 def test_states_without_spread_read_the_mean() -> None:
     labels = RNG.normal(size=(20, 1))
     np.testing.assert_allclose(Linear.fitted(np.ones((20, 3)), labels)(np.ones((4, 3))), labels.mean(), rtol=1e-12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +12,23 @@ import pytest
 import torch
 from mesascope.models import RegressionConfig, RegressionTransformer, from_transformer, initialise
 from mesascope.models.subject import Source
-from mesascope.probes import Claim, Findings
 from mesascope.probes.gd_certificate.probe import GDCertificate
-from mesascope.probes.measure import Measure, Measures
 from mesascope.probes.regression import nulls
 from torch import Tensor
+
+from ..measured import Measured
 
 TASKS = {"n_context": 10, "d_in": 3, "d_out": 1, "input_range": 1.0, "weight_scale": 1.0, "noise": 0.0}
 
 
-@dataclass(frozen=True)
-class Certificate:
-    findings: Findings
-    claim: Claim
-
-    def __getitem__(self, name: str) -> Measure:
-        return Measures(self.findings.measures)[name]
-
-
-def certified(module: RegressionTransformer, probe: GDCertificate | None = None, **tasks: Any) -> Certificate:
+def certified(module: RegressionTransformer, probe: GDCertificate | None = None, **tasks: Any) -> Measured:
     """Of a model whose file records these tasks; of one without a record where there are none."""
     probe = probe or GDCertificate()
     subject = from_transformer(module)
     record = {"recipe": {"tasks": TASKS | {"d_in": subject.d_in} | tasks}} if tasks else {}
     subject.source = replace(subject.source, record=record)
     findings = probe.measure(subject, seed=0, batch_size=1)
-    return Certificate(findings, probe.claim(findings.measures, (subject.source,)))
+    return Measured(findings, probe.claim(findings.measures, (subject.source,)))
 
 
 def random_module(d_in: int = 3, seed: int = 1, scale: float = 0.5, **settings: Any) -> RegressionTransformer:
@@ -97,7 +88,7 @@ def covariance_file(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session", name="certified")
-def certified_fixture() -> Callable[..., Certificate]:
+def certified_fixture() -> Callable[..., Measured]:
     return certified
 
 

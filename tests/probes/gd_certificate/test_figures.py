@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
-from mesascope import analyses
 from mesascope.analyses.runs.aggregation import along_steps, mean_over
 from mesascope.models import from_transformer, gd_transformer, gdpp_transformer, load
 from mesascope.models.subject import Source
@@ -22,8 +22,11 @@ from mesascope.probes.gd_certificate.probe import GDCertificate
 from mesascope.probes.measure import without_interval
 from mesascope.probes.probe import Checkpoint
 
+from ..drawn_figures import NARROW, WIDE, drawn_of, each_width
+from ..measured import found_in_family
+
 Certified = Callable[..., Any]
-NARROW = page.style_of("icml", 3.25)
+drawn = partial(drawn_of, FIGURES)
 
 
 def deep(n: int) -> Any:
@@ -32,14 +35,8 @@ def deep(n: int) -> Any:
     return gdpp_transformer(10, rates, [0.1 * rate for rate in rates], 3, n_layers=n, tied=False)
 
 
-def drawn(name: str, findings: Findings, style: page.Style = page.STYLES["neurips"]) -> Any:
-    made = page.render(FIGURES[name], findings, style)
-    assert made is not None
-    return made
-
-
 @pytest.mark.parametrize("name", ["forms", "rates", "matrices"])
-@pytest.mark.parametrize("style", [page.STYLES["neurips"], NARROW, page.STYLES["acl"]], ids=["5.5", "3.25", "6.3"])
+@pytest.mark.parametrize("style", [WIDE, NARROW, page.STYLES["acl"]], ids=["5.5", "3.25", "6.3"])
 @pytest.mark.parametrize("layers", [1, 3, 10])
 def test_every_figure_is_legible(
     name: str, style: page.Style, layers: int, certified: Certified, faults: Callable[..., list[str]]
@@ -86,13 +83,11 @@ def test_many_layers_are_cut_and_said_so(certified: Certified) -> None:
 def over_training() -> Findings:
     """Two seeds at three steps."""
     names = [f"seed{seed}-step{step}" for seed in (0, 1) for step in (0, 400, 5000)]
-    answer = analyses.run_family([load("lsa-1layer", revision=name) for name in names], GDCertificate())
-    assert isinstance(answer, tuple)
-    return answer[1].findings
+    return found_in_family([load("lsa-1layer", revision=name) for name in names], GDCertificate())
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "plateaus"])
-@pytest.mark.parametrize("style", [page.STYLES["neurips"], NARROW], ids=["5.5", "3.25"])
+@each_width
 def test_families_are_legible(
     name: str, style: page.Style, over_training: Findings, faults: Callable[..., list[str]]
 ) -> None:
@@ -116,9 +111,7 @@ def test_a_stack_over_training(faults: Callable[..., list[str]]) -> None:
         subject = from_transformer(module, f"m{step}")
         subject.source = replace(subject.source, step=step)
         subjects.append(subject)
-    answer = analyses.run_family(subjects, GDCertificate(n_context=10))
-    assert isinstance(answer, tuple)
-    figure, table = drawn("trajectory", answer[1].findings)
+    figure, table = drawn("trajectory", found_in_family(subjects, GDCertificate(n_context=10)))
     assert faults(figure, table, inspect.getdoc(FIGURES["trajectory"])) == []
     assert {"layer 1", "layer 2"} <= set(table["series"])
     gammas = table[(table["panel"] == "γ") & (table["kind"] == "estimate")]
@@ -154,7 +147,7 @@ def at_rest(checkpoints: list[Checkpoint]) -> Findings:
     return Findings({**measures, **over_checkpoints(checkpoints).measures}, {}, {})
 
 
-@pytest.mark.parametrize("style", [page.STYLES["neurips"], NARROW, page.STYLES["acl"]], ids=["5.5", "3.25", "6.3"])
+@pytest.mark.parametrize("style", [WIDE, NARROW, page.STYLES["acl"]], ids=["5.5", "3.25", "6.3"])
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_plateaus_are_legible(
     style: page.Style, seeds: int, resting: list[Checkpoint], faults: Callable[..., list[str]]

@@ -10,22 +10,16 @@ import numpy as np
 import pytest
 import torch
 from mesascope.models import RegressionConfig, RegressionTransformer, Regressor, from_transformer, initialise
-from mesascope.probes import Claim, Findings
 from mesascope.probes.implicit_weights import judging
 from mesascope.probes.implicit_weights.probe import ImplicitWeights
-from mesascope.probes.measure import Measure, Measures
+
+from ..measured import Measured
 
 D, N = 3, 8
 
 
 @dataclass(frozen=True)
-class Read:
-    findings: Findings
-    claim: Claim
-
-    def __getitem__(self, name: str) -> Measure:
-        return Measures(self.findings.measures)[name]
-
+class Read(Measured):
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         return dict(self.findings.arrays)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -18,8 +18,11 @@ from mesascope.probes.implicit_weights import judging
 from mesascope.probes.implicit_weights.figures import FIGURES
 from mesascope.probes.implicit_weights.probe import ImplicitWeights
 
+from ..drawn_figures import NARROW, WIDE, drawn_of
+
 D, N = 3, 8
-WIDTHS = {"5.5": page.STYLES["neurips"], "3.25": page.style_of("icml", 3.25), "6.3": page.STYLES["acl"]}
+WIDTHS = {"5.5": WIDE, "3.25": NARROW, "6.3": page.STYLES["acl"]}
+drawn = partial(drawn_of, FIGURES)
 each_width = pytest.mark.parametrize("style", list(WIDTHS.values()), ids=list(WIDTHS))
 
 
@@ -43,12 +46,6 @@ def findings() -> Callable[[str], Findings]:
             return ImplicitWeights(limit=40, n_context=N).measure(subject(kind), 0, 64)
 
     return found
-
-
-def drawn(name: str, held: Findings, style: page.Style = page.STYLES["neurips"]) -> Any:
-    made = page.render(FIGURES[name], held, style)
-    assert made is not None
-    return made
 
 
 @pytest.mark.parametrize(("name", "kinds"), [

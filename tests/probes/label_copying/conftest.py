@@ -10,25 +10,19 @@ import pytest
 import torch
 from mesascope.models import RegressionConfig, RegressionTransformer, from_transformer, initialise
 from mesascope.models.constructed.copied_labels import copying_transformer
-from mesascope.probes import Claim, Findings
 from mesascope.probes.label_copying.probe import LabelCopying
 from mesascope.probes.label_copying.standing import Standing
-from mesascope.probes.measure import Measure, Measures
 from mesascope.probes.regression import nulls
+
+from ..measured import Measured
 
 N, D, RATE = 5, 3, 4.0
 Module = RegressionTransformer
 
 
 @dataclass(frozen=True)
-class Copied:
+class Copied(Measured):
     """What was found in a model."""
-
-    findings: Findings
-    claim: Claim
-
-    def __getitem__(self, name: str) -> Measure:
-        return Measures(self.findings.measures)[name]
 
     @property
     def standing(self) -> Standing:

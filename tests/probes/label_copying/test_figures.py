@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from mesascope import analyses
 from mesascope.models import RegressionTransformer, from_transformer
 from mesascope.probes import Findings
 from mesascope.probes.drawing import page
@@ -18,8 +18,11 @@ from mesascope.probes.label_copying.figures.maps import MOST_HEADS
 from mesascope.probes.label_copying.probe import LabelCopying
 from mesascope.probes.regression import nulls
 
+from ..drawn_figures import drawn_of, each_width
+from ..measured import found_in_family
+
 N = 5
-STYLES = [page.STYLES["neurips"], page.style_of("icml", 3.25)]
+drawn = partial(drawn_of, FIGURES)
 Planted = Callable[[], RegressionTransformer]
 
 
@@ -44,19 +47,11 @@ def over_training(planted: Planted) -> Findings:
             object.__setattr__(subjects[-1].source, "step", step)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nulls, "UNTRAINED", 2)
-        answer = analyses.run_family(subjects, LabelCopying(limit=40, n_context=N))
-    assert isinstance(answer, tuple)
-    return answer[1].findings
-
-
-def drawn(name: str, findings: Findings, style: page.Style = STYLES[0]) -> Any:
-    made = page.render(FIGURES[name], findings, style)
-    assert made is not None
-    return made
+        return found_in_family(subjects, LabelCopying(limit=40, n_context=N))
 
 
 @pytest.mark.parametrize("name", ["copying", "maps"])
-@pytest.mark.parametrize("style", STYLES, ids=["5.5", "3.25"])
+@each_width
 @pytest.mark.parametrize("model", ["written", "heads"])
 def test_every_figure_is_legible(
     name: str, style: page.Style, model: str, models: dict[str, Findings], faults: Callable[..., list[str]]
@@ -66,7 +61,7 @@ def test_every_figure_is_legible(
 
 
 @pytest.mark.parametrize("name", ["copying", "trajectory"])
-@pytest.mark.parametrize("style", STYLES, ids=["5.5", "3.25"])
+@each_width
 def test_families_are_legible(
     name: str, style: page.Style, over_training: Findings, faults: Callable[..., list[str]]
 ) -> None:
@@ -92,8 +87,8 @@ def test_tables_hold_what_was_measured(models: dict[str, Findings], over_trainin
 
 
 def test_what_is_not_there_is_not_drawn(models: dict[str, Findings], over_training: Findings) -> None:
-    assert page.render(FIGURES["trajectory"], models["written"], STYLES[0]) is None
-    assert page.render(FIGURES["maps"], over_training, STYLES[0]) is None
+    assert page.render(FIGURES["trajectory"], models["written"]) is None
+    assert page.render(FIGURES["maps"], over_training) is None
     figure, table = drawn("maps", models["heads"])
     assert set(table["panel"]) == {*(f"L0H{head}" for head in range(MOST_HEADS)), "sensitivity"}
     assert "the first 5 of 7 heads" in figure.get_suptitle()

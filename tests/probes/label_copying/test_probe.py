@@ -68,6 +68,9 @@ def test_a_users_tasks_are_judged_at_the_rate_of_the_other_half(copied: Callable
     rates = [(step * target)[half].sum() / (step**2)[half].sum() for half in (slice(25, 50), slice(0, 25))]
     errors = 0.5 * (np.repeat(rates, 25) * step - target) ** 2
     assert found.loss("gd") == pytest.approx(errors.mean(), rel=1e-9)
+    pooled = (step * target).sum() / (step**2).sum()  # untrained models stand beside one step on all of these tasks
+    loss, gap = (found[name].sel(candidate="ablated").nulls["untrained"] for name in ("loss", "loss_gap"))
+    np.testing.assert_allclose(gap, loss / np.mean(0.5 * (pooled * step - target) ** 2) - 1, rtol=1e-9)
 
 
 def test_several_outputs(copied: Callable[..., Any]) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from mesascope.models import Regressor, TokenLayout, from_predictor
-from mesascope.probes import Claim, Findings
-from mesascope.probes.measure import Measure, Measures
 from mesascope.probes.spectral_filter import learned
 from mesascope.probes.spectral_filter.probe import SpectralFilter
 from mesascope.probes.spectral_filter.standing import Standing, standings
 from torch import Tensor
+
+from ..measured import Measured
 
 D, N = 4, 12
 Answer = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -22,14 +22,8 @@ Answer = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Filtered:
+class Filtered(Measured):
     """A measured filter."""
-
-    findings: Findings
-    claim: Claim
-
-    def __getitem__(self, name: str) -> Measure:
-        return Measures(self.findings.measures)[name]
 
     def share(self, rule: str, layer: int = -1) -> float:
         return float(self["unexplained_share"].sel(candidate=rule).values[layer])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from mesascope import analyses
 from mesascope.models import from_transformer, gd_transformer, load
 from mesascope.probes import Findings
 from mesascope.probes.drawing import page
@@ -17,9 +17,11 @@ from mesascope.probes.spectral_filter.figures import FIGURES
 from mesascope.probes.spectral_filter.figures.rules import LEAST
 from mesascope.probes.spectral_filter.probe import SpectralFilter
 
+from ..drawn_figures import NARROW, WIDE, drawn_of, each_width
+from ..measured import found_in_family
+
 D, N = 4, 12
-NARROW = page.style_of("icml", 3.25)
-WIDE = page.STYLES["neurips"]
+drawn = partial(drawn_of, FIGURES)
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +37,7 @@ def over_training() -> Findings:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learned, "UNTRAINED_MODELS", 2)
         subjects = [load("lsa-2layer-recurrent", revision=name) for name in names]
-        answer = analyses.run_family(subjects, SpectralFilter(limit=40))
-    assert isinstance(answer, tuple)
-    return answer[1].findings
-
-
-def drawn(name: str, findings: Findings, style: page.Style = WIDE) -> Any:
-    made = page.render(FIGURES[name], findings, style)
-    assert made is not None
-    return made
+        return found_in_family(subjects, SpectralFilter(limit=40))
 
 
 @pytest.mark.parametrize("name", ["filter", "rules", "layers"])
@@ -60,7 +54,7 @@ def test_every_figure_is_legible(
 
 
 @pytest.mark.parametrize("name", list(FIGURES))
-@pytest.mark.parametrize("style", [WIDE, NARROW], ids=["5.5", "3.25"])
+@each_width
 def test_families_are_legible(
     name: str, style: page.Style, over_training: Findings, faults: Callable[..., list[str]]
 ) -> None:
