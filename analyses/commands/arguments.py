@@ -318,7 +318,7 @@ _COMMANDS = {
         "Reproduce the figures of a paper: train or find what they need, measure it, judge each figure.\n\n"
         "PAPER is von-oswald-2023. Begins with an estimate. An interrupted reproduction goes on where it was.",
         [
-            click.Argument(["paper"], metavar="PAPER"),
+            click.Argument(["paper"], metavar="PAPER", shell_complete=suggest),
             _option(
                 "figure", "--figure", "--figures", metavar="N,…", several=True, help="Their numbers. Default: all."
             ),

@@ -18,7 +18,7 @@ SHELLS = ("bash", "zsh", "fish")
 ENGINES = ("local", "inline", "slurm", "ray")
 SEVERAL = {"probe", "revisions", "formats"}
 """Of these there may be several, separated by commas."""
-FOLDERS = {"report", "reports", "output_dir"}
+FOLDERS = {"report", "reports", "output_dir", "checkpoints"}
 FILES = {"models", "layout", "model_config", "config", "source", "target", "output", "weights", "predictor"}
 """Of these the shell suggests folders, or files; files of settings, too, some of which name one."""
 
@@ -48,12 +48,19 @@ def _recipes(context: click.Context) -> Iterable[str]:
     return RECIPES
 
 
+def _papers(context: click.Context) -> Iterable[str]:
+    from ..reproduction.papers import PAPERS
+
+    return PAPERS
+
+
 _WORDS: dict[str, Callable[[click.Context], Iterable[str]]] = {
     "models": lambda _: shipped(),
     "model": lambda _: shipped(),
     "probe": lambda _: [*registered(), ALL_PROBES],
     "revisions": _revisions,
     "recipe": _recipes,
+    "paper": _papers,
     "layout": lambda _: LAYOUTS,
     "what": lambda _: LISTS,
     "to": lambda _: PLACES,

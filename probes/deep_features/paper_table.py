@@ -2,15 +2,12 @@
 
 MEASURES = (
     "loss_model",
-    "loss_zero",
     "loss_feature_gd",
     "loss_attended_gd",
     "loss_feature_ridge",
     "loss_twin",
     "unexplained_share_feature_gd",
     "unexplained_share_attended_gd",
-    "unexplained_share_feature_ridge",
-    "prediction_difference_feature_gd",
     "prediction_difference_twin",
     "slope_agreement_feature_gd",
     "slope_agreement_twin",

@@ -13,9 +13,9 @@ from ...models.subject import NotApplicable
 from ..measure import Measure, along, missing, without_interval
 from ..regression.nulls import Untrained
 from ..regression.products import Live, WeightProducts, live_entries, module_products, products
-from .heads import softmax_heads, softmax_of_several_heads
 from .patterns import PATTERNS, filled_by, outside_share, spread_of_diagonal
 from .setup import Setup
+from .softmax_heads import softmax_heads, softmax_of_several_heads
 from .weight_measures import NO_INTERVAL, PRODUCT
 
 SHARE, RELATIVE, WEIGHT, SCORE = "share", "relative", "weight", "score / squared input"

@@ -35,10 +35,10 @@ def test_commands_and_their_options() -> None:
 
 def test_models_are_shipped_names_and_files() -> None:
     assert suggested("run ") == list(shipped())
-    assert suggested("run x.npz lsa-1") == ["lsa-1layer"]
+    assert suggested("run x.npz tiny") == ["tiny-grammar"]
     assert suggested("run lsa", "file") == ["lsa"]
     assert suggested("run lsa-1layer,lsa-1") == []  # a name may hold a comma
-    assert suggested("list revisions lsa-1") == ["lsa-1layer"]
+    assert suggested("list revisions tiny") == ["tiny-grammar"]
 
 
 def test_probes_also_behind_a_comma() -> None:
@@ -48,7 +48,7 @@ def test_probes_also_behind_a_comma() -> None:
 
 
 def test_the_settings_of_probes_are_options_of_run_alone() -> None:
-    assert suggested("run m --tw") == ["--twins"]
+    assert suggested("run m --tw") == ["--twin", "--twins"]
     assert "--compatibility-scores" in suggested("run m --comp")
     assert suggested("verify m --tw") == []
     assert suggested("run m --tasks my", "file") == ["my"]
@@ -70,6 +70,7 @@ def test_revisions_are_those_of_the_model_before() -> None:
     [
         ("list l", ["layouts"]),
         ("train induction-2", ["induction-2layer"]),
+        ("reproduce von", ["von-oswald-2023"]),
         ("export r --to ", ["wandb", "markdown", "latex"]),
         ("figures r --formats pdf,p", ["pdf,pdf", "pdf,png"]),
         ("run m --layout von", ["von-oswald-haiku"]),
@@ -127,12 +128,12 @@ def test_bash_itself_completes(tmp_path: Path) -> None:
     program.chmod(0o755)
     typed = (
         "source <(mesascope completion bash); compopt() { :; }\n"
-        "COMP_WORDS=(mesascope run lsa-1); COMP_CWORD=2\n"
+        "COMP_WORDS=(mesascope run tiny); COMP_CWORD=2\n"
         '_mesascope_completion mesascope; echo "${COMPREPLY[*]}"\n'
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", typed], capture_output=True, text=True, env=environment)
-    assert (done.stdout.strip(), done.stderr) == ("lsa-1layer", "")
+    assert (done.stdout.strip(), done.stderr) == ("tiny-grammar", "")
 
 
 def test_answers_need_no_torch() -> None:

@@ -12,7 +12,7 @@ import torch
 from mesascope.models import RegressionConfig, RegressionTransformer, from_transformer, gd_transformer, initialise
 from mesascope.models.constructed.softmax_descent import softmax_transformer
 from mesascope.probes import Findings
-from mesascope.probes.gd_alignment.heads import Heads, softmax_heads, softmax_of_several_heads
+from mesascope.probes.gd_alignment.softmax_heads import Heads, softmax_heads, softmax_of_several_heads
 from mesascope.probes.regression.products import module_products
 
 from .slow_cases import Run, cases, equal
