@@ -33,7 +33,7 @@ def loss_of(fit: GDPPFit, shape: ConstructedShape, batch: Batch) -> float:
 def test_gamma_is_the_papers_for_all_lengths_of_context(n_context: int, gamma: float) -> None:
     """Of von Oswald et al. 2023, appendix A.10: two layers that share (γ, η), inputs of width 10."""
     shape = ConstructedShape(n_context, 10, 1, 2)
-    n_tasks = {10: 3000, 25: 1000, 50: 700, 100: 400}
+    n_tasks = {10: 10_000, 25: 1000, 50: 700, 100: 400}
     (fitted,) = fit_gdpp(tasks(n_tasks[n_context], n_context), shape, 2048).gammas
     assert fitted.value == pytest.approx(gamma, rel=0.05)
     assert fitted.low < fitted.value < fitted.high
