@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .figure_numbers import FigureNumbers
@@ -61,7 +61,8 @@ class FigureResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but what is drawn, which stands in the figure's CSV files."""
-        numbers = self.numbers
+        numbers = self.numbers or FigureNumbers({}, ())
+        statistics = numbers.statistics
         return {
             "number": self.claim.number,
             "verdict": {"outcome": self.verdict.outcome, "because": list(self.verdict.because)},
@@ -72,22 +73,13 @@ class FigureResult:
                     "said": one.said,
                     "bounds": one.bounds,
                     "detail": one.detail,
-                    "found": None
-                    if numbers is None or one.statistic not in numbers.statistics
-                    else str(numbers.statistics[one.statistic]),
-                    "holds": numbers is not None
-                    and one.statistic in numbers.statistics
-                    and one.holds(numbers.statistics[one.statistic]),
+                    "found": None if (found := statistics.get(one.statistic)) is None else str(found),
+                    "holds": found is not None and one.holds(found),
                 }
                 for one in self.claim.conditions
             ],
-            "statistics": {}
-            if numbers is None
-            else {
-                name: {"value": one.value, "low": one.low, "high": one.high, "n_seeds": one.n_seeds}
-                for name, one in numbers.statistics.items()
-            },
-            "lacking": {} if numbers is None else dict(numbers.lacking),
-            "notes": [] if numbers is None else list(numbers.notes),
+            "statistics": {name: asdict(one) for name, one in statistics.items()},
+            "lacking": dict(numbers.lacking),
+            "notes": list(numbers.notes),
             "made": {key: one.as_dict() for key, one in self.made.items()},
         }
