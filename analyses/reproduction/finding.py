@@ -49,13 +49,17 @@ class Planned:
         """How it is less than the recipe, in words; "" where it is all of it."""
         whole = RECIPES[self.need.recipe]
         said = []
-        if self.last_step < whole.steps:
+        if self.cut_short:
             said.append(f"{self.last_step:,} of {whole.steps:,} steps")
         if len(self.seeds) < len(whole.seeds):
             said.append(f"{len(self.seeds)} of {len(whole.seeds)} seeds")
         if self.settings.get("limit", 0) < self.need.settings.get("limit", 0):
             said.append(f"{self.settings['limit']:,} of {self.need.settings['limit']:,} tasks")
         return ", ".join(said)
+
+    @property
+    def cut_short(self) -> bool:
+        return self.last_step < RECIPES[self.need.recipe].steps
 
     @property
     def last_step(self) -> int:

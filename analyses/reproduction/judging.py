@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Outcome = Literal["reproduced", "differs", "not reproduced", "not measured"]
+Outcome = Literal["reproduced", "differs", "cannot tell", "not reproduced", "not measured"]
+CUT_SHORT = "trainings were cut short"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ class Condition:
             return False
         return (self.least is None or found.low >= self.least) and (self.most is None or found.high <= self.most)
 
+    def is_left_by(self, found: Statistic) -> bool:
+        """Whether the whole interval is beyond a bound. A number that does not exist keeps none."""
+        if not math.isfinite(found.low) or not math.isfinite(found.high):
+            return True
+        return (self.least is not None and found.high < self.least) or (self.most is not None and found.low > self.most)
+
     @property
     def bounds(self) -> str:
         if self.least is None:
@@ -99,11 +106,18 @@ class FigureVerdict:
 
 
 def judge(
-    claim: FigureClaim, statistics: Mapping[str, Statistic], lacking: Mapping[str, str] | None = None
+    claim: FigureClaim,
+    statistics: Mapping[str, Statistic],
+    lacking: Mapping[str, str] | None = None,
+    *,
+    cut_short: bool = False,
 ) -> FigureVerdict:
-    """Reproduced where every condition holds; not reproduced where one of the claim itself does not.
+    """Reproduced where every condition holds. Not reproduced where a whole interval is beyond a bound of the claim
+    itself; it differs where that is so of a detail. Where an interval has a bound of the claim inside, seeds do not
+    agree, and nobody can tell.
 
-    lacking:  of a statistic that does not exist, why
+    lacking:    of a statistic that does not exist, why
+    cut_short:  whether trainings ended before their recipe does: that they do not keep a bound says nothing
     """
     if absent := [one for one in claim.conditions if one.statistic not in statistics]:
         why = lacking or {}
@@ -114,4 +128,9 @@ def judge(
     because = tuple(f"{one.said} is {statistics[one.statistic]}, expected {one.bounds}" for one in failed)
     if not failed:
         return FigureVerdict("reproduced")
-    return FigureVerdict("differs" if all(one.detail for one in failed) else "not reproduced", because)
+    if cut_short:
+        return FigureVerdict("cannot tell", (*because, CUT_SHORT))
+    if all(one.detail for one in failed):
+        return FigureVerdict("differs", because)
+    left = any(one.is_left_by(statistics[one.statistic]) for one in failed if not one.detail)
+    return FigureVerdict("not reproduced" if left else "cannot tell", because)

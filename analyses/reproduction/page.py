@@ -20,9 +20,10 @@ LIMITS = (
     "Intervals are over trainings with other seeds, never over tasks.",
 )
 REDUCED = (
-    "A figure of reduced size has fewer steps, seeds or tasks than the paper has. Its verdict is of those models alone."
+    "A figure of reduced size has fewer steps, seeds or tasks than the paper has. Its verdict is of those models alone,"
+    " and where their training was cut short, a bound that they do not keep is no evidence against the paper."
 )
-MARKS = {"reproduced": "✓", "differs": "≈", "not reproduced": "✗", "not measured": "–"}
+MARKS = {"reproduced": "✓", "differs": "≈", "cannot tell": "?", "not reproduced": "✗", "not measured": "–"}
 """The sign of each verdict, which says the same as its colour."""
 _LARGER = 1.28
 """Times the size that a picture has in print."""

@@ -12,6 +12,7 @@ from ..training.von_oswald_recipes import WIDTHS
 from .needs import Need, Reduction
 
 THREE = (0, 1, 2)
+FIVE = (0, 1, 2, 3, 4)
 ONE_LAYER_WIDTHS = tuple(sorted((10, *WIDTHS)))
 """N = d, of Figure 2."""
 CONTEXTS = (10, 25, 50, 100)
@@ -47,12 +48,12 @@ _SINE_TWIN = Need("sine-mlp-gd", "sine-mlp-gd", Reduction(300), probe=None, seed
 NEEDS = {
     need.key: need
     for need in (
-        _aligned("lsa-1layer", Reduction(1000, (0, 1), measured=4)),
+        _aligned("lsa-1layer", Reduction(1000, FIVE, measured=4)),
         *(
             _aligned(f"lsa-1layer-d{width}", Reduction(500), d_in=width, over_steps=False, limit=1000)
             for width in WIDTHS
         ),
-        _aligned("lsa-2layer-recurrent", Reduction(3000, (0, 1), measured=3)),
+        _aligned("lsa-2layer-recurrent", Reduction(3000, FIVE, measured=3)),
         _aligned("lsa-5layers", Reduction(1500), seeds=THREE),
         Need(
             "sine-mlp", "sine-mlp", Reduction(300), probe="deep-features", settings={"limit": TASKS}, seeds=THREE,
@@ -65,12 +66,12 @@ NEEDS = {
         _aligned("lsa-10layer-recurrent", Reduction(300), seeds=THREE, limit=1000),
         _aligned("blocks-12-mlp", Reduction(50, limit=200), limit=1000),
         _aligned("blocks-12-mlp-own", Reduction(50, limit=200), limit=1000),
-        _aligned("lsa-3layer-recurrent", Reduction(2000), over_steps=False),
-        _aligned("softmax-1layer-1head", Reduction(2000, (0, 1))),
-        _aligned("softmax-1layer-2heads", Reduction(2000, (0, 1))),
+        _aligned("lsa-3layer-recurrent", Reduction(2000, FIVE), over_steps=False),
+        _aligned("softmax-1layer-1head", Reduction(2000, FIVE)),
+        _aligned("softmax-1layer-2heads", Reduction(2000, FIVE)),
         *map(_curvature, CONTEXTS),
-        _aligned("lsa-1layer-norm", Reduction(2000)),
-        _aligned("lsa-2layer-norm", Reduction(1500)),
+        _aligned("lsa-1layer-norm", Reduction(2000, FIVE)),
+        _aligned("lsa-2layer-norm", Reduction(1500, FIVE)),
         _aligned("lsa-1layer-1head-10seeds", Reduction(1500, THREE, measured=None)),
         _aligned("lsa-1layer-2heads-10seeds", Reduction(1500, THREE, measured=None)),
         *(_aligned(f"lsa-1layer-fixed-{size}", Reduction(1500)) for size in FIXED_SIZES),

@@ -19,10 +19,10 @@ CONDITIONS = (
 )
 CLAIMS = {
     number: FigureClaim(number, f"Title {number} & more", f"A layer is step {number} <b>", CONDITIONS, note)
-    for number, note in ((1, "The text says 5 | the code <1>."), (2, ""), (3, ""), (4, ""))
+    for number, note in ((1, "The text says 5 | the code <1>."), (2, ""), (3, ""), (4, ""), (5, ""))
 }
 PAPER = Paper("a-paper", "Somebody 2023, A <paper>", CLAIMS, {}, dict.fromkeys(CLAIMS, ()))
-"""Figures 1 to 4 are reproduced, differ, are not reproduced and are not measured."""
+"""Figures 1 to 5 are reproduced, differ, are not reproduced, are not measured, and nobody can tell."""
 
 
 def plan(quick: bool) -> Planned:
@@ -43,4 +43,5 @@ def records() -> list[dict[str, Any]]:
         record(2, {"gap": small, "cosine": large}, quick=True),
         record(3, {"gap": large, "cosine": large}),
         record(4, {"cosine": Statistic.of_one(0.99)}, gap="the layer has <no> gauge"),
+        record(5, {"gap": Statistic(0.015, 0.005, 0.025, 5), "cosine": Statistic(0.99, 0.98, 1.0, 5)}),
     ]

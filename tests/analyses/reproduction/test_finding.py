@@ -38,10 +38,11 @@ def test_a_shipped_one_is_found_by_its_name(tmp_path: Path) -> None:
     assert plan.training_seconds == 0
 
 
-def test_of_a_shipped_one_the_reduced_size_takes_some_seeds_and_steps(tmp_path: Path) -> None:
+def test_of_a_shipped_one_the_reduced_size_takes_all_seeds_and_some_steps(tmp_path: Path) -> None:
     plan = planned(VON_OSWALD_2023.needs["lsa-1layer"], True, tmp_path, None)
-    assert (plan.seeds, len(plan.steps), plan.steps[-1]) == ((0, 1), 4, 5000)
-    assert plan.reduced == "2 of 5 seeds, 500 of 4,000 tasks"
+    assert (plan.seeds, len(plan.steps), plan.steps[-1]) == ((0, 1, 2, 3, 4), 4, 5000)
+    assert plan.reduced == "500 of 4,000 tasks"
+    assert not plan.cut_short
 
 
 def test_what_is_not_there_is_to_be_trained(tmp_path: Path) -> None:
@@ -51,6 +52,8 @@ def test_what_is_not_there_is_to_be_trained(tmp_path: Path) -> None:
     assert full.file == tmp_path / "checkpoints" / f"{RECIPE}.safetensors"
     assert quick.file == tmp_path / "checkpoints" / "reduced" / f"{RECIPE}.safetensors"
     assert quick.reduced == "8 of 5,000 steps, 1 of 3 seeds"
+    assert quick.cut_short
+    assert not full.cut_short
     assert full.seconds > quick.seconds > 0
     assert not any(tmp_path.iterdir())
 

@@ -27,11 +27,29 @@ def test_a_figure_is_reproduced_where_whole_intervals_keep_every_bound() -> None
     assert of((0.0, -0.02, 0.02), (0.95, 0.9, 1.0)) == "reproduced"
 
 
-@pytest.mark.parametrize("gap", [(0.0, -0.03, 0.02), (0.0, -0.02, 0.021), (math.nan, math.nan, math.nan)])
-def test_it_is_not_where_an_end_of_an_interval_leaves_a_bound_of_the_claim(gap: tuple[float, float, float]) -> None:
+@pytest.mark.parametrize(
+    "gap", [(-0.05, -0.08, -0.021), (0.05, 0.021, 0.08), (0.05, 0.05, 0.05), (math.nan, math.nan, math.nan)]
+)
+def test_it_is_not_where_a_whole_interval_is_beyond_a_bound_of_the_claim(gap: tuple[float, float, float]) -> None:
     said = of(gap, (0.5, 0.4, 0.6))
     assert said.startswith("not reproduced, because the gap to gradient descent is")
     assert "expected -0.02 to 0.02; the cosine is 0.5 [0.4, 0.6], expected at least 0.9" in said
+
+
+@pytest.mark.parametrize("gap", [(0.0, -0.03, 0.02), (0.03, 0.02, 0.04), (-0.03, -0.04, -0.02)])
+def test_nobody_can_tell_where_a_bound_of_the_claim_is_inside_an_interval(gap: tuple[float, float, float]) -> None:
+    assert of(gap, (0.95, 0.9, 1.0)).startswith("cannot tell, because the gap to gradient descent is")
+    assert of(gap, (0.5, 0.4, 0.6)).startswith("cannot tell, because")
+
+
+def test_trainings_that_were_cut_short_are_no_evidence_against_a_claim() -> None:
+    kept = {"gap": Statistic(0.0, -0.01, 0.01, 5), "cosine": Statistic(0.95, 0.9, 1.0, 5)}
+    assert judge(CLAIM, kept, cut_short=True).outcome == "reproduced"
+    for failing in ({"gap": Statistic.of_one(0.5)}, {"cosine": Statistic.of_one(0.1)}):
+        said = judge(CLAIM, kept | failing, cut_short=True)
+        assert said.outcome == "cannot tell"
+        assert said.because[-1] == "trainings were cut short"
+        assert judge(CLAIM, kept | failing).outcome != "cannot tell"
 
 
 def test_it_differs_where_details_alone_fail() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mesascope.analyses.reproduction import making, reproducing, saving
 from mesascope.analyses.reproduction.finding import plans_of
+from mesascope.analyses.reproduction.judging import CUT_SHORT
 from mesascope.analyses.reproduction.needs import Need, Reduction
 from mesascope.analyses.reproduction.papers import VON_OSWALD_2023, Paper
 from mesascope.analyses.reproduction.reproducing import carried_out, reproduce
@@ -60,6 +61,15 @@ def test_a_figure_is_measured_judged_drawn_and_shown(done: Done) -> None:
     assert "Figure 1:" in page
     assert "Figure 10:" in page
     assert "reduced" in page
+
+
+def test_a_training_that_was_cut_short_is_no_evidence_against_a_claim(tmp_path: Path) -> None:
+    small = replace(paper_of(label_slot=2).needs["lsa-1layer"], recipe="lsa-1layer-d2")
+    paper = replace(VON_OSWALD_2023, needs={**VON_OSWALD_2023.needs, "lsa-1layer": small})
+    (result,) = figures(tmp_path, ROLLED, paper=paper)
+    assert "8 of 5,000 steps" in result.reduced
+    assert result.verdict.outcome == "cannot tell"
+    assert result.verdict.because[-1] == CUT_SHORT
 
 
 def test_figures_that_share_a_need_share_its_report(done: Done) -> None:

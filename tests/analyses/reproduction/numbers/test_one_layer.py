@@ -73,7 +73,7 @@ def test_one_step_is_reproduced() -> None:
 @pytest.mark.parametrize(
     ("wrong", "statistic"),
     [
-        ({"gap": 0.019}, "loss_gap"),
+        ({"gap": 0.03}, "loss_gap"),
         ({"gap": -0.03}, "loss_gap"),
         ({"cosine": 0.98}, "cosine_gd"),
         ({"shift": 0.6}, "shift_ratio"),
@@ -83,6 +83,10 @@ def test_what_leaves_a_bound_is_not(wrong: dict[str, float], statistic: str) -> 
     said, found = judged(2, reports(layer(**wrong)))
     assert said == "not reproduced"
     assert statistic in found.statistics
+
+
+def test_where_a_bound_is_inside_an_interval_nobody_can_tell() -> None:
+    assert judged(2, reports(layer(gap=0.019)))[0] == "cannot tell"
 
 
 @pytest.mark.parametrize("gap", [0.06, -0.06])

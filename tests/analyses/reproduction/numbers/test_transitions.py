@@ -57,7 +57,7 @@ def test_a_rise_in_another_order_is_not() -> None:
 def test_two_heads_that_are_as_late_are_not() -> None:
     both = learned(ONE, ONE)
     said, found = outcome(15, lsa_1layer_1head_10seeds=both, lsa_1layer_2heads_10seeds=both)
-    assert said == "not reproduced"
+    assert said == "cannot tell"  # the interval of two medians of ten spread-out seeds is wide
     assert found.statistics["two_heads_sooner"].value == 1
 
 
