@@ -8,14 +8,10 @@ from ...reports.record import Record
 from ..figure_numbers import FigureNumbers
 from ..panels import Panel
 from .curves import alignment_panel, loss_panel
-from .reading import PerSeed, Reports, Wanted, collected, loss_gap, per_seed
+from .reading import PerSeed, Reports, Wanted, collected, loss_gap, loss_over, per_seed
 from .shifts import ELSEWHERE, largest_ratio, shift_panel
 
 BOTH = ("gd", "gdpp")
-
-
-def _loss_over(report: Record, candidate: str) -> PerSeed:
-    return per_seed(report, "loss", candidate="model") / per_seed(report, "loss", candidate=candidate)
 
 
 def _loss_off(report: Record, candidate: str) -> PerSeed:
@@ -40,11 +36,11 @@ def several_steps(reports: Reports) -> FigureNumbers:
     two, five = reports["lsa-2layer-recurrent"], reports["lsa-5layers"]
     found, lacking = collected(
         {
-            "two_layers_over_gd": partial(_loss_over, two, "gd"),
+            "two_layers_over_gd": partial(loss_over, two, "gd"),
             "two_layers_gap_gdpp": partial(loss_gap, two, "gdpp"),
             "two_layers_cosine_gdpp": partial(_cosine, two, "gdpp"),
             "two_layers_cosine_ahead": lambda: _cosine(two, "gdpp") - _cosine(two, "gd"),
-            "five_layers_over_gd": partial(_loss_over, five, "gd"),
+            "five_layers_over_gd": partial(loss_over, five, "gd"),
             "five_layers_off_gdpp": partial(_loss_off, five, "gdpp"),
             "five_layers_cosine_gdpp": partial(_cosine, five, "gdpp"),
         }
@@ -74,7 +70,7 @@ def ten_layers(reports: Reports) -> FigureNumbers:
     report = reports["lsa-10layer-recurrent"]
     found, lacking = collected(
         {
-            "ten_layers_over_gd": partial(_loss_over, report, "gd"),
+            "ten_layers_over_gd": partial(loss_over, report, "gd"),
             "ten_layers_off_gdpp": partial(_loss_off, report, "gdpp"),
             "ten_layers_cosine_gdpp": partial(_cosine, report, "gdpp"),
         }
@@ -87,9 +83,9 @@ def blocks(reports: Reports) -> FigureNumbers:
     shared, own = reports["blocks-12-mlp"], reports["blocks-12-mlp-own"]
     found, lacking = collected(
         {
-            "blocks_over_gd": partial(_loss_over, shared, "gd"),
+            "blocks_over_gd": partial(loss_over, shared, "gd"),
             "blocks_cosine_gdpp": partial(_cosine, shared, "gdpp"),
-            "own_mlps_over_gd": partial(_loss_over, own, "gd"),
+            "own_mlps_over_gd": partial(loss_over, own, "gd"),
             "own_mlps_cosine_gdpp": partial(_cosine, own, "gdpp"),
         }
     )

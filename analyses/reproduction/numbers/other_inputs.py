@@ -14,7 +14,7 @@ from ..figure_numbers import FigureNumbers
 from ..judging import Statistic
 from ..panels import Curve, CurvePanel, Panel, Role
 from .curves import CALLED, LOSS, STEPS, drawn, of_first_seed, over_steps
-from .reading import Lacking, PerSeed, Reports, collected, courses, geometric, measure_of, per_seed
+from .reading import Lacking, PerSeed, Reports, collected, courses, geometric, loss_over, measure_of, per_seed
 
 TWIN = "twin with a written step"
 FUNCTIONS: dict[str, tuple[str, Role]] = {
@@ -42,8 +42,8 @@ def sines(reports: Reports) -> FigureNumbers:
     report = reports["sine-mlp"]
     found, lacking = collected(
         {
-            "sine_loss_over_zero": partial(_loss_over, report, "zero"),
-            "sine_loss_ratio": partial(_loss_over, report, "twin"),
+            "sine_loss_over_zero": partial(loss_over, report, "zero"),
+            "sine_loss_ratio": partial(loss_over, report, "twin"),
             "sine_prediction_difference": partial(per_seed, report, "prediction_difference", candidate="twin"),
             "sine_sign_agreement": partial(per_seed, report, "slope_agreement", candidate="twin"),
         }
@@ -61,10 +61,6 @@ def sines(reports: Reports) -> FigureNumbers:
         CurvePanel("predictions", STEPS, "distance", predictions),
     )
     return FigureNumbers(found, panels, lacking)
-
-
-def _loss_over(report: Record, candidate: str) -> PerSeed:
-    return per_seed(report, "loss", candidate="model") / per_seed(report, "loss", candidate=candidate)
 
 
 def _functions(report: Record) -> tuple[Panel, ...]:

@@ -91,6 +91,11 @@ def loss_gap(report: Record, candidate: str) -> PerSeed:
     return gap(per_seed(report, "loss", candidate="model"), per_seed(report, "loss", candidate=candidate))
 
 
+def loss_over(report: Record, candidate: str) -> PerSeed:
+    """The model's loss over a candidate's, seed by seed."""
+    return per_seed(report, "loss", candidate="model") / per_seed(report, "loss", candidate=candidate)
+
+
 def collected(wanted: Wanted) -> tuple[dict[str, Statistic], dict[str, str]]:
     """The statistics that exist, and of the others why they do not."""
     found: dict[str, Statistic] = {}

@@ -53,7 +53,7 @@ def _losses(report: Record, candidate: str, dampening: float) -> Float[np.ndarra
 def _largest_gap(report: Record) -> Float[np.ndarray, " seed"]:
     """The largest difference of the two losses over applications, as a share of the model's first loss."""
     model, descent = (_losses(report, candidate, DAMPENED) for candidate in ("model", "gd"))
-    return np.fmax.reduce(np.abs(model - descent), axis=1) / model[:, 0]
+    return np.abs(model - descent).max(axis=1) / model[:, 0]
 
 
 def _growth(report: Record, dampening: float) -> Statistic:

@@ -58,6 +58,12 @@ def test_where_one_seed_does_not_nobody_can_tell() -> None:
     assert outcome(1, lsa_1layer=rolled(fall={**FALL, 2: 0.9}))[0] == "cannot tell"
 
 
+def test_a_difference_that_is_no_number_is_not_small() -> None:
+    said, found = outcome(1, lsa_1layer=rolled(off=np.nan))
+    assert said == "not measured"
+    assert set(found.lacking) == {"rollout_gap"}
+
+
 def test_undamped_it_grows_by_more_than_its_last_finite_loss_says() -> None:
     said, found = outcome(10, lsa_1layer=rolled())
     assert said == "reproduced"
