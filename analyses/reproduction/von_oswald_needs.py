@@ -54,27 +54,27 @@ NEEDS = {
             for width in WIDTHS
         ),
         _aligned("lsa-2layer-recurrent", Reduction(3000, FIVE, measured=3)),
-        _aligned("lsa-5layers", Reduction(1500), seeds=THREE),
+        _aligned("lsa-5layers", Reduction(1500, measured=3), seeds=THREE),
         Need(
-            "sine-mlp", "sine-mlp", Reduction(300), probe="deep-features", settings={"limit": TASKS}, seeds=THREE,
-            twin=_SINE_TWIN,
+            "sine-mlp", "sine-mlp", Reduction(300, measured=3), probe="deep-features", settings={"limit": TASKS},
+            seeds=THREE, twin=_SINE_TWIN,
         ),
         Need(
             "separate-tokens", "separate-tokens", Reduction(500, measured=3), probe="label-copying",
             settings={"limit": TASKS}, seeds=THREE,
         ),
-        _aligned("lsa-10layer-recurrent", Reduction(300), seeds=THREE, limit=1000),
-        _aligned("blocks-12-mlp", Reduction(50, limit=200), limit=1000),
-        _aligned("blocks-12-mlp-own", Reduction(50, limit=200), limit=1000),
+        _aligned("lsa-10layer-recurrent", Reduction(300, measured=3), seeds=THREE, limit=1000),
+        _aligned("blocks-12-mlp", Reduction(50, measured=2, limit=200), limit=1000),
+        _aligned("blocks-12-mlp-own", Reduction(50, measured=2, limit=200), limit=1000),
         _aligned("lsa-3layer-recurrent", Reduction(2000, FIVE), over_steps=False),
-        _aligned("softmax-1layer-1head", Reduction(2000, FIVE)),
-        _aligned("softmax-1layer-2heads", Reduction(2000, FIVE)),
+        _aligned("softmax-1layer-1head", Reduction(2000, FIVE, measured=3)),
+        _aligned("softmax-1layer-2heads", Reduction(2000, FIVE, measured=3)),
         *map(_curvature, CONTEXTS),
-        _aligned("lsa-1layer-norm", Reduction(2000, FIVE)),
-        _aligned("lsa-2layer-norm", Reduction(1500, FIVE)),
+        _aligned("lsa-1layer-norm", Reduction(2000, FIVE, measured=3)),
+        _aligned("lsa-2layer-norm", Reduction(1500, FIVE, measured=3)),
         _aligned("lsa-1layer-1head-10seeds", Reduction(1500, THREE, measured=None)),
         _aligned("lsa-1layer-2heads-10seeds", Reduction(1500, THREE, measured=None)),
-        *(_aligned(f"lsa-1layer-fixed-{size}", Reduction(1500)) for size in FIXED_SIZES),
+        *(_aligned(f"lsa-1layer-fixed-{size}", Reduction(1500, measured=3)) for size in FIXED_SIZES),
     )
 }  # fmt: skip
 OF_FIGURES: dict[int, tuple[str, ...]] = {

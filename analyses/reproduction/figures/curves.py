@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import offset_copy
 
 from ....probes.drawing import marks, scales
 from ....probes.drawing.marks import Look
@@ -24,6 +25,7 @@ SEED_WIDTH = 0.6
 _LABEL = 18  # letters beside a panel
 _ROOM = 0.05  # of the range of values, above and below them
 _FEW = 8  # places of a curve that all have a marker
+_ASIDE = 24  # points over which the curves of one place spread
 _APART = 0.16  # of a panel's diagonal, from one marker of a curve to the next
 
 
@@ -50,10 +52,21 @@ def curve_panel(panel: CurvePanel, looks: Mapping[str, Look], ax: Axes) -> pd.Da
 
 def _line(curve: Curve, y: Float[np.ndarray, " place"], look: Look, begin: float, ax: Axes) -> None:
     """A line with its band. Markers of curves that lie on each other begin at different places."""
+    if len(curve.x) == 1:
+        _point(curve, y, look, begin, ax)
+        return
     if curve.low is not None and curve.high is not None:
         ax.fill_between(curve.x, curve.low, curve.high, color=look.color, alpha=0.2, lw=0)
     every = (begin * _APART, _APART) if len(curve.x) > _FEW else None
     ax.plot(curve.x, y, color=look.color, ls=look.line, marker=look.marker, ms=3, mew=0, markevery=every)
+
+
+def _point(curve: Curve, y: Float[np.ndarray, " place"], look: Look, begin: float, ax: Axes) -> None:
+    """A curve of one place, beside those of the same place."""
+    aside = offset_copy(ax.transData, ax.get_figure(root=True), x=(begin - 0.5) * _ASIDE, units="points")
+    if curve.low is not None and curve.high is not None:
+        ax.vlines(curve.x, curve.low, curve.high, color=look.color, lw=1, transform=aside)
+    ax.plot(curve.x, y, color=look.color, ls=look.line, marker=look.marker, ms=3, mew=0, transform=aside)
 
 
 def _table(curve: Curve, y: Float[np.ndarray, " place"], panel: str) -> pd.DataFrame:
@@ -95,8 +108,12 @@ def _x_axis(panel: CurvePanel, ax: Axes) -> None:
     if panel.log_x:
         scales.log_scale(ax, "x")
         return
-    whole = all(float(x).is_integer() for curve in panel.curves for x in curve.x)
-    ax.xaxis.set_major_locator(MaxNLocator(4, integer=whole, steps=[1, 2, 2.5, 5, 10]))
+    places = sorted({x for curve in panel.curves for x in curve.x})
+    if len(places) == 1:
+        ax.set(xlim=(places[0] - 1, places[0] + 1), xticks=places)
+    else:
+        whole = all(float(x).is_integer() for x in places)
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=whole, steps=[1, 2, 2.5, 5, 10]))
     ax.xaxis.set_major_formatter(FuncFormatter(_number))
 
 

@@ -27,11 +27,14 @@ ALIGNMENTS = {
 def curve(measure: Measure, label: str, role: Role) -> Curve:
     """A measure along its one axis, with an interval where it is one over seeds."""
     (axis,) = measure.axes
-    x = tuple(float(place) for place in measure.labels(axis))
-    low, high = measure.interval
+    return _curve(measure, tuple(float(place) for place in measure.labels(axis)), label, role)
+
+
+def _curve(measure: Measure, x: tuple[float, ...], label: str, role: Role) -> Curve:
+    values, low, high = (np.atleast_1d(one) for one in (measure.values, *measure.interval))
     if measure.replicate != "seed" or not np.isfinite(low).any():
-        return Curve(label, x, tuple(measure.values.tolist()), role=role)
-    return Curve(label, x, *(tuple(values.tolist()) for values in (measure.values, low, high)), role=role)
+        return Curve(label, x, tuple(values.tolist()), role=role)
+    return Curve(label, x, *(tuple(one.tolist()) for one in (values, low, high)), role=role)
 
 
 def drawn(*attempts: Callable[[], Curve]) -> tuple[Curve, ...]:
@@ -46,13 +49,16 @@ def drawn(*attempts: Callable[[], Curve]) -> tuple[Curve, ...]:
 
 
 def over_steps(report: Record, name: str, label: str, role: Role, **labels: Any) -> Callable[[], Curve]:
-    """The curve of a measure over training; Lacking where one step was measured."""
+    """The curve of a measure over training: one point where one step was measured. Lacking where none is known."""
 
     def attempt() -> Curve:
         found = measure_of(report, name, **labels)
-        if found.axes != ("step",):
-            raise Lacking(f"{name} was measured at one step alone")
-        return curve(found, label, role)
+        if found.axes == ("step",):
+            return curve(found, label, role)
+        known = {source["step"] for source in report.sources}
+        if found.axes or len(known) != 1 or None in known:
+            raise Lacking(f"{name} was measured at one step alone, which no source names")
+        return _curve(found, (float(known.pop()),), label, role)
 
     return attempt
 

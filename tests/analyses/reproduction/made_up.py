@@ -38,6 +38,15 @@ def matrix(title: str, entry: float, scale: str = "") -> MatrixPanel:
     return MatrixPanel(title, np.diag([entry] * 10 + [0.1]), "column", "row", scale)
 
 
+def one_step(title: str) -> CurvePanel:
+    points = (
+        Curve("trained", (5000.0,), (0.2,), (0.18,), (0.22,)),
+        Curve("gradient descent", (5000.0,), (0.21,), role="gd"),
+        Curve("GD++", (5000.0,), (0.19,), (0.16,), (0.2,), role="gdpp"),
+    )
+    return CurvePanel(title, "training step", "½ squared error", points)
+
+
 EXPLODING = Curve("interpolated", STEPS, (1e6, 1e30, float("nan"), *(0.25,) * 7), role="interpolated")
 FIGURES = {
     "one panel": (losses(),),
@@ -50,5 +59,6 @@ FIGURES = {
     "many labels": (losses("loss", learned("labels not copied", 0.5, "ablated")), CurvePanel("norm", "training step",
                     "norm", (learned("own token", 0.1, "other"), learned("next token", 0.6), learned("others", 0.0,
                     "gd"), learned("others, as published", 0.1, "null"), learned("even attention", 0.2, "null")))),
+    "one step": (one_step("loss"), one_step("alignment"), losses("another loss")),
     "no curve": (losses(), CurvePanel("transitions", "training step", "cosine", ())),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 from mesascope.analyses.reproduction.figures import COLUMN, PAGE, draw, drawn
@@ -61,6 +62,19 @@ def test_the_table_holds_exactly_what_is_drawn(tmp_path: Path) -> None:
     assert of["loss", "interpolated"]["value"].tolist()[3:] == [0.25] * 7
     assert of["loss", "interpolated"]["value"][:3].isna().all()  # outside of the panel, and undefined
     assert of["KQ", "row 3"]["value"].tolist() == [2.0 * (column == 3) for column in range(11)]
+
+
+def test_a_curve_of_one_step_is_a_point_with_its_interval_beside_the_others() -> None:
+    figure, table = drawn(FIGURES["one step"], "", PAGE)
+    ax = figure.axes[0]
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[0.2], [0.21], [0.19]]  # type: ignore[union-attr]
+    spans = [bar.get_segments()[0] for bar in ax.collections if isinstance(bar, LineCollection)]
+    assert [span[:, 1].tolist() for span in spans] == [[0.18, 0.22], [0.16, 0.2]]
+    places = [line.get_transform().transform((5000.0, 0.2))[0] for line in ax.lines]
+    assert places[0] < places[1] < places[2]
+    assert [ax.get_xlim()[0] < x < ax.get_xlim()[1] for x in (5000.0, 0.0)] == [True, False]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["5000"]
+    assert table[table["panel"] == "loss"]["at"].tolist() == [5000.0] * 3
 
 
 def test_a_label_of_a_spreadsheet_formula_is_guarded(tmp_path: Path) -> None:
