@@ -25,6 +25,7 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...data.errors import TaskError
 from ..attention import causal_linear_attention, linear_attention, linear_pattern, softmax_pattern
 from ..subject import Edit, Reduce, Site, Trace
 from ..weights import AttentionWeights
@@ -238,10 +239,16 @@ class RegressionTransformer(nn.Module):
 
 
 def position_codes(n: int, width: int, one_hot: bool = False) -> Float[Tensor, "pos width"]:
-    """sin(p / 10000^(2k/width)) and cos of the same, side by side, for pairs k; or one-hot. In float64."""
+    """sin(p / 10000^(2k/width)) and cos of the same, side by side, for pairs k; or one-hot. In float64.
+
+    Raises TaskError for more tokens than one-hot codes have places.
+    """
     if one_hot:
         if n > width:
-            raise ValueError(f"{n} tokens; expected at most {width}: the model has so many positions")
+            raise TaskError(
+                f"tasks of {n} tokens; expected at most {width}, for which the model has positions; give it tasks of"
+                " fewer pairs (--n-context)"
+            )
         return torch.eye(n, width, dtype=torch.float64)
     rates = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angles = torch.arange(n, dtype=torch.float64)[:, None] * rates

@@ -20,10 +20,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from ...data.errors import UsageError
 from ...models.own.regression_transformer import RegressionTransformer
 from ...models.regressors import TransformerRegressor
-from ...models.subject import NotApplicable, Regressor, Source, Subject
+from ...models.subject import NotApplicable, Source, Subject
 from ..comparing.behaviour import half_squared_error
 from ..findings import Findings
 from ..measure import Claim, Measure
@@ -32,7 +31,6 @@ from ..regression.examined import Examined
 from ..regression.nulls import untrained_models
 from ..regression.reading_measures import reading_measures
 from ..regression.sign import sign_measure
-from ..regression.splits import Splits
 from ..regression.transformer_probe import TransformerProbe
 from . import memory
 from .claim import copying_claim
@@ -84,20 +82,6 @@ class LabelCopying(TransformerProbe):
 
     def heads(self, measures: Mapping[str, Measure]) -> dict[str, str]:
         return verdicts_of_heads(measures)
-
-    def _splits(self, subject: Regressor, seed: int) -> Splits:
-        splits = super()._splits(subject, seed)
-        if isinstance(subject, TransformerRegressor):
-            self._refuse_unless_held(subject, splits.n_context)
-        return splits
-
-    def _refuse_unless_held(self, subject: TransformerRegressor, n_context: int) -> None:
-        config, n_tokens = subject.config, 2 * n_context + 1
-        if config.one_hot_positions and n_tokens > config.d_position:
-            raise UsageError(
-                f"{self.name}: {n_context} pairs are {n_tokens} tokens; expected at most {config.d_position}, for which"
-                f" {subject.source.name} has positions; give tasks of fewer pairs (--n-context)"
-            )
 
 
 def _lacking(subject: Subject) -> NotApplicable | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mesascope.data import LinearRegression
-from mesascope.data.errors import UsageError
+from mesascope.data.errors import TaskError
 from mesascope.models import (
     NotApplicable,
     RegressionTransformer,
@@ -21,6 +21,7 @@ from mesascope.models import (
 )
 from mesascope.models.constructed.copied_labels import copying_transformer
 from mesascope.models.constructed.induction import induction_circuit
+from mesascope.probes import GDAlignment, ImplicitWeights, Probe
 from mesascope.probes.label_copying.memory import sensitive_tasks
 from mesascope.probes.label_copying.probe import LabelCopying
 
@@ -46,10 +47,11 @@ def test_models_without_tokens_of_their_own_are_refused_in_words(random_model: R
     assert "embeds its tokens" in refusal(from_transformer(random_model(d_embed=6)))
 
 
-def test_more_tokens_than_positions_are_refused_in_words() -> None:
+@pytest.mark.parametrize("probe", [LabelCopying, ImplicitWeights, GDAlignment])
+def test_more_tokens_than_positions_are_refused_in_words(probe: Callable[..., Probe]) -> None:
     subject = from_transformer(copying_transformer(N, 1.0, D), "short")
-    with pytest.raises(UsageError, match="6 pairs are 13 tokens; expected at most 12, for which short has positions"):
-        LabelCopying(n_context=N + 1, limit=20).measure(subject, 0, 32)
+    with pytest.raises(TaskError, match=r"tasks of 13 tokens; expected at most 12, .*fewer pairs \(--n-context\)"):
+        probe(n_context=N + 1, limit=20).measure(subject, 0, 32)
 
 
 def test_fewer_pairs_than_positions_are_read(copied: Callable[..., Any]) -> None:
