@@ -196,6 +196,8 @@ RECIPES: Mapping[str, BaseRecipe] = _table(
 SHIPPED = (
     "lsa-1layer",
     "lsa-2layer-recurrent",
+    "lsa-3layer-recurrent",
+    "lsa-5layers",
     "lsa-causal-layernorm",
     "softmax-1layer-1head",
     "softmax-1layer-2heads",
