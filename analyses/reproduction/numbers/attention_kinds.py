@@ -8,7 +8,10 @@ from ...reports.record import Record
 from ..figure_numbers import FigureNumbers
 from ..panels import Panel
 from .curves import alignment_panel, loss_panel
-from .reading import Lacking, PerSeed, Reports, collected, loss_gap, per_seed
+from .reading import Lacking, PerSeed, Reports, collected, courses, loss_gap, per_seed
+
+AS_AT_FIRST = 0.95
+"""Of its first loss: a seed whose last loss is no lower has not learned."""
 
 
 def softmax(reports: Reports) -> FigureNumbers:
@@ -21,7 +24,8 @@ def softmax(reports: Reports) -> FigureNumbers:
             "heads_ahead": partial(_ahead, one, two),
         }
     )
-    return FigureNumbers(found, _panels(one, "one head") + _panels(two, "two heads"), lacking)
+    notes = (*_unlearned(one, "one head"), *_unlearned(two, "two heads"))
+    return FigureNumbers(found, _panels(one, "one head") + _panels(two, "two heads"), lacking, notes)
 
 
 def _ahead(one: Record, two: Record) -> PerSeed:
@@ -30,6 +34,21 @@ def _ahead(one: Record, two: Record) -> PerSeed:
     if len(ours) != len(other):
         raise Lacking(f"one head has {len(ours)} seeds and two have {len(other)}; expected the same seeds of both")
     return (ours - other) / per_seed(one, "loss", candidate="gd")
+
+
+def _unlearned(report: Record, of: str) -> tuple[str, ...]:
+    """A mean over some seeds that have learned and some that have not is the loss of none of them."""
+    try:
+        _, losses = courses(report, "loss", candidate="model")
+    except Lacking:
+        return ()
+    n = int((losses[:, -1] >= AS_AT_FIRST * losses[:, 0]).sum())
+    if n == 0:
+        return ()
+    what = "one seed has" if n == 1 else f"{n} seeds have"
+    return (
+        f"Of {len(losses)} seeds of {of} {what} not learned: the last loss is the first, and the mean includes it.",
+    )
 
 
 def norms(reports: Reports) -> FigureNumbers:

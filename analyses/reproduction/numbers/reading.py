@@ -61,7 +61,12 @@ def courses(report: Record, name: str, **labels: Any) -> tuple[tuple[int, ...], 
 
 
 def _points(measure: Measure) -> PerSeed:
-    return measure.values[None] if measure.points is None else measure.points
+    """Values by seed. Where all seeds have the same number, as at the steps at which they are alike, a report keeps it
+    once.
+    """
+    if measure.points is None:
+        return measure.values[None]
+    return np.where(np.isnan(measure.points).all(axis=0), measure.values, measure.points)
 
 
 def statistic(values: Float[np.ndarray, " seed"]) -> Statistic:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from mesascope.analyses.reports.record import Record
 
 from .made_up import LAST, Measured, by, expect, family, outcome
 
 
-def trained(gap: float, seeds: tuple[int, ...] = (0, 1, 2)) -> Record:
+def trained(gap: float, seeds: tuple[int, ...] = (0, 1, 2), stuck: tuple[int, ...] = (), **more: Any) -> Record:
     def of(seed: int, step: int) -> Measured:
-        loss = 0.2 * (1 + gap + 0.001 * seed**2) if step == LAST else 0.4
+        loss = 0.2 * (1 + gap + 0.001 * seed**2) if step == LAST and seed not in stuck else 0.4
         return {"loss": by("candidate", model=loss, gd=0.2), "cosine": by("candidate", gd=0.9 + 0.01 * seed)}
 
-    return family(of, seeds)
+    return family(of, seeds, **more)
 
 
 def test_one_softmax_head_is_worse_and_two_come_close() -> None:
@@ -28,6 +30,24 @@ def test_one_softmax_head_is_worse_and_two_come_close() -> None:
 @pytest.mark.parametrize(("one", "two"), [(0.03, 0.04), (0.2, -0.01), (0.2, 0.15), (0.06, 0.055)])
 def test_otherwise_it_is_not_reproduced(one: float, two: float) -> None:
     assert outcome(12, softmax_1layer_1head=trained(one), softmax_1layer_2heads=trained(two))[0] == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "notes"),
+    [
+        ((), (), []),
+        ((1,), (), ["Of 3 seeds of one head one seed has not learned: the last loss is the first"]),
+        ((), (0, 2), ["Of 3 seeds of two heads 2 seeds have not learned: the last loss is the first"]),
+    ],
+)
+def test_seeds_that_have_not_learned_are_counted(one: tuple, two: tuple, notes: list[str]) -> None:
+    _, found = outcome(12, softmax_1layer_1head=trained(0.2, stuck=one), softmax_1layer_2heads=trained(0.04, stuck=two))
+    assert [said.partition(", and")[0] for said in found.notes] == notes
+
+
+def test_of_one_step_nobody_says_that_it_has_not_learned() -> None:
+    one = trained(0.2, stuck=(0, 1, 2), steps=(LAST,))
+    assert outcome(12, softmax_1layer_1head=one, softmax_1layer_2heads=one)[1].notes == ()
 
 
 def test_other_seeds_of_two_heads_are_no_pairs() -> None:

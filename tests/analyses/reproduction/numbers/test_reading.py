@@ -76,6 +76,14 @@ def test_one_step_is_no_course() -> None:
         courses(family(lambda seed, step: {"loss": number(seed)}, steps=(LAST,)), "loss")
 
 
+def test_a_step_at_which_all_seeds_are_alike_is_in_every_course() -> None:
+    """A model that begins at 0 has the same loss for every seed then."""
+    report = family(lambda seed, step: {"loss": number(7.0 if step == 0 else 10 * seed + step)})
+    steps, values = courses(report, "loss")
+    assert steps == STEPS
+    np.testing.assert_array_equal(values, [[7, 100, 200], [7, 110, 210], [7, 120, 220]])
+
+
 def test_a_seed_without_a_number_leaves_no_mean_of_the_others() -> None:
     with pytest.raises(Lacking, match="1 of 3 seeds have no number"):
         statistic(np.array([1.0, np.nan, 2.0]))
