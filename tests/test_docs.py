@@ -19,7 +19,6 @@ from mesascope.analyses.training.embedding import initial_embedding
 from mesascope.analyses.training.recipes import RECIPES
 from mesascope.analyses.training.training import train
 from mesascope.models import gd_transformer, save_checkpoint
-from mesascope.models.constructed.copied_labels import copying_transformer
 from mesascope.models.opening.catalogue import MODEL_ARGS
 from mesascope.models.opening.loading import load_all
 from mesascope.models.subject import Subject
@@ -104,8 +103,6 @@ def with_files(folder: Path) -> Path:
         np.savez(folder / f"{name}.npz", **{name: array.numpy() for name, array in arrays.items()})
     for name in ("tasks", "my-tasks"):
         np.savez(folder / f"{name}.npz", inputs=tasks, targets=tasks[:, 0, 0])
-    copying = copying_transformer(n_context=10, learning_rate=6.0, d_in=10)  # in the place of a long training
-    save_checkpoint(folder / "separate-tokens.safetensors", copying.config, dict(copying.named_parameters()))
     for name, step in (("sine-mlp", 4.0), ("sine-mlp-gd", 5.0)):  # in the place of two long trainings
         few = replace(RECIPES["sine-mlp-gd"], model={"d_embed": 4}, rate=step)
         weights_of = initial_embedding(few, torch.Generator().manual_seed(0))

@@ -198,6 +198,8 @@ SHIPPED = (
     "lsa-2layer-recurrent",
     "lsa-3layer-recurrent",
     "lsa-5layers",
+    "lsa-10layer-recurrent",
+    "separate-tokens",
     "lsa-causal-layernorm",
     "softmax-1layer-1head",
     "softmax-1layer-2heads",

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ...models.subject import Source
 from ..comparing.by_candidate import MODEL
 from ..comparing.evidence import interval_over
-from ..comparing.numbers import Number, rounded
+from ..comparing.numbers import Number, number, rounded
 from ..comparing.verdicts import percent_with_interval
 from ..measure import Claim, Measure
 from ..regression.limits import notes
 from ..regression.sign import turned_words
 from .limits import limits
 from .names import ABLATED, COPIES_ONLY, GD, NEXT, OTHER, OWN, UNTRAINED, WITHOUT_COPIES, WITHOUT_NEXT, ZERO
-from .standing import Standing
+from .standing import Called, Standing
 
 CITATIONS = (
     "J. von Oswald, E. Niklasson, E. Randazzo, J. Sacramento, A. Mordvintsev, A. Zhmoginov, M. Vladymyrov."
@@ -29,7 +30,16 @@ BADGES = {
     "attends": "Attends to labels, does not copy them",
     "in part": "Copies labels in part",
     "none": "No label copying",
+    "seeds differ": "Seeds differ in label copying",
 }
+DOES = {
+    "copies": "copies labels",
+    "unused": "copies labels that the answers do not need",
+    "attends": "attends to labels, and tokens after it are not sensitive to them",
+    "in part": "copies labels in part",
+    "none": "does not copy labels",
+}
+"""What is said of some of several seeds."""
 NOT_FINITE = "Nothing was measured: the model's attention or its answers are not finite on these tasks."
 
 
@@ -52,8 +62,10 @@ def copying_claim(
 
 
 def _copies(order: Standing) -> str:
-    score = f"x tokens pay their labels' tokens {percent_with_interval(order.score)} of their attention"
+    score = f"x tokens pay their labels' tokens {_share(order.score)} of their attention"
     score += f" (even attention: {100 * order.even:.3g} %)"
+    if order.called == "seeds differ":
+        return f"{_of_seeds(order.by_seed)}: {score}."
     said = {
         "copies": f"The first layer copies labels: {score}.",
         "unused": f"The first layer copies labels, and the answers do not need it: {score}.",
@@ -61,9 +73,22 @@ def _copies(order: Standing) -> str:
         "in part": f"The first layer copies labels in part: {score}.",
         "none": f"The first layer does not copy labels: {score}.",
     }[order.called]
-    if not order.needed:
+    if not order.needed.all():
         return said
     return f"{said} Without these copies the loss is {order.loss(WITHOUT_COPIES)}."
+
+
+def _share(score: Measure) -> str:
+    """Seeds may put the same copies into one head or into several, so that a mean of theirs is that of none."""
+    if score.points is None:
+        return percent_with_interval(number(score))
+    return f"{100 * score.points.min():.3g} to {100 * score.points.max():.3g} %"
+
+
+def _of_seeds(by_seed: Sequence[Called]) -> str:
+    """ "Of 3 seeds the first layer copies labels in 2, does not copy labels in 1"."""
+    counts = Counter(by_seed)
+    return f"Of {len(by_seed)} seeds the first layer " + ", ".join(f"{DOES[one]} in {n}" for one, n in counts.items())
 
 
 def _beside(order: Standing) -> str:

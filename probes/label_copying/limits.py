@@ -34,7 +34,7 @@ def limits(order: Standing, sources: tuple[Source, ...], tasks_file: str | None,
     """All limits of one claim."""
     measures = order.measures
     return (
-        *([BY_PLACE] if order.attends else []),
+        *([BY_PLACE] if order.attends.any() else []),
         *([NOT_INSIDE] if order.beside == "same" else []),
         NO_SCALE,
         SIGNED,

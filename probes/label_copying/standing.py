@@ -1,6 +1,6 @@
 """What the measures show: whether the first layer attends to labels, copies them, and whether answers need the copies.
 
-Three conditions, each of whole intervals:
+Three conditions, of a checkpoint's whole intervals, or of each seed's own numbers:
 
     attends    the best head of the first layer pays x tokens' labels more attention than every null, and `ATTENDS` more
                than even attention
@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from ..comparing.by_candidate import CANDIDATE, MODEL
 from ..comparing.numbers import Number, number
@@ -36,7 +37,8 @@ from .names import (
     ZERO,
 )
 
-Called = Literal["copies", "unused", "attends", "in part", "none", "undefined"]
+Called = Literal["copies", "unused", "attends", "in part", "none", "seeds differ", "undefined"]
+Flags = Bool[np.ndarray, " seed"]
 Beside = Literal["same", "above", "below", "open", "zero"]
 HEAD = "attends to labels"
 
@@ -55,25 +57,29 @@ class Standing:
     def called(self) -> Called:
         if not self.defined:
             return "undefined"
-        if self.needed:
-            return "copies" if self.attends and self.sensitive else "in part"
-        if self.attends:
-            return "unused" if self.sensitive else "attends"
-        return "none"
+        kinds = set(self.by_seed)
+        return kinds.pop() if len(kinds) == 1 else "seeds differ"
 
-    @property
-    def attends(self) -> bool:
+    @cached_property
+    def by_seed(self) -> tuple[Called, ...]:
+        """Of each seed; of a checkpoint, one."""
+        flags = np.broadcast_arrays(self.attends, self.sensitive, self.needed)
+        return tuple(_called(*of_one) for of_one in np.stack(flags, axis=1).tolist())
+
+    @cached_property
+    def attends(self) -> Flags:
         score = self.measures["first_layer_score"]
-        return bool(_clears(score) and score.interval[0] >= score.nulls[EVEN].max() + ATTENDS)
+        low, _ = _ends(score)
+        return _clears(score) & (low >= score.nulls[EVEN].max() + ATTENDS)
 
-    @property
-    def sensitive(self) -> bool:
-        following = self.measures["copy_sensitivity"].sel(**{TO: NEXT})
-        return bool(_clears(following) and following.interval[0] >= TIMES * self.to(WITHOUT_NEXT).high)
+    @cached_property
+    def sensitive(self) -> Flags:
+        following, rest = (self.measures["copy_sensitivity"].sel(**{TO: kind}) for kind in (NEXT, WITHOUT_NEXT))
+        return _clears(following) & (_ends(following)[0] >= TIMES * _ends(rest)[1])
 
-    @property
-    def needed(self) -> bool:
-        return number(self.measures["loss_rise"].sel(**{CANDIDATE: WITHOUT_COPIES})).low >= NEEDED
+    @cached_property
+    def needed(self) -> Flags:
+        return _ends(self.measures["loss_rise"].sel(**{CANDIDATE: WITHOUT_COPIES}))[0] >= NEEDED
 
     @property
     def beside(self) -> Beside:
@@ -97,18 +103,33 @@ class Standing:
         return number(self.measures["copy_sensitivity"].sel(**{TO: kind}))
 
     @property
-    def score(self) -> Number:
-        return number(self.measures["first_layer_score"])
+    def score(self) -> Measure:
+        return self.measures["first_layer_score"]
 
     @property
     def even(self) -> float:
         return float(self.measures["first_layer_score"].nulls[EVEN].mean())
 
 
-def _clears(measure: Measure) -> bool:
-    """Whether the whole interval lies above every sample of every null."""
+def _called(attends: bool, sensitive: bool, needed: bool) -> Called:
+    if needed:
+        return "copies" if attends and sensitive else "in part"
+    if attends:
+        return "unused" if sensitive else "attends"
+    return "none"
+
+
+def _ends(measure: Measure) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
+    """Both ends of a checkpoint's interval. Seeds stand for themselves: their mean may be that of no model."""
+    if measure.points is None:
+        return np.atleast_1d(measure.interval[0]), np.atleast_1d(measure.interval[1])
+    return measure.points, measure.points
+
+
+def _clears(measure: Measure) -> Flags:
+    """Whether it lies above every sample of every null."""
     nulls = np.concatenate([np.ravel(samples) for samples in measure.nulls.values()])
-    return bool(measure.interval[0] > np.nanmax(nulls))
+    return _ends(measure)[0] > np.nanmax(nulls)
 
 
 def verdicts_of_heads(measures: Mapping[str, Measure]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mesascope.analyses.runs.aggregation import mean_over
 from mesascope.models import Source
 from mesascope.probes import Claim, Measure
 from mesascope.probes.label_copying import limits as limit_words
@@ -178,6 +179,37 @@ def test_an_edit_that_diverges_is_said_and_does_not_stop_the_card() -> None:
     assert claim.evidence.endswith("without the first layer's attention it is not finite.")
     assert claim.badge == "Copies labels"
     assert limit_words.FAR not in claim.limits
+
+
+def of_seeds(*checkpoints: Mapping[str, Measure]) -> dict[str, Measure]:
+    return {name: mean_over("seed", [one[name] for one in checkpoints]) for name in checkpoints[0]}
+
+
+def test_seeds_that_all_copy_do_so_whatever_their_mean() -> None:
+    """One seed has its copies in one head, another in two: the interval of the mean of three scores is wide."""
+    several = of_seeds(
+        *(made_up(score, losses=LOSSES | {"model": 0.2 + 0.001 * score}) for score in (0.43, 0.96, 0.42))
+    )
+    low, high = several["first_layer_score"].interval
+    assert low < 0.05 < 1 < high
+    claim = card(several)
+    assert claim.found.startswith(
+        "The first layer copies labels: x tokens pay their labels' tokens 42 to 96 % of their attention (even"
+        " attention: 5 %). Without these copies the loss is "
+    )
+    assert claim.badge == "Copies labels"
+    assert limit_words.BY_PLACE in claim.limits
+
+
+def test_seeds_that_differ_are_counted() -> None:
+    idle = made_up(0.05, losses=LOSSES | {"without_copies": 0.21})
+    claim = card(of_seeds(made_up(0.43), idle, made_up(0.42)))
+    assert claim.found.startswith(
+        "Of 3 seeds the first layer copies labels in 2, does not copy labels in 1: x tokens pay their labels' tokens 5"
+        " to 43 % of their attention (even attention: 5 %). The loss, "
+    )
+    assert claim.badge == "Seeds differ in label copying"
+    assert Standing(of_seeds(idle, idle, idle)).called == "none"
 
 
 def test_seeds_have_no_verdicts_of_heads_and_no_layers() -> None:
