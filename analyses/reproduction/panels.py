@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +12,17 @@ from jaxtyping import Float
 
 Role = Literal["model", "gd", "gdpp", "twin", "interpolated", "ablated", "null", "other"]
 """What a curve is of. It decides colour and dash, which are the same in all figures."""
+
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "½ squared error": (0.0, math.inf),
+    "cosine": (-1.0, 1.0),
+    "distance": (0.0, math.inf),
+    "sign agreement": (0.0, 1.0),
+    "norm": (0.0, math.inf),
+    "score": (0.0, 1.0),
+}
+"""Which numbers there are, by label of the y axis. t-intervals of few seeds reach beyond them, and panels do not."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +51,7 @@ class Curve:
 class CurvePanel:
     """Curves on the same axes.
 
-    y_min: the lower end of the y axis
-    y_max: the most that it reaches up to; None, for both: all curves fit, but interpolated ones may leave the panel
+    y_max: the most that the y axis reaches up to; None: all curves fit, but interpolated ones may leave the panel
     """
 
     title: str
@@ -48,7 +60,6 @@ class CurvePanel:
     curves: tuple[Curve, ...]
     log_x: bool = False
     log_y: bool = False
-    y_min: float | None = None
     y_max: float | None = None
 
 

@@ -14,7 +14,7 @@ from matplotlib.transforms import offset_copy
 
 from ....probes.drawing import marks, scales
 from ....probes.drawing.marks import Look
-from ..panels import Curve, CurvePanel
+from ..panels import RANGES, Curve, CurvePanel
 from .looks import seeds_of
 
 if TYPE_CHECKING:
@@ -86,9 +86,12 @@ def _inside(curve: Curve, low: float, high: float) -> Float[np.ndarray, " place"
 
 
 def limits(panel: CurvePanel) -> tuple[float, float]:
-    """Ends of the y axis: all curves and their intervals fit, but the interpolated ones where there are others."""
+    """Ends of the y axis: all curves and their intervals fit, as far as there are such numbers, but the interpolated
+    ones where there are others.
+    """
     curves = [curve for curve in panel.curves if curve.role != "interpolated"] or list(panel.curves)
     held = np.concatenate([np.array([*curve.y, *(curve.low or ()), *(curve.high or ())]) for curve in curves])
+    held = np.clip(held, *RANGES.get(panel.y_label, (-np.inf, np.inf)))
     held = held[np.isfinite(held) & ((held > 0) | (not panel.log_y))]
     if panel.y_max is not None:
         held = np.append(held[held <= panel.y_max], panel.y_max if (held > panel.y_max).any() else [])
@@ -101,7 +104,7 @@ def limits(panel: CurvePanel) -> tuple[float, float]:
     else:
         room = _ROOM * ((high - low) or abs(high) or 1.0)
         low, high = low - room, high + room
-    return low if panel.y_min is None else panel.y_min, high
+    return low, high
 
 
 def _x_axis(panel: CurvePanel, ax: Axes) -> None:

@@ -135,8 +135,19 @@ def test_everything_fits_but_interpolated_curves() -> None:
     assert limits(CurvePanel("loss", "step", "loss", (EXPLODING,)))[1] > 1e29  # there is no other
 
 
+@pytest.mark.parametrize(
+    ("label", "ends"),
+    [("½ squared error", (0.0, 1.7)), ("cosine", (-0.9, 1.0)), ("score", (0.0, 1.0)), ("γ", (-0.9, 1.7))],
+)
+def test_an_interval_beyond_the_numbers_that_there_are_is_cut(label: str, ends: tuple[float, float]) -> None:
+    """Of three seeds that differ a t-interval reaches far, and would press the curves into a line."""
+    wide = Curve("trained", (1.0, 2.0), (0.4, 0.9), (-0.9, 0.85), (1.7, 0.95))
+    np.testing.assert_allclose(limits(CurvePanel("loss", "step", label, (wide,))), ends, atol=0.14)
+    _, table = drawn((CurvePanel("loss", "step", label, (wide,)),))
+    np.testing.assert_array_equal(table[["low", "high"]].to_numpy(float), [[-0.9, 1.7], [0.85, 0.95]])
+
+
 def test_the_ends_that_a_panel_asks_for() -> None:
-    assert limits(losses("loss", y_min=-1.0))[0] == -1.0
     assert limits(losses("loss", y_max=9.0))[1] < 0.5
     assert limits(losses("loss", y_max=0.3))[1] == pytest.approx(0.3, abs=0.02)
 
