@@ -142,7 +142,7 @@ def test_the_commands_of_the_gallery_are_commands() -> None:
 def test_a_new_probe_is_run_where_it_applies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery, "PROBES", {**probes.PROBES, "another": "of.this:Kind"})
     monkeypatch.setattr(gallery, "probe_class", lambda name: probes.GDAlignment)
-    command = "mesascope run lsa-1layer-norm --revisions seed0-step0,seed0-step15000 -p another --figures none"
+    command = "mesascope run lsa-10layer-recurrent --revisions seed0-step0,seed0-step15000 -p another --figures none"
     assert gallery.all_runs()[-1] == {"probe": "another", "command": command}
 
 

@@ -17,7 +17,7 @@ from mesascope.analyses.commands.cli import main
 def test_the_estimate_says_what_is_found_and_what_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["reproduce", "von-oswald-2023", "--figure", "1,7", "--dry-run", "-o", str(tmp_path / "out")]) == 0
+    assert main(["reproduce", "von-oswald-2023", "--figure", "1,16", "--dry-run", "-o", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
     assert "lsa-1layer " in text
     assert "to be trained" in text
@@ -50,9 +50,9 @@ def test_bad_words_get_one_line_and_code_2(words: list[str], says: str, capsys: 
 
 
 def test_ctrl_c_in_a_training_keeps_it_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    words = ["reproduce", "von-oswald-2023", "--figure", "7", "-o", str(tmp_path / "out"), "-q"]
+    words = ["reproduce", "von-oswald-2023", "--figure", "15", "-o", str(tmp_path / "out"), "-q"]
     code = f"import sys; from mesascope.analyses.commands.cli import main; sys.exit(main({words!r}))"
-    partial = tmp_path / "out" / "checkpoints" / "lsa-10layer-recurrent.safetensors.partial"
+    partial = tmp_path / "out" / "checkpoints" / "lsa-1layer-1head-10seeds.safetensors.partial"
     for _ in range(2):  # the second one goes on, and is stopped, too
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", code],

@@ -149,9 +149,9 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(done: Done, monkeypatch: 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     paper = VON_OSWALD_2023
-    plans = plans_of(paper, (7,), True, tmp_path / "file", None)
+    plans = plans_of(paper, (16,), True, tmp_path / "file", None)
     with pytest.raises(OutputError, match="cannot be made"):
-        carried_out(paper, (7,), plans, tmp_path / "file", workers=1)
+        carried_out(paper, (16,), plans, tmp_path / "file", workers=1)
 
 
 def test_a_record_of_something_else_is_refused(tmp_path: Path) -> None:

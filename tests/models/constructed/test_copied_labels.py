@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mesascope.data import LinearRegression
+from mesascope.data.errors import TaskError
 from mesascope.models import gd_transformer
 from mesascope.models.constructed.copied_labels import copying_transformer
 
@@ -41,5 +42,5 @@ def test_fewer_pairs_are_read_too() -> None:
 
 
 def test_more_pairs_than_positions_are_refused() -> None:
-    with pytest.raises(ValueError, match="13 tokens; expected at most 12"):
+    with pytest.raises(TaskError, match="13 tokens; expected at most 12"):
         copying_transformer(5, 2.0, 3)(LinearRegression(n_context=6, d_in=3).sample(2, 0).inputs)
