@@ -112,9 +112,9 @@ def judge(
     *,
     cut_short: bool = False,
 ) -> FigureVerdict:
-    """Reproduced where every condition holds. Not reproduced where a whole interval is beyond a bound of the claim
-    itself; it differs where that is so of a detail. Where an interval has a bound of the claim inside, seeds do not
-    agree, and nobody can tell.
+    """Reproduced where every condition holds. It differs where details alone do not hold. Not reproduced where a
+    whole interval is beyond a bound of the claim itself. Where an interval has a bound of the claim inside, seeds do
+    not agree, and nobody can tell.
 
     lacking:    of a statistic that does not exist, why
     cut_short:  whether trainings ended before their recipe does: that they do not keep a bound says nothing

@@ -14,7 +14,7 @@ class Reduction:
     """How much of a recipe a reduced reproduction trains, and measures of it.
 
     steps:     the last step of its training, where it has to be trained
-    seeds:     of its training
+    seeds:     of its training, or that are measured of a file that is there
     measured:  steps that are measured, of those that a file keeps; None: those of the full size
     limit:     tasks that are evaluated
     """

@@ -14,8 +14,9 @@ Role = Literal["model", "gd", "gdpp", "twin", "interpolated", "ablated", "null",
 """What a curve is of. It decides colour and dash, which are the same in all figures."""
 
 
+LOSS = "½ squared error"
 RANGES: Mapping[str, tuple[float, float]] = {
-    "½ squared error": (0.0, math.inf),
+    LOSS: (0.0, math.inf),
     "cosine": (-1.0, 1.0),
     "distance": (0.0, math.inf),
     "sign agreement": (0.0, 1.0),

@@ -101,7 +101,7 @@ class _Work:
                 self.plans[one.key] = trained(self.plans[one.key], progress)
             twin = None if need.twin is None else self.plans[need.twin.key]
             report = measured(self.plans[need.key], self.out, twin, self.workers, progress, self.say)
-            self.made[need.key] = Made(self.plans[need.key], report)
+            self.made[need.key] = Made(self.plans[need.key], report, twin=twin)
         except OutputError:
             raise
         except MesascopeError as error:
@@ -114,7 +114,7 @@ def _result(paper: Paper, number: int, made: Mapping[str, Made]) -> FigureResult
     if failed := [f"{key}: {one.why}" for key, one in mine.items() if one.report is None]:
         return FigureResult(claim, FigureVerdict("not measured", tuple(failed)), None, mine)
     numbers = numbers_of(number, {key: one.report for key, one in mine.items() if one.report is not None})
-    cut_short = any(one.plan.cut_short for one in mine.values())
+    cut_short = any(one.cut_short for one in mine.values())
     verdict = judge(claim, numbers.statistics, numbers.lacking, cut_short=cut_short)
     return FigureResult(claim, verdict, numbers, mine)
 

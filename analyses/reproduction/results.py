@@ -16,11 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Made:
-    """A need's report, or why there is none."""
+    """A need's report, or why there is none.
+
+    twin:  the plan of the model that it is compared with, where that is trained, too
+    """
 
     plan: Planned
     report: Record | None
     why: str = ""
+    twin: Planned | None = None
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a training that it rests on ended before its recipe does."""
+        return self.plan.cut_short or (self.twin is not None and self.twin.cut_short)
 
     def as_dict(self) -> dict[str, Any]:
         need, plan, report = self.plan.need, self.plan, self.report
@@ -55,6 +64,8 @@ class FigureResult:
         of: dict[str, list[str]] = {}
         for key, one in self.made.items():
             of.setdefault(one.plan.reduced, []).append(key)
+            if one.twin is not None:
+                of.setdefault(one.twin.reduced, []).append(one.twin.need.key)
         if len(of) == 1:
             return next(iter(of))
         return "; ".join(f"{', '.join(keys)}: {how}" for how, keys in of.items() if how)

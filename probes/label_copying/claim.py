@@ -82,7 +82,7 @@ def _share(score: Measure) -> str:
     """Seeds may put the same copies into one head or into several, so that a mean of theirs is that of none."""
     if score.points is None:
         return percent_with_interval(number(score))
-    return f"{100 * score.points.min():.3g} to {100 * score.points.max():.3g} %"
+    return f"{100 * np.nanmin(score.points):.3g} to {100 * np.nanmax(score.points):.3g} %"
 
 
 def _of_seeds(by_seed: Sequence[Called]) -> str:

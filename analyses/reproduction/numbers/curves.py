@@ -10,10 +10,10 @@ from jaxtyping import Float
 
 from ....probes.measure import Measure
 from ...reports.record import Record
-from ..panels import Curve, CurvePanel, Role
+from ..panels import LOSS, Curve, CurvePanel, Role
 from .reading import Lacking, at_last_step, measure_of
 
-LOSS, STEPS = "½ squared error", "training step"
+STEPS = "training step"
 CALLED: dict[str, tuple[str, Role]] = {"gd": ("gradient descent", "gd"), "gdpp": ("GD++", "gdpp")}
 """Label and role of the curves of a candidate."""
 ALIGNMENTS = {

@@ -9,9 +9,9 @@ import numpy as np
 from ...reports.record import Record
 from ..figure_numbers import FigureNumbers
 from ..judging import Statistic
-from ..panels import Curve, CurvePanel
+from ..panels import LOSS, Curve, CurvePanel
 from ..von_oswald_needs import ONE_LAYER_WIDTHS
-from .curves import ALIGNMENTS, CALLED, LOSS, alignment_panel, drawn, loss_panel
+from .curves import ALIGNMENTS, CALLED, alignment_panel, drawn, loss_panel
 from .reading import Lacking, PerSeed, Reports, collected, gap, loss_gap, per_seed, statistic
 from .shifts import SCALES, largest_ratio, shift_panel
 

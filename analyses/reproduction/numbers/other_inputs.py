@@ -12,8 +12,8 @@ from ....probes.statistics.plateaus import FEWEST, plateaus
 from ...reports.record import Record
 from ..figure_numbers import FigureNumbers
 from ..judging import Statistic
-from ..panels import Curve, CurvePanel, Panel, Role
-from .curves import CALLED, LOSS, STEPS, drawn, of_first_seed, over_steps
+from ..panels import LOSS, Curve, CurvePanel, Panel, Role
+from .curves import CALLED, STEPS, drawn, of_first_seed, over_steps
 from .reading import Lacking, PerSeed, Reports, collected, courses, geometric, loss_over, measure_of, per_seed
 
 TWIN = "twin with a written step"

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from ...reports.record import Record
 from ..figure_numbers import FigureNumbers
 from ..judging import Statistic
-from ..panels import Curve, CurvePanel
-from .curves import CALLED, LOSS, at_the_end, drawn
+from ..panels import LOSS, Curve, CurvePanel
+from .curves import CALLED, at_the_end, drawn
 from .reading import Lacking, Reports, collected, geometric, per_seed
 
 DAMPENED, DAMPENINGS = 0.75, (1.0, 0.875, 0.75)

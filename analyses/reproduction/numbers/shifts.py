@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ...reports.record import Record
-from ..panels import CurvePanel
-from .curves import CALLED, LOSS, at_the_end, drawn
+from ..panels import LOSS, CurvePanel
+from .curves import CALLED, at_the_end, drawn
 from .reading import per_seed
 
 SCALES = {"loss_input_scale": "inputs' scale", "loss_weight_scale": "targets' scale"}

@@ -14,9 +14,9 @@ from ....probes.statistics.ranks import independent_interval, spearman
 from ...reports.record import Record
 from ..figure_numbers import FigureNumbers
 from ..judging import Statistic
-from ..panels import Curve, CurvePanel
+from ..panels import LOSS, Curve, CurvePanel
 from ..von_oswald_needs import FIXED_SIZES
-from .curves import CALLED, LOSS, STEPS, drawn, over_steps
+from .curves import CALLED, STEPS, drawn, over_steps
 from .reading import Lacking, Reports, collected, courses, loss_gap, measure_of, per_seed
 
 ALIGNED, HALF = 0.95, 0.5

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from mesascope.analyses.reproduction.finding import planned, plans_of
+from mesascope.analyses.reproduction.judging import FigureVerdict
 from mesascope.analyses.reproduction.making import trained
 from mesascope.analyses.reproduction.needs import Need, Reduction
 from mesascope.analyses.reproduction.papers import VON_OSWALD_2023
+from mesascope.analyses.reproduction.results import FigureResult, Made
 from mesascope.analyses.training.recipes import RECIPES
 from mesascope.analyses.training.training import train
 from mesascope.data.errors import UsageError
@@ -107,6 +109,19 @@ def test_the_reduced_size_takes_what_the_full_one_has_trained(tmp_path: Path) ->
     train(SHORT, whole.file, seeds=(1,))
     quick = planned(NEED, True, tmp_path, None)
     assert (quick.found, quick.model, quick.seeds, quick.steps) == (True, str(whole.file), (1,), (4,))
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_figure_is_as_reduced_as_a_twin_of_its_model(full: bool, tmp_path: Path) -> None:
+    """The model may be there in full, and what it is compared with be trained for some steps."""
+    need = VON_OSWALD_2023.needs["sine-mlp"]
+    assert need.twin is not None
+    model, twin = planned(need, False, tmp_path, None), planned(need.twin, not full, tmp_path, None)
+    made = Made(model, None, twin=twin)
+    assert made.cut_short == (not full)
+    result = FigureResult(VON_OSWALD_2023.claims[4], FigureVerdict("not measured"), None, {"sine-mlp": made})
+    assert ("sine-mlp-gd: 300 of 20,000 steps" in result.reduced) == (not full)
+    assert not Made(model, None).cut_short
 
 
 def test_a_twin_comes_before_its_need(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from mesascope.analyses.reports.record import Record
-from mesascope.analyses.reproduction.numbers.curves import drawn, over_steps
+from mesascope.analyses.reproduction.numbers.curves import ALIGNMENTS, drawn, over_steps
 from mesascope.analyses.reproduction.numbers.reading import Lacking
+from mesascope.analyses.reproduction.panels import LOSS, RANGES
 from scipy import stats
 
 from .made_up import LAST, STEPS, Measured, by, family
@@ -24,6 +25,10 @@ def losses(**more: Any) -> Record:
 
 def of_steps(report: Record, *steps: int | None) -> Record:
     return replace(report, sources=tuple({"step": step} for step in steps))
+
+
+def test_panels_know_which_losses_and_alignments_there_are() -> None:
+    assert {LOSS, *(unit for _, unit in ALIGNMENTS.values())} <= set(RANGES)
 
 
 def test_a_curve_has_a_place_for_each_step() -> None:
