@@ -84,6 +84,14 @@ def test_a_step_at_which_all_seeds_are_alike_is_in_every_course() -> None:
     np.testing.assert_array_equal(values, [[7, 100, 200], [7, 110, 210], [7, 120, 220]])
 
 
+def test_a_course_has_a_gap_where_its_seed_has_no_number() -> None:
+    def loss(seed: int, step: int) -> dict:
+        return {"loss": number(np.nan if (seed, step) == (1, 100) else 10.0 * seed + step)}
+
+    _, values = courses(family(loss), "loss")
+    np.testing.assert_array_equal(values, [[0, 100, 200], [10, np.nan, 210], [20, 120, 220]])
+
+
 def test_a_seed_without_a_number_leaves_no_mean_of_the_others() -> None:
     with pytest.raises(Lacking, match="1 of 3 seeds have no number"):
         statistic(np.array([1.0, np.nan, 2.0]))
