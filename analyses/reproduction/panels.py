@@ -47,6 +47,12 @@ class Curve:
         if lengths != {len(self.x)} or (self.low is None) != (self.high is None):
             raise ValueError(f"curve {self.label!r}: expected as many y, low and high as x, or neither low nor high")
 
+    def until(self, end: float) -> Curve:
+        """The part of the curve up to this x."""
+        n = sum(x <= end for x in self.x)
+        low, high = (None if ends is None else ends[:n] for ends in (self.low, self.high))
+        return Curve(self.label, self.x[:n], self.y[:n], low, high, self.role)
+
 
 @dataclass(frozen=True)
 class CurvePanel:

@@ -1,6 +1,6 @@
 """What each figure of von Oswald et al. 2023 (arXiv 2212.07677) needs. Several figures share a need.
 
-Long trainings have three of their recipe's seeds, and twelve blocks have one: the full size is about a day of one core.
+Sines have three of their recipe's seeds, and twelve blocks have one: the full size is about a day of one core.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ NEEDS = {
             for width in WIDTHS
         ),
         _aligned("lsa-2layer-recurrent", Reduction(3000, FIVE, measured=3)),
-        _aligned("lsa-5layers", Reduction(1500, measured=3), seeds=THREE),
+        _aligned("lsa-5layers", Reduction(1500, FIVE, measured=3)),
         Need(
             "sine-mlp", "sine-mlp", Reduction(300, measured=3), probe="deep-features", settings={"limit": TASKS},
             seeds=THREE, twin=_SINE_TWIN,
         ),
         Need(
-            "separate-tokens", "separate-tokens", Reduction(500, measured=3), probe="label-copying",
-            settings={"limit": TASKS}, seeds=THREE,
+            "separate-tokens", "separate-tokens", Reduction(500, FIVE, measured=None), probe="label-copying",
+            settings={"limit": TASKS},
         ),
-        _aligned("lsa-10layer-recurrent", Reduction(300, measured=3), seeds=THREE, limit=1000),
+        _aligned("lsa-10layer-recurrent", Reduction(300, FIVE, measured=3), limit=1000),
         _aligned("blocks-12-mlp", Reduction(50, measured=2, limit=200), limit=1000),
         _aligned("blocks-12-mlp-own", Reduction(50, measured=2, limit=200), limit=1000),
         _aligned("lsa-3layer-recurrent", Reduction(2000, FIVE), over_steps=False),

@@ -12,12 +12,12 @@ label after the algorithm:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from einops import einsum
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from .algorithm import SETTING_RANGE
@@ -67,9 +67,19 @@ def gdpp_filter(
     s2: Float[Tensor, "task rank"], n_context: int, steps: int, gamma: float, learning_rate: float | Tensor
 ) -> Float[Tensor, "*point task rank"]:
     """GD++: each layer takes a step on the inputs as they are, then x_j <- x_j - γ Σ_i x_i (x_i·x_j)."""
+    return gdpp_layers_filter(s2, n_context, (gamma,) * steps, (learning_rate,) * steps)
+
+
+def gdpp_layers_filter(
+    s2: Float[Tensor, "*batch rank"],
+    n_context: int,
+    gammas: Sequence[float | Tensor],
+    learning_rates: Sequence[float | Tensor],
+) -> Inexact[Tensor, "*point rank"]:
+    """The same, with settings of its own in every layer; a polynomial of them, so complex ones do as well."""
     g, left, c2 = torch.zeros_like(s2), torch.ones_like(s2), torch.ones_like(s2)
-    for _ in range(steps):
-        step = (learning_rate / n_context) * c2 * left
+    for gamma, rate in zip(gammas, learning_rates, strict=True):
+        step = (rate / n_context) * c2 * left
         g, left, c2 = g + step, left - s2 * step, c2 * (1 - gamma * c2 * s2).square()
     return g
 

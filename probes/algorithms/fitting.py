@@ -40,6 +40,10 @@ class Fit:
     def given(self) -> bool:
         return self.n == 0
 
+    def times(self, factor: float) -> Fit:
+        """The same setting in a unit larger by 1 / `factor`."""
+        return replace(self, value=self.value * factor, low=self.low * factor, high=self.high * factor)
+
 
 def given(value: float) -> Fit:
     """A setting that nobody fitted: no interval, no tasks behind it."""

@@ -6,7 +6,8 @@ none with the evaluation (theirs do).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,15 +19,15 @@ from ...models.constructed.gradient_descent import gdpp_products
 from ...models.own.merged import merged, predict_stack
 from ...models.own.regression_transformer import RegressionTransformer
 from ..algorithms.fitting import STEP, Fit, fit_log_scale
+from ..algorithms.spectrum import decompose
 from ..comparing.behaviour import half_squared_error
 from ..comparing.memo import once_per_batch
 from ..regression.sensitivity import predictions
 from ..statistics.bootstrap import sandwich_interval
 from .constructed import ConstructedShape, constructed_gdpp
+from .gdpp_by_layer import fit_by_layer
 
 RATE_RANGE = (1e-3, 1e3)
-UNTIED_TASKS = 2_000
-"""On which GD++ with settings of its own in every layer is fitted, the first of the tuning tasks."""
 _MOST_ITERATIONS = 200  # settings of many layers make up for each other: then the loss levels off long before they do
 
 
@@ -58,46 +59,40 @@ class GDPPFit:
 
 @once_per_batch
 def fit_gdpp(tuning: Batch, shape: ConstructedShape, batch_size: int) -> GDPPFit:
-    """Learn GD++'s rates and gammas on the tuning loss, from the authors' start (γ = η/N², η from a scan).
+    """Learn GD++'s rates and gammas on the tuning loss.
 
-    The authors take Adam steps on fresh tasks; L-BFGS on a fixed split finds the same minimum, and the same bytes. The
-    last of several gammas moves no prediction, and stays where it starts.
+    The authors take Adam steps on fresh tasks, from γ = η/N² with η from a scan; from there L-BFGS on a fixed split
+    finds the same minimum of settings that layers share, and the same bytes. For settings of their own see
+    `gdpp_by_layer`: the last of several gammas moves no prediction, and stays where it starts.
     """
-    tuning = tuning if shape.tied else tuning[:UNTIED_TASKS]
-    gamma_per_rate = 1 / shape.n_context**2
-    start = fit_learning_rate(tuning, shape, batch_size, gamma_per_rate).value
-    blocks = shape.n_blocks
-    scale = np.array([start] * blocks + [start * gamma_per_rate] * blocks)
-    objective = _GDPPObjective(shape, scale, tuning, batch_size)
+    if shape.tied:
+        gamma_per_rate = 1 / shape.n_context**2
+        rate = fit_learning_rate(tuning, shape, batch_size, gamma_per_rate).value
+        return _least(_GDPPObjective(shape, np.array([rate, rate * gamma_per_rate]), tuning, batch_size))
+    fits = fit_by_layer(decompose(tuning.inputs, shape.d_in), tuning.targets, shape.n_layers)
+    fits = [fit.times(1 / shape.dampening) for fit in fits]  # dampening multiplies both updates
+    objective = _GDPPObjective(shape, np.array([fit.value for fit in fits]), tuning, batch_size)
+    return _least(objective) if objective.clips else _as_gdpp(fits)
+
+
+def _as_gdpp(fits: Sequence[Fit]) -> GDPPFit:
+    blocks = len(fits) // 2
+    return GDPPFit(tuple(fits[:blocks]), tuple(fits[blocks:]))
+
+
+def _least(objective: _GDPPObjective) -> GDPPFit:
+    """The least loss from where the objective's scale is, on the constructed model itself."""
     found = minimize(
         objective.loss_and_gradient,
-        np.ones(2 * blocks),
+        np.ones(len(objective.scale)),
         jac=True,
         method="L-BFGS-B",
         tol=1e-12,
         options={"maxiter": _MOST_ITERATIONS},
     )
-    low, high = _interval(objective, found.x)
-    ends = zip(found.x * scale, low * scale, high * scale, strict=True)
-    fits = tuple(Fit(float(value), float(below), float(above), len(tuning)) for value, below, above in ends)
-    return GDPPFit(fits[:blocks], fits[blocks:])
-
-
-def _interval(objective: _GDPPObjective, scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """That of an M-estimator, from central differences of each task's loss and of the mean loss's gradient. NaN for a
-    setting that moves no prediction.
-    """
-    scores, rows = [], []
-    for step in np.eye(len(scaled)) * STEP:
-        above, below = scaled + step, scaled - step
-        scores.append((objective.losses(above) - objective.losses(below)) / (2 * STEP))
-        slopes = [objective.loss_and_gradient(settings)[1] for settings in (above, below)]
-        rows.append((slopes[0] - slopes[1]) / (2 * STEP))
-    of_tasks, hessian = np.stack(scores, axis=1), np.stack(rows)
-    low, high = np.full((2, len(scaled)), np.nan)
-    moves = of_tasks.any(axis=0)
-    low[moves], high[moves] = sandwich_interval(scaled[moves], of_tasks[:, moves], hessian[np.ix_(moves, moves)])
-    return low, high
+    low, high = sandwich_interval(found.x, *objective.slopes(found.x))
+    ends = zip(found.x * objective.scale, low * objective.scale, high * objective.scale, strict=True)
+    return _as_gdpp([Fit(*map(float, each), n=len(objective.tuning)) for each in ends])
 
 
 @dataclass(frozen=True)
@@ -116,6 +111,15 @@ class _GDPPObjective:
         rates, gammas = np.split(scaled * self.scale, 2)
         return constructed_gdpp(self.shape, rates.tolist(), gammas.tolist())
 
+    @property
+    def clips(self) -> bool:
+        """Whether a clip changes predictions at the settings of `scale`."""
+        if self.shape.activation_clip is None:
+            return False
+        free = replace(self, shape=replace(self.shape, activation_clip=None))
+        here = np.ones(len(self.scale))
+        return not np.allclose(self.losses(here), free.losses(here), equal_nan=True)
+
     def losses(self, scaled: Float[np.ndarray, " setting"]) -> Float[np.ndarray, " task"]:
         return _losses(self.model(scaled), self.tuning, self.batch_size)
 
@@ -133,3 +137,15 @@ class _GDPPObjective:
             loss += float(share.detach())
         assert settings.grad is not None  # backward has just filled it
         return loss, settings.grad.numpy() * self.scale
+
+    def slopes(
+        self, scaled: Float[np.ndarray, " setting"]
+    ) -> tuple[Float[np.ndarray, "task setting"], Float[np.ndarray, "setting setting"]]:
+        """Each task's gradient and the mean loss's Hessian, by central differences."""
+        scores, rows = [], []
+        for step in np.eye(len(scaled)) * STEP:
+            above, below = scaled + step, scaled - step
+            scores.append((self.losses(above) - self.losses(below)) / (2 * STEP))
+            slopes = [self.loss_and_gradient(settings)[1] for settings in (above, below)]
+            rows.append((slopes[0] - slopes[1]) / (2 * STEP))
+        return np.stack(scores, axis=1), np.stack(rows)

@@ -67,13 +67,16 @@ def sandwich_interval(
     """95 % interval of fitted settings (M-estimators): how far they would move on other tuning tasks.
 
     scores: each task's gradient of its own loss at the estimate; hessian: that of the mean loss. The covariance is
-    H⁻¹ S H⁻¹ / n (Huber 1967; White 1980). NaN where the loss has no curvature (a setting that does not matter).
+    H⁻¹ S H⁻¹ / n (Huber 1967; White 1980). NaN for a setting that no task's loss depends on, and where the loss has no
+    curvature.
     """
+    half, moves = np.full_like(estimate, np.nan), scores.any(axis=0)
+    scores, hessian = scores[:, moves], hessian[np.ix_(moves, moves)]
     try:
         bread = np.linalg.inv(hessian)
     except np.linalg.LinAlgError:
-        return np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
+        return half, half.copy()
     covariance = bread @ (scores.T @ scores / len(scores)) @ bread / len(scores)
     with np.errstate(invalid="ignore"):  # of a loss that is all but flat, rounding may leave a variance below 0
-        half = stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(np.diagonal(covariance))
+        half[moves] = stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(np.diagonal(covariance))
     return estimate - half, estimate + half

@@ -21,13 +21,15 @@ from .reading import Lacking, Reports, collected, courses, loss_gap, measure_of,
 
 ALIGNED, HALF = 0.95, 0.5
 """Cosines from which on a seed counts as aligned, and as half way there."""
+SHOWN = 2
+"""Panels end at so many times the step at which the last seed has learned: nothing moves after it."""
 FEWEST = 4
 """Seeds of a correlation with an interval."""
 TRANSITIONS_NOTE = (
     "A seed's loss falls where it crosses half way from its first value to gradient descent's for the last time, and"
     " its alignment rises where the cosine so crosses 1/2; straight between checkpoints. The interval of the"
     " correlation is that of Bonett and Wright (2000), that of the ratio of medians is from a bootstrap over seeds, and"
-    " the share is of these very seeds."
+    " the share is of these very seeds. Panels end at twice the step by which all seeds have done both."
 )
 
 # -- Figure 15 ---------------------------------------------------------------------------------------------------------
@@ -43,8 +45,9 @@ def transitions(reports: Reports) -> FigureNumbers:
             "two_heads_sooner": lambda: _ratio_of_medians(_falls(two), _falls(one)),
         }
     )
+    until = _last_to_learn(one, two) * SHOWN
     panels = tuple(
-        _each_seed(report, name, candidate, f"{title}: {name}")
+        _each_seed(report, name, candidate, f"{title}: {name}", until)
         for name, candidate in (("loss", "model"), ("cosine", "gd"))
         for report, title in ((one, "one head"), (two, "two heads"))
     )
@@ -116,7 +119,16 @@ def _resampled_medians(values: Float[np.ndarray, " seed"], stream: str) -> Float
     return np.array([np.median(np.repeat(values, times)) for times in counts])
 
 
-def _each_seed(report: Record, name: str, candidate: str, title: str) -> CurvePanel:
+def _last_to_learn(*reports: Record) -> float:
+    """The step by which all seeds have fallen and risen; infinity where one has not, or it cannot be said."""
+    try:
+        last = float(np.max([(*_falls(report), *_rises(report)) for report in reports]))
+    except Lacking:
+        return float("inf")
+    return last if np.isfinite(last) else float("inf")
+
+
+def _each_seed(report: Record, name: str, candidate: str, title: str, until: float) -> CurvePanel:
     unit = LOSS if name == "loss" else "cosine"
     try:
         steps, values = courses(report, name, candidate=candidate)
@@ -125,7 +137,7 @@ def _each_seed(report: Record, name: str, candidate: str, title: str) -> CurvePa
     curves = tuple(Curve("one seed", tuple(map(float, steps)), tuple(row.tolist())) for row in values)
     if name == "loss":
         curves += drawn(over_steps(report, "loss", *CALLED["gd"], candidate="gd"))
-    return CurvePanel(title, STEPS, unit, curves)
+    return CurvePanel(title, STEPS, unit, tuple(curve.until(until) for curve in curves))
 
 
 # -- Figure 16 ---------------------------------------------------------------------------------------------------------

@@ -103,3 +103,11 @@ def test_fitted_settings_move_as_far_as_the_sandwich_says(rng: np.random.Generat
 def test_a_setting_without_curvature_has_no_interval() -> None:
     low, high = sandwich_interval(np.ones(1), np.zeros((4, 1)), np.zeros((1, 1)))
     assert np.isnan([*low, *high]).all()
+
+
+def test_a_setting_without_effect_leaves_the_others_their_intervals() -> None:
+    scores = np.random.default_rng(0).normal(size=(50, 2)) * [1.0, 0.0]
+    low, high = sandwich_interval(np.ones(2), scores, np.diag([2.0, 0.0]))
+    assert np.isnan([low[1], high[1]]).all()
+    alone = sandwich_interval(np.ones(1), scores[:, :1], np.full((1, 1), 2.0))
+    assert (low[0], high[0]) == (alone[0][0], alone[1][0])

@@ -73,6 +73,17 @@ def test_seeds_that_never_learn_count_as_not_aligned_and_fall_last() -> None:
     assert found.statistics["two_heads_sooner"].value == pytest.approx(345 / median, rel=0.06)
 
 
+def test_panels_end_at_twice_the_step_of_the_last_seed() -> None:
+    early, late = {seed: 300.0 + 10 * seed for seed in SEEDS}, dict.fromkeys(SEEDS, 9000.0)
+    for one, end in ((early, 600), (late, 2000)):
+        _, found = outcome(
+            15, lsa_1layer_1head_10seeds=learned(early, early), lsa_1layer_2heads_10seeds=learned(one, one)
+        )
+        panels = [panel for panel in found.panels if isinstance(panel, CurvePanel)]
+        assert {curve.x[-1] for panel in panels for curve in panel.curves} == {end}
+        assert all(len(curve.x) == len(curve.y) for panel in panels for curve in panel.curves)
+
+
 def test_where_most_never_fall_there_is_no_median() -> None:
     late = dict.fromkeys(SEEDS, 9000.0)
     said, found = outcome(15, lsa_1layer_1head_10seeds=learned(late, late), lsa_1layer_2heads_10seeds=learned(TWO, TWO))
