@@ -85,7 +85,7 @@ class FigureClaim:
     """A figure of a paper.
 
     claim:       what it claims, in our words
-    conditions:  what must hold of our numbers; written down before any of them was known
+    conditions:  what must hold of our numbers; written down before them, and the guide says what was changed since
     note:        where text and code of the paper disagree, and which of them is run
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..training.von_oswald_recipes import BATCHES as FIXED_SIZES
+from ..training.von_oswald_recipes import NARROW as NARROW
 from ..training.von_oswald_recipes import WIDTHS
 from .needs import Need, Reduction
 

@@ -10,12 +10,16 @@ from ...reports.record import Record
 from ..figure_numbers import FigureNumbers
 from ..judging import Statistic
 from ..panels import LOSS, Curve, CurvePanel
-from ..von_oswald_needs import ONE_LAYER_WIDTHS
+from ..von_oswald_needs import NARROW, ONE_LAYER_WIDTHS
 from .curves import ALIGNMENTS, CALLED, alignment_panel, drawn, loss_panel
 from .reading import Lacking, PerSeed, Reports, collected, gap, loss_gap, per_seed, statistic
 from .shifts import SCALES, largest_ratio, shift_panel
 
 _TRAINED_WIDTH = 10
+ELSEWHERE_COSINE = 0.9
+"""With a step of gradient descent, below which a seed that has learned does something else."""
+LEARNED = 0.95
+"""Of the loss of answering zero."""
 WIDTHS_NOTE = "Of other widths, gaps count in both directions, and the width counts whose interval reaches farthest."
 
 
@@ -30,6 +34,7 @@ def one_step(reports: Reports) -> FigureNumbers:
             "prediction_difference_gd": partial(per_seed, report, "prediction_difference", candidate="gd"),
             "interpolated_gap": partial(_interpolated_gap, report),
             "widths_gap": partial(_widest_gap, reports),
+            "narrow_gap": lambda: np.abs(loss_gap(_of_width(reports, NARROW), "gd")),
             "shift_ratio": partial(largest_ratio, report, "gd", SCALES),
         }
     )
@@ -39,7 +44,7 @@ def one_step(reports: Reports) -> FigureNumbers:
         _widths_panel(reports),
         *(shift_panel(report, name, "gd") for name in SCALES),
     )
-    return FigureNumbers(found, panels, lacking, (WIDTHS_NOTE,))
+    return FigureNumbers(found, panels, lacking, (WIDTHS_NOTE, *_elsewhere(reports)))
 
 
 def _interpolated_gap(report: Record) -> PerSeed:
@@ -52,12 +57,30 @@ def _of_width(reports: Reports, width: int) -> Record:
 
 def _widest_gap(reports: Reports) -> Statistic:
     gaps = []
-    for width in ONE_LAYER_WIDTHS:
+    for width in (width for width in ONE_LAYER_WIDTHS if width != NARROW):
         try:
             gaps.append(statistic(np.abs(loss_gap(_of_width(reports, width), "gd"))))
         except Lacking as why:
             raise Lacking(f"N = d = {width}: {why}") from why
     return max(gaps, key=lambda one: one.high)
+
+
+def _elsewhere(reports: Reports) -> tuple[str, ...]:
+    """What is said of seeds of N = d = 2 that have learned, and another thing than a step."""
+    try:
+        report = _of_width(reports, NARROW)
+        cosines, losses = per_seed(report, "cosine", candidate="gd"), per_seed(report, "loss", candidate="model")
+        zero = per_seed(report, "loss", candidate="zero")
+    except Lacking:
+        return ()
+    learned = (cosines < ELSEWHERE_COSINE) & (losses < zero * LEARNED)
+    if not learned.any():
+        return ()
+    return (
+        f"At N = d = 2, {learned.sum()} of {len(losses)} seeds learn something else than a step of gradient descent:"
+        f" cosine {cosines[learned].mean():.2f}, loss {losses[learned].mean():.3f} beside"
+        f" {float(per_seed(report, 'loss', candidate='gd').mean()):.3f}.",
+    )
 
 
 def _widths_panel(reports: Reports) -> CurvePanel:

@@ -18,7 +18,7 @@ from mesascope.data.errors import UsageError
 from mesascope.models import shipped
 from mesascope.probes.probe import silent
 
-RECIPE = "lsa-1layer-d2"
+RECIPE = "lsa-1layer-d5"
 NEED = Need(RECIPE, RECIPE, Reduction(8, (1,)), settings={"limit": 100})
 SHORT = replace(RECIPES[RECIPE], checkpoint_steps=(0, 4))
 
@@ -71,7 +71,7 @@ def test_a_file_of_the_user_s_serves_with_the_seeds_that_it_has(folder: Path, tm
 
 def test_a_training_with_other_settings_is_refused(tmp_path: Path) -> None:
     train(replace(SHORT, learning_rate=0.5, batch_size=16), tmp_path / f"{RECIPE}.safetensors", seeds=(0,))
-    with pytest.raises(UsageError, match=r"another training than the recipe lsa-1layer-d2: batch_size, learning_rate"):
+    with pytest.raises(UsageError, match=r"another training than the recipe lsa-1layer-d5: batch_size, learning_rate"):
         planned(NEED, False, tmp_path / "out", tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,37 @@ def test_the_widest_gap_counts_in_both_directions(gap: float) -> None:
     said, found = judged(2, reports(layer(), d30=gap))
     assert said == "not reproduced"
     expect(found, "widths_gap", [0.059, 0.06, 0.061])
+
+
+def narrow(cosines: Sequence[float], losses: Sequence[float]) -> Record:
+    return family(
+        lambda seed, step: {
+            "loss": by("candidate", model=losses[seed], gd=0.0382, zero=0.083),
+            "cosine": by("candidate", gd=cosines[seed]),
+        },
+        steps=(LAST,),
+    )
+
+
+def test_narrow_models_that_learn_something_else_are_counted() -> None:
+    """The gap there is a detail: the claim about all other widths holds."""
+    held = {**reports(layer()), "lsa-1layer-d2": narrow((0.61, 1.0, 0.63), (0.064, 0.0382, 0.058))}
+    said, found = judged(2, held)
+    assert said == "differs"
+    assert (
+        "2 of 3 seeds learn something else than a step of gradient descent: cosine 0.62, loss 0.061" in found.notes[-1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("cosines", "losses", "said"),
+    [((1.0, 0.99, 1.0), (0.0382, 0.0383, 0.0382), "reproduced"), ((0.1, 0.2, 0.1), (0.083, 0.0829, 0.083), "differs")],
+    ids=["all take a step", "none has learned"],
+)
+def test_of_others_nothing_is_said(cosines: Sequence[float], losses: Sequence[float], said: str) -> None:
+    outcome, found = judged(2, {**reports(layer()), "lsa-1layer-d2": narrow(cosines, losses)})
+    assert outcome == said
+    assert not any("something else" in note for note in found.notes)
 
 
 def test_a_width_without_a_number_is_named() -> None:
