@@ -52,6 +52,7 @@ LEAST_AXES = (1.5, 1.0)
 to the top."""
 _LETTERS_PER_INCH = 15
 _WIDE_BAR = 1.5  # inches from which a bar of colours has room for five numbers
+_ABOVE_BAR = 0.15  # inches between maps and the bar of their colours, at most
 _LINE = 0.14  # inches that a line of text takes from the bottom to the top
 AnyPanel = TypeVar("AnyPanel")
 
@@ -176,9 +177,11 @@ class Page:
         if drawn:
             boxes = [ax.get_position() for ax in axes]
             wide = max(box.x1 for box in boxes) - min(box.x0 for box in boxes)
+            high = max(box.y1 for box in boxes) - min(box.y0 for box in boxes)
             bins = 4 if wide * self.figure.get_figwidth() > _WIDE_BAR else 2
+            pad = min(0.05, _ABOVE_BAR / (high * self.figure.get_figheight()))  # a share of what the maps take
             self.figure.colorbar(
-                drawn[0], ax=list(axes), location="bottom", aspect=25 * min(len(axes), 2), label=label,
+                drawn[0], ax=list(axes), location="bottom", aspect=25 * min(len(axes), 2), pad=pad, label=label,
                 ticks=MaxNLocator(bins),
             )  # fmt: skip
 

@@ -27,6 +27,9 @@ PRODUCTS = {"KQ": ("query entry", "key entry"), "PV": ("value entry", "output en
 """The two products of an attention head, and what their rows and columns are."""
 
 DIVERGING = "RdBu_r"
+_LABELS = 0.52
+_BELOW = 0.85
+"""Inches: of a map's title, and of what stands below the last row."""
 LEAST_MAP = 0.9
 """Inches that a heat map takes with its labels."""
 MOST_ROWS = 8
@@ -36,11 +39,14 @@ MOST_ROWS = 8
 # -- weights -----------------------------------------------------------------------------------------------------------
 
 
-def plot_product(matrix: np.ndarray, limit: float, ax: Axes, panel: str = "") -> pd.DataFrame:
-    """One product as a heat map, white at 0, between -limit and limit."""
+def plot_product(
+    matrix: np.ndarray, limit: float, ax: Axes, panel: str = "", *, relative: bool = False
+) -> pd.DataFrame:
+    """One product as a heat map, white at 0, from -limit to limit; if `relative`, colours are shares of the limit."""
     if np.isnan(matrix).all():
         return marks.write_words(ax, "alignment undefined", panel)
-    ax.imshow(matrix, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
+    end, colored = (1.0, matrix / limit) if relative else (limit, matrix)
+    ax.imshow(colored, cmap=DIVERGING, vmin=-end, vmax=end, interpolation="nearest")
     last = len(matrix) - 1
     ax.set_xticks([(last - 1) / 2, last], ["x", "y"])
     ax.set_yticks([(last - 1) / 2, last], ["x", "y"])
@@ -69,10 +75,14 @@ def weights_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     one_row = page.style.page >= LEAST_MAP * len(products)
     columns = len(products) if one_row else len(products) // len(PRODUCTS)
     side = min(page.style.page / min(columns, len(shown)), 1.3)
-    axes = page.grid(len(shown), columns, side + 1.2, least=LEAST_MAP, square=len(shown) <= columns)
+    around = _LABELS + _BELOW * columns / len(shown)
+    axes = page.grid(len(shown), columns, side + around, least=LEAST_MAP, square=len(shown) <= columns)
     tables = [_draw(products, *what, ax, panel) for (panel, what), ax in zip(shown.items(), axes, strict=True)]
-    for product in PRODUCTS:
-        page.color_bar([ax for (of, *_), ax in zip(shown.values(), axes, strict=True) if of == product], "weight")
+    if len(places) > 1:
+        page.color_bar(axes, "weight / largest of its layer")
+    else:
+        for product in PRODUCTS:
+            page.color_bar([ax for (of, *_), ax in zip(shown.values(), axes, strict=True) if of == product], "weight")
     notes = [f"the first {rows} of {len(places)} heads"] if len(places) > rows else []
     if findings.arrays["KQ_aligned"].ndim == 5:
         notes.append(f"the first of {len(findings.arrays['KQ_aligned'])} seeds")
@@ -88,11 +98,14 @@ def _draw(
     ax: Axes,
     panel: str,
 ) -> pd.DataFrame:
-    """One product of one head, trained or constructed, in the same colours as all others of that product."""
-    stacks = [stack for (of, _), stack in products.items() if of == product]
-    limit = max(np.nanmax(np.abs(stack), initial=0.0) for stack in stacks) or 1.0
+    """One product of one head, trained or constructed, in the same colours as all others of that product.
+
+    Of several layers colours are shares of the layer's largest entry: they may differ by orders of size (GD++'s do).
+    """
     layer, head, called = place
-    table = plot_product(products[product, version][layer, head], limit, ax, panel)
+    same = [stack[layer] for (of, _), stack in products.items() if of == product]
+    limit = max(np.nanmax(np.abs(stack), initial=0.0) for stack in same) or 1.0
+    table = plot_product(products[product, version][layer, head], limit, ax, panel, relative=bool(called))
     row_label, column_label = PRODUCTS[product]
     ax.set(title=f"{product}, {version}\n{called}".strip(), xlabel=column_label, ylabel=row_label)
     ax.label_outer(remove_inner_ticks=True)

@@ -12,7 +12,7 @@ from mesascope.analyses.reproduction.judging import Condition, FigureClaim, Stat
 from mesascope.analyses.reproduction.papers import VON_OSWALD_2023, Paper
 from mesascope.analyses.reproduction.results import FigureResult, Made
 
-NEED = "lsa-1layer-d2"
+NEED = "lsa-1layer-d5"
 CONDITIONS = (
     Condition("gap", "the gap to <gradient> descent", least=-0.02, most=0.02),
     Condition("cosine", "the cosine", least=0.9, detail=True),

@@ -61,13 +61,18 @@ def drawn(report: Report, name: str, style: str = "neurips") -> tuple[Figure, pd
     return found
 
 
+def at_width(report: Report, name: str, width: float) -> tuple[Figure, pd.DataFrame]:
+    builder = figures.figures_of("gd-alignment")[name]
+    found = page.render(builder, report.findings, page.style_of("acl", width))
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize("width", [5.5, 3.25])  # the narrowest page, and a narrow column
 @drawn_among(NAMES)
 def test_no_text_is_cut_off_too_small_or_on_another(kind: str, name: str, width: float, faults: Faults) -> None:
     report = made_up(kind)
-    found = page.render(figures.figures_of("gd-alignment")[name], report.findings, page.style_of("acl", width))
-    assert found is not None
-    figure, table = found
+    figure, table = at_width(report, name, width)
     assert faults(figure, table, figures.caption(report, name)) == []
     assert figure.get_figwidth() <= width
     assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
@@ -170,10 +175,38 @@ def test_over_training_the_other_figures_show_the_last_step() -> None:
 def test_untied_layers_are_all_shown_and_tied_ones_once() -> None:
     made = MadeUp(n_layers=2)
     assert len(drawn(made.report(), "weights")[0].axes) == 6 + 2  # with the two colour bars
-    made.arrays["KQ_aligned"] = made.arrays["KQ_aligned"] * np.array([1.0, 2.0]).reshape(2, 1, 1, 1)
-    figure, table = drawn(made.report(), "weights")
-    assert len(figure.axes) == 12 + 2
+    figure, table = drawn(of_two_sizes(made), "weights")
+    assert len(figure.axes) == 12 + 1  # with one bar, of shares
     assert "KQ, trained layer 2" in set(table["panel"])
+
+
+def of_two_sizes(made: MadeUp) -> Report:
+    """The second layer a thousand times the first, as GD++ with settings of its own in each layer has them."""
+    for name in [name for name in made.arrays if name.startswith(("KQ_", "PV_"))]:
+        made.arrays[name] = made.arrays[name] * np.array([1.0, 1000.0]).reshape(2, 1, 1, 1)
+    return made.report()
+
+
+@pytest.mark.parametrize("width", [3.25, 5.5])
+def test_a_small_layer_is_not_white_beside_a_large_one(width: float, faults: Faults) -> None:
+    report = of_two_sizes(MadeUp(n_layers=2))
+    figure, table = at_width(report, "weights", width)
+    images = [ax.images[0] for ax in figure.axes if ax.images]
+    assert {image.get_clim() for image in images} == {(-1.0, 1.0)}
+    colours = [np.asarray(image.get_array()).ravel() for image in images]
+    panels = table.dropna(subset="value").groupby("panel", sort=False)["value"].apply(np.asarray)
+    for product in ("KQ", "PV"):
+        for layer in ("layer 1", "layer 2"):
+            of_layer = [panel.startswith(product) and panel.endswith(layer) for panel in panels.index]
+            values, shares = (
+                np.stack([one for one, chosen in zip(of_all, of_layer, strict=True) if chosen])
+                for of_all in (panels, colours)
+            )
+            np.testing.assert_allclose(shares, values / np.abs(values).max())
+    (bar,) = [ax for ax in figure.axes if ax.get_xlabel() == "weight / largest of its layer"]
+    lowest = min(ax.get_position().y0 for ax in figure.axes if ax.images)
+    assert (lowest - bar.get_position().y1) * figure.get_figheight() < 0.7
+    assert faults(figure) == []
 
 
 def test_what_has_no_number_is_said_in_words(faults: Faults) -> None:
