@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal["reproduced", "differs", "cannot tell", "not reproduced", "not measured"]
-CUT_SHORT = "trainings were cut short"
+CUT_SHORT = ", but its training was cut short"
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Condition:
     said:       what it is, in words that end a sentence "expected … "
     least, most: the bounds; None: there is none on that side
     detail:     a number that the paper's figure shows beside its claim. Where only details fail, the figure differs
+    of:         the key of the need whose models it is a number of; "": of all that the figure has
     """
 
     statistic: str
@@ -56,6 +57,7 @@ class Condition:
     least: float | None = None
     most: float | None = None
     detail: bool = False
+    of: str = ""
 
     def __post_init__(self) -> None:
         if self.least is None and self.most is None:
@@ -72,6 +74,10 @@ class Condition:
         if not math.isfinite(found.low) or not math.isfinite(found.high):
             return True
         return (self.least is not None and found.high < self.least) or (self.most is not None and found.low > self.most)
+
+    def rests_on(self, needs: Collection[str]) -> bool:
+        """Whether it is a number of one of these."""
+        return self.of in needs if self.of else bool(needs)
 
     @property
     def bounds(self) -> str:
@@ -110,14 +116,14 @@ def judge(
     statistics: Mapping[str, Statistic],
     lacking: Mapping[str, str] | None = None,
     *,
-    cut_short: bool = False,
+    cut_short: Collection[str] = (),
 ) -> FigureVerdict:
     """Reproduced where every condition holds. It differs where details alone do not hold. Not reproduced where a
     whole interval is beyond a bound of the claim itself. Where an interval has a bound of the claim inside, seeds do
     not agree, and nobody can tell.
 
     lacking:    of a statistic that does not exist, why
-    cut_short:  whether trainings ended before their recipe does: that they do not keep a bound says nothing
+    cut_short:  needs whose trainings ended before their recipe does: that they do not keep a bound says nothing
     """
     if absent := [one for one in claim.conditions if one.statistic not in statistics]:
         why = lacking or {}
@@ -125,12 +131,14 @@ def judge(
             "not measured", tuple(f"{one.said}: {why.get(one.statistic, 'was not measured')}" for one in absent)
         )
     failed = [one for one in claim.conditions if not one.holds(statistics[one.statistic])]
-    because = tuple(f"{one.said} is {statistics[one.statistic]}, expected {one.bounds}" for one in failed)
     if not failed:
         return FigureVerdict("reproduced")
-    if cut_short:
-        return FigureVerdict("cannot tell", (*because, CUT_SHORT))
-    if all(one.detail for one in failed):
-        return FigureVerdict("differs", because)
-    left = any(one.is_left_by(statistics[one.statistic]) for one in failed if not one.detail)
-    return FigureVerdict("not reproduced" if left else "cannot tell", because)
+    unfinished = [one for one in failed if one.rests_on(cut_short)]
+    because = tuple(
+        f"{one.said} is {statistics[one.statistic]}, expected {one.bounds}{CUT_SHORT if one in unfinished else ''}"
+        for one in failed
+    )
+    finished = [one for one in failed if one not in unfinished]
+    if any(one.is_left_by(statistics[one.statistic]) for one in finished if not one.detail):
+        return FigureVerdict("not reproduced", because)
+    return FigureVerdict("cannot tell" if unfinished or any(not one.detail for one in failed) else "differs", because)

@@ -114,7 +114,7 @@ def _result(paper: Paper, number: int, made: Mapping[str, Made]) -> FigureResult
     if failed := [f"{key}: {one.why}" for key, one in mine.items() if one.report is None]:
         return FigureResult(claim, FigureVerdict("not measured", tuple(failed)), None, mine)
     numbers = numbers_of(number, {key: one.report for key, one in mine.items() if one.report is not None})
-    cut_short = any(one.cut_short for one in mine.values())
+    cut_short = {key for key, one in mine.items() if one.cut_short}
     verdict = judge(claim, numbers.statistics, numbers.lacking, cut_short=cut_short)
     return FigureResult(claim, verdict, numbers, mine)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
-from mesascope.analyses.reproduction.judging import Condition, FigureClaim, Statistic, judge
+from mesascope.analyses.reproduction.judging import CUT_SHORT, Condition, FigureClaim, Statistic, judge
 from mesascope.analyses.reproduction.von_oswald_claims import CLAIMS
 
 CLAIM = FigureClaim(
@@ -42,14 +43,39 @@ def test_nobody_can_tell_where_a_bound_of_the_claim_is_inside_an_interval(gap: t
     assert of(gap, (0.5, 0.4, 0.6)).startswith("cannot tell, because")
 
 
+KEPT = {"gap": Statistic(0.0, -0.01, 0.01, 5), "cosine": Statistic(0.95, 0.9, 1.0, 5)}
+OFF = {"gap": Statistic.of_one(0.5), "cosine": Statistic.of_one(0.1)}
+
+
 def test_trainings_that_were_cut_short_are_no_evidence_against_a_claim() -> None:
-    kept = {"gap": Statistic(0.0, -0.01, 0.01, 5), "cosine": Statistic(0.95, 0.9, 1.0, 5)}
-    assert judge(CLAIM, kept, cut_short=True).outcome == "reproduced"
-    for failing in ({"gap": Statistic.of_one(0.5)}, {"cosine": Statistic.of_one(0.1)}):
-        said = judge(CLAIM, kept | failing, cut_short=True)
+    assert judge(CLAIM, KEPT, cut_short={"short"}).outcome == "reproduced"
+    for name, failing in OFF.items():
+        said = judge(CLAIM, KEPT | {name: failing}, cut_short={"short"})
         assert said.outcome == "cannot tell"
-        assert said.because[-1] == "trainings were cut short"
-        assert judge(CLAIM, kept | failing).outcome != "cannot tell"
+        assert said.because[0].endswith(", but its training was cut short")
+        fully = judge(CLAIM, KEPT | {name: failing})
+        assert fully.outcome != "cannot tell"
+        assert "cut short" not in str(fully)
+
+
+@pytest.mark.parametrize(
+    ("short", "off", "outcome", "excused"),
+    [
+        ("narrow", ("gap", "cosine"), "not reproduced", [False, True]),
+        ("wide", ("gap", "cosine"), "cannot tell", [True, False]),
+        ("narrow", ("gap",), "not reproduced", [False]),
+        ("wide", ("cosine",), "differs", [False]),
+        ("narrow", ("cosine",), "cannot tell", [True]),
+    ],
+)
+def test_only_numbers_of_its_own_model_are_excused_by_a_training_that_was_cut_short(
+    short: str, off: tuple[str, ...], outcome: str, excused: list[bool]
+) -> None:
+    gap, cosine = (replace(one, of=need) for one, need in zip(CLAIM.conditions, ("wide", "narrow"), strict=True))
+    claim = replace(CLAIM, conditions=(gap, cosine))
+    said = judge(claim, KEPT | {name: OFF[name] for name in off}, cut_short={short})
+    assert said.outcome == outcome
+    assert [one.endswith(CUT_SHORT) for one in said.because] == excused
 
 
 def test_it_differs_where_details_alone_fail() -> None:

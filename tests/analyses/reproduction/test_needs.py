@@ -17,6 +17,8 @@ def test_every_figure_has_a_claim_and_needs() -> None:
     assert sorted(VON_OSWALD_2023.claims) == sorted(VON_OSWALD_2023.of_figures) == list(range(1, 17))
     used = {key for keys in VON_OSWALD_2023.of_figures.values() for key in keys}
     assert used == set(VON_OSWALD_2023.needs)
+    for number, claim in VON_OSWALD_2023.claims.items():
+        assert {one.of for one in claim.conditions if one.of} <= set(VON_OSWALD_2023.of_figures[number])
 
 
 @pytest.mark.parametrize("key", NEEDS)

@@ -69,7 +69,7 @@ def test_a_training_that_was_cut_short_is_no_evidence_against_a_claim(tmp_path: 
     (result,) = figures(tmp_path, ROLLED, paper=paper)
     assert "8 of 5,000 steps" in result.reduced
     assert result.verdict.outcome == "cannot tell"
-    assert result.verdict.because[-1] == CUT_SHORT
+    assert result.verdict.because[-1].endswith(CUT_SHORT)
 
 
 def test_figures_that_share_a_need_share_its_report(done: Done) -> None:
