@@ -85,8 +85,10 @@ def blocks(reports: Reports) -> FigureNumbers:
         {
             "blocks_over_gd": partial(loss_over, shared, "gd"),
             "blocks_cosine_gdpp": partial(_cosine, shared, "gdpp"),
+            "blocks_off_gdpp": partial(_loss_off, shared, "gdpp"),
             "own_mlps_over_gd": partial(loss_over, own, "gd"),
             "own_mlps_cosine_gdpp": partial(_cosine, own, "gdpp"),
+            "own_mlps_off_gdpp": partial(_loss_off, own, "gdpp"),
         }
     )
     panels = (*_trained_panels(shared, "shared MLP"), *_trained_panels(own, "own MLPs"))

@@ -97,5 +97,8 @@ def test_blocks_are_judged_by_the_shared_mlp_and_both_are_shown() -> None:
     assert said == "reproduced"
     expect(found, "blocks_over_gd", [0.55, 0.5505, 0.551])
     expect(found, "blocks_cosine_gdpp", [0.95, 0.949, 0.948])
+    expect(found, "blocks_off_gdpp", [0, 0.0001, 0.0002])
     expect(found, "own_mlps_over_gd", [1.5, 1.5005, 1.501])
+    expect(found, "own_mlps_off_gdpp", [0.19, 0.1901, 0.1902])
+    assert outcome(8, blocks_12_mlp=layers(0.13, 0.95), blocks_12_mlp_own=layers())[0] == "differs"
     assert outcome(8, blocks_12_mlp=layers(0.25), blocks_12_mlp_own=layers())[0] == "not reproduced"
