@@ -20,6 +20,7 @@ DIVERGED = 1000.0
 """So many times its first value a loss ends its panel, which shows each seed."""
 APPLICATIONS = "applications"
 RATIOS = "Ratios of losses are geometric means over seeds."
+THIN = "Where losses diverge each seed has a thin line of its own."
 OVERFLOW = "Where a loss overflows, its last finite value stands for the larger ones that follow."
 
 
@@ -43,7 +44,9 @@ def rolled_out_otherwise(reports: Reports) -> FigureNumbers:
         }
     )
     panels = tuple(_panel(report, dampening) for dampening in DAMPENINGS)
-    return FigureNumbers(found, panels, lacking, (RATIOS, OVERFLOW))
+    apart = any(sum(curve.role == "model" for curve in panel.curves) > 1 for panel in panels)
+    notes = (RATIOS, OVERFLOW, *([THIN] if apart else []))
+    return FigureNumbers(found, panels, lacking, notes)
 
 
 def _losses(report: Record, candidate: str, dampening: float) -> Float[np.ndarray, "seed application"]:

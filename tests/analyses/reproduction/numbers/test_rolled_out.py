@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mesascope.analyses.reports.record import Record
+from mesascope.analyses.reproduction.numbers.rolled_out import OVERFLOW, RATIOS, THIN
 from mesascope.analyses.reproduction.panels import CurvePanel
 
 from .made_up import LAST, SEEDS, Measured, by, expect, family, number, outcome
@@ -80,10 +81,13 @@ def test_undamped_it_grows_by_more_than_its_last_finite_loss_says() -> None:
     second = found.panels[1]
     assert isinstance(second, CurvePanel)
     assert (len(second.curves), second.log_y) == (2, False)
+    assert found.notes == (RATIOS, OVERFLOW, THIN)
 
 
 def test_a_layer_that_is_stable_without_damping_is_not_reproduced() -> None:
-    assert outcome(10, lsa_1layer=rolled(growth=0.05))[0] == "not reproduced"
+    said, found = outcome(10, lsa_1layer=rolled(growth=0.05))
+    assert said == "not reproduced"
+    assert found.notes == (RATIOS, OVERFLOW)
 
 
 def test_without_a_roll_out_nothing_is_judged_or_drawn() -> None:
