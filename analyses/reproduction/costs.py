@@ -44,6 +44,9 @@ MEASURING_S: Mapping[str, float] = {
     "lsa-10layer-recurrent": 40,
     "blocks-12-mlp": 70,
     "blocks-12-mlp-own": 70,
+    "lsa-2layer-recurrent N=25": 25,
+    "lsa-2layer-recurrent N=50": 40,
+    "lsa-2layer-recurrent N=100": 75,
 }
-"""Of one checkpoint, by recipe, where it is more than `OTHERS_S`."""
+"""Of one checkpoint, by need, or else by recipe, where it is more than `OTHERS_S`."""
 OTHERS_S = 4.0

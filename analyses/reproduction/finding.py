@@ -76,7 +76,8 @@ class Planned:
     def measuring_seconds(self) -> float:
         if self.need.probe is None:
             return 0.0
-        return MEASURING_S.get(self.need.recipe, OTHERS_S) * len(self.seeds) * len(self.steps)
+        one = MEASURING_S.get(self.need.key, MEASURING_S.get(self.need.recipe, OTHERS_S))
+        return one * len(self.seeds) * len(self.steps)
 
     @property
     def seconds(self) -> float:
