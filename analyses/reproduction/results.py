@@ -32,18 +32,25 @@ class Made:
         return self.plan.cut_short or (self.twin is not None and self.twin.cut_short)
 
     def as_dict(self) -> dict[str, Any]:
-        need, plan, report = self.plan.need, self.plan, self.report
+        plan, report = self.plan, self.report
         return {
-            "recipe": need.recipe,
-            "probe": need.probe,
+            **_trained(plan),
+            "probe": plan.need.probe,
             "settings": dict(plan.settings),
-            "seeds": list(plan.seeds),
-            "steps": list(plan.steps),
-            "reduced": plan.reduced,
+            "twin": None if self.twin is None else _trained(self.twin),
             "report": None if report is None else report.key,
             "weights_sha256": [] if report is None else sorted({s["weights_sha256"] for s in report.sources}),
             "why": self.why,
         }
+
+
+def _trained(plan: Planned) -> dict[str, Any]:
+    return {
+        "recipe": plan.need.recipe,
+        "seeds": list(plan.seeds),
+        "steps": list(plan.steps),
+        "reduced": plan.reduced,
+    }
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,10 @@ def test_a_figure_is_as_reduced_as_a_twin_of_its_model(full: bool, tmp_path: Pat
     assert made.cut_short == (not full)
     result = FigureResult(VON_OSWALD_2023.claims[4], FigureVerdict("not measured"), None, {"sine-mlp": made})
     assert ("sine-mlp-gd: 300 of 20,000 steps" in result.reduced) == (not full)
+    said = made.as_dict()["twin"]
+    assert (said["recipe"], said["steps"]) == ("sine-mlp-gd", list(twin.steps))
     assert not Made(model, None).cut_short
+    assert Made(model, None).as_dict()["twin"] is None
 
 
 def test_a_twin_comes_before_its_need(tmp_path: Path) -> None:
