@@ -13,7 +13,7 @@ from .papers import Paper
 
 LIMITS = (
     "A figure that is reproduced agrees with our bounds on a few numbers. The paper prints no table, so the bounds on"
-    " gaps are ours. They were written down before the full trainings ended.",
+    " gaps are ours. They were written down before the full trainings ended; the guide says which were changed since.",
     "Agreement with gradient descent on these tasks does not say that a model performs it: other algorithms may answer"
     " alike.",
     "Models are trained anew, with the authors' settings. The authors' own models are not measured.",

@@ -32,7 +32,8 @@ def plan(quick: bool) -> Planned:
 def record(number: int, statistics: Mapping[str, Statistic], quick: bool = False, **why: str) -> dict[str, Any]:
     numbers = FigureNumbers(statistics, (), why, (f"Note {number} <i>",))
     verdict = judge(CLAIMS[number], statistics, why)
-    made = {NEED: Made(plan(quick), None, "the <disk> is full")}
+    twin = planned(VON_OSWALD_2023.needs["lsa-1layer"], False, Path("nowhere"), None) if quick else None
+    made = {NEED: Made(plan(quick), None, "the <disk> is full", twin=twin)}
     return {"paper": PAPER.name, **FigureResult(CLAIMS[number], verdict, numbers, made).as_dict()}
 
 
