@@ -80,7 +80,7 @@ def test_how_it_was_made_how_large_and_where_text_and_code_differ(written: str) 
     how = "lsa-1layer-d5: 500 of 5,000 steps, 1 of 3 seeds, 500 of 1,000 tasks"
     assert f"<dd>reduced: {how}</dd>" in section(written, 2)
     assert "beside <code>lsa-1layer</code> of 5000 steps" in section(written, 2)
-    assert "beside" not in section(written, 1)
+    assert "beside <code>" not in section(written, 1)
     assert "mesascope reproduce a-paper --figure 2" in section(written, 2)
     assert "the &lt;disk&gt; is full" in section(written, 2)
     assert "The text says 5 | the code &lt;1&gt;." in section(written, 1)
