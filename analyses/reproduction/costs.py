@@ -48,5 +48,6 @@ MEASURING_S: Mapping[str, float] = {
     "lsa-2layer-recurrent N=50": 40,
     "lsa-2layer-recurrent N=100": 75,
 }
-"""Of one checkpoint, by need, or else by recipe, where it is more than `OTHERS_S`."""
+"""Of one checkpoint, by need, or else by recipe, where it is more than `OTHERS_S`. About half of it does not depend on
+how many tasks there are."""
 OTHERS_S = 4.0

@@ -77,7 +77,8 @@ class Planned:
         if self.need.probe is None:
             return 0.0
         one = MEASURING_S.get(self.need.key, MEASURING_S.get(self.need.recipe, OTHERS_S))
-        return one * len(self.seeds) * len(self.steps)
+        tasks = self.settings.get("limit", 1) / self.need.settings.get("limit", 1)
+        return one * (1 + tasks) / 2 * len(self.seeds) * len(self.steps)
 
     @property
     def seconds(self) -> float:

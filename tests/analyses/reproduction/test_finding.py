@@ -131,3 +131,14 @@ def test_a_twin_comes_before_its_need(tmp_path: Path) -> None:
     plans = plans_of(VON_OSWALD_2023, (4,), True, tmp_path, None)
     assert list(plans) == ["sine-mlp-gd", "sine-mlp"]
     assert plans["sine-mlp-gd"].measuring_seconds == 0
+
+
+def test_an_estimate_falls_with_steps_seeds_and_tasks_and_rises_with_the_length_of_contexts(tmp_path: Path) -> None:
+    ten, hundred = (VON_OSWALD_2023.needs[f"lsa-2layer-recurrent N={n}"] for n in (10, 100))
+    full, quick = (planned(ten, quick, tmp_path, None) for quick in (False, True))
+    one_seed = full.measuring_seconds / len(full.seeds)
+    assert quick.measuring_seconds == pytest.approx(one_seed * (1 + 500 / 10_000) / 2)
+    assert planned(hundred, False, tmp_path, None).measuring_seconds > 5 * full.measuring_seconds
+    over_steps = planned(VON_OSWALD_2023.needs["lsa-2layer-recurrent"], False, tmp_path, None)
+    one_step = planned(replace(over_steps.need, over_steps=False), False, tmp_path, None)
+    assert over_steps.measuring_seconds == len(over_steps.steps) * one_step.measuring_seconds
