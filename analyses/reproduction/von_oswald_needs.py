@@ -73,8 +73,8 @@ NEEDS = {
         *map(_curvature, CONTEXTS),
         _aligned("lsa-1layer-norm", Reduction(2000, FIVE, measured=3)),
         _aligned("lsa-2layer-norm", Reduction(1500, FIVE, measured=3)),
-        _aligned("lsa-1layer-1head-10seeds", Reduction(1500, THREE, measured=None)),
-        _aligned("lsa-1layer-2heads-10seeds", Reduction(1500, THREE, measured=None)),
+        _aligned("lsa-1layer-1head-10seeds", Reduction(500, FIVE, measured=None)),
+        _aligned("lsa-1layer-2heads-10seeds", Reduction(500, FIVE, measured=None)),
         *(_aligned(f"lsa-1layer-fixed-{size}", Reduction(1500, measured=3)) for size in FIXED_SIZES),
     )
 }  # fmt: skip
