@@ -65,7 +65,11 @@ CLAIMS = (
                 Condition("two_layers_over_gd", "the loss of two layers over that of two steps", most=0.95),
                 Condition("two_layers_gap_gdpp", "the gap of two layers to GD++", least=-0.05, most=0.05),
                 Condition("two_layers_cosine_gdpp", "the cosine of two layers with GD++", least=0.99),
-                Condition("two_layers_cosine_ahead", "that cosine minus the one with gradient descent", least=0.0),
+                Condition(
+                    "two_layers_cosine_ahead",
+                    "the cosine of two layers with GD++ minus the one with gradient descent",
+                    least=0.0,
+                ),
             ),
             *_of(
                 "lsa-5layers",
@@ -98,7 +102,9 @@ CLAIMS = (
             Condition("plateau_decades", "the longest plateau, in decades of steps", least=0.1),
             # half of what the written copying layer of Proposition 3 has, 1/√(d+1) = .30: the first bound was .5
             Condition("next_over_own_last", "sensitivity to the next token over a token's own, at the end", least=0.15),
-            Condition("next_over_own_first", "the same at the start", most=0.1),
+            Condition(
+                "next_over_own_first", "sensitivity to the next token over a token's own, at the start", most=0.1
+            ),
             Condition(
                 "prefix_matching_excess", "the first layer's attention to the next token above its null", least=0.2
             ),
@@ -116,15 +122,17 @@ CLAIMS = (
         (
             *_of(
                 "lsa-1layer",
-                Condition("shift_ratio_1", "the largest |log10| of the ratio of losses, one layer", most=0.1),
+                Condition(
+                    "shift_ratio_1", "the largest |log10| of one layer's loss over that of gradient descent", most=0.1
+                ),
             ),
             *_of(
                 "lsa-2layer-recurrent",
-                Condition("shift_ratio_2", "the same of two layers, to GD++", most=0.15),
+                Condition("shift_ratio_2", "the largest |log10| of two layers' loss over that of GD++", most=0.15),
             ),
             *_of(
                 "lsa-5layers",
-                Condition("shift_ratio_5", "the same of five layers, to GD++", most=0.3),
+                Condition("shift_ratio_5", "the largest |log10| of five layers' loss over that of GD++", most=0.3),
             ),
         ),
         f"{_AXIS} The text says Poisson; the code draws from exponential, normal and Laplace distributions.",
@@ -173,7 +181,7 @@ CLAIMS = (
                     "the share of PV outside of the inputs' diagonal and the last entry",
                     most=0.1,
                 ),
-                Condition("three_layers_spread", "the spread of that diagonal over its mean", most=0.15),
+                Condition("three_layers_spread", "the spread of the inputs' diagonal of PV over its mean", most=0.15),
             ),
         ),
     ),
@@ -185,7 +193,9 @@ CLAIMS = (
             Condition("undamped_growth", "the undamped loss after 50 applications over that after one", least=10.0),
             Condition("damped_fall", "the damped loss after 50 applications over that after one", most=0.5),
             Condition(
-                "damped_gap", "its largest difference from gradient descent, as a share of the first loss", most=0.05
+                "damped_gap",
+                "the damped loss' largest difference from gradient descent, as a share of the first",
+                most=0.05,
             ),
         ),
     ),
@@ -271,11 +281,11 @@ CLAIMS = (
             ),
             *_of(
                 "lsa-1layer-fixed-8192",
-                Condition("fixed_8192_cosine", "the same on 8,192 tasks", least=0.95),
+                Condition("fixed_8192_cosine", "the cosine with gradient descent, trained on 8,192 tasks", least=0.95),
             ),
             *_of(
                 "lsa-1layer-fixed-128",
-                Condition("fixed_128_gap", "the same of 128 tasks", least=0.1),
+                Condition("fixed_128_gap", "the gap on fresh tasks to gradient descent, 128 tasks", least=0.1),
             ),
         ),
     ),
