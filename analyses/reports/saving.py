@@ -121,7 +121,7 @@ def publish_files(folder: Path, fill: Callable[[Path], list[Path]]) -> list[Path
         _flush(*files)
         moved = [folder / file.relative_to(building) for file in files]
         for file, final in zip(files, moved, strict=True):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            _make(final.parent)
             os.replace(file, final)
     return moved
 
@@ -152,12 +152,14 @@ def made_folder(folder: Path) -> Iterator[None]:
 
 
 def _make(folder: Path) -> None:
-    """Another run may take away an empty folder above it at any moment; then it is made again."""
+    """Another run may take away an empty folder, or one above it, at any moment; then it is made again. One that goes
+    between being found and being looked at is called a file that is in the way.
+    """
     for left in reversed(range(MOST_TRIES)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             return
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             if not left:
                 raise
 

@@ -76,6 +76,33 @@ def test_two_processes_save_the_same_report_two_hundred_times(tmp_path: Path) ->
     assert (final / "a").read_text() == (final / "b").read_text(), "parts of two reports in one folder"
 
 
+def test_a_folder_that_goes_while_it_is_looked_at_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process takes it away between the answer that it exists and the question what it is."""
+    folder, looked = tmp_path / "given up", []
+    is_dir = Path.is_dir
+
+    def gone(path: Path) -> bool:
+        if path == folder and not looked:
+            looked.append(path)
+            folder.rmdir()
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", gone)
+    folder.mkdir()
+    with made_folder(folder):
+        assert folder.exists()
+    assert looked == [folder]
+
+
+def test_a_file_in_the_way_of_a_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(FileExistsError), made_folder(tmp_path / "taken"):
+        pass
+    assert (tmp_path / "taken").is_file()
+
+
 def test_folders_that_were_made_for_nothing_go_again(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
 
