@@ -39,7 +39,7 @@ def reproduce(
 
     paper:        such as "von-oswald-2023"
     figures:      their numbers; none: all
-    quick:        the reduced size: minutes in place of a day
+    quick:        the reduced size: minutes in place of hours
     checkpoints:  a folder with files named after recipes, trained elsewhere by `mesascope train`
     workers:      processes that measure; None: as many as the cores have room for
     say:          is told in a sentence what fails

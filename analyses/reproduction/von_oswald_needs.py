@@ -1,6 +1,6 @@
 """What each figure of von Oswald et al. 2023 (arXiv 2212.07677) needs. Several figures share a need.
 
-Sines have three of their recipe's seeds, and twelve blocks have one: the full size is about a day of one core.
+Sines have three of their recipe's seeds, and twelve blocks have one: the full size is about six hours of one core.
 """
 
 from __future__ import annotations

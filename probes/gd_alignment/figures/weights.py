@@ -60,7 +60,8 @@ def plot_product(
 
 def weights_figure(findings: Findings, page: Page) -> pd.DataFrame | None:
     """Products of the trained weights after gauge alignment (KQ = W_Q W_K^T, PV = W_V W_O) beside the constructed ones;
-    layers that share their weights are shown once.
+    layers that share their weights are shown once. Where maps name a layer or a head, colours are shares of the largest
+    entry of that product in its layer.
     """
     products = _products(findings.arrays)
     if products is None:

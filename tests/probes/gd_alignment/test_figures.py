@@ -175,21 +175,22 @@ def test_over_training_the_other_figures_show_the_last_step() -> None:
 def test_untied_layers_are_all_shown_and_tied_ones_once() -> None:
     made = MadeUp(n_layers=2)
     assert len(drawn(made.report(), "weights")[0].axes) == 6 + 2  # with the two colour bars
-    figure, table = drawn(of_two_sizes(made), "weights")
+    figure, table = drawn(of_sizes(made), "weights")
     assert len(figure.axes) == 12 + 1  # with one bar, of shares
     assert "KQ, trained layer 2" in set(table["panel"])
 
 
-def of_two_sizes(made: MadeUp) -> Report:
-    """The second layer a thousand times the first, as GD++ with settings of its own in each layer has them."""
+def of_sizes(made: MadeUp, growth: float = 1000.0) -> Report:
+    """Each layer so many times the one before, as GD++ with settings of its own in each layer has them."""
     for name in [name for name in made.arrays if name.startswith(("KQ_", "PV_"))]:
-        made.arrays[name] = made.arrays[name] * np.array([1.0, 1000.0]).reshape(2, 1, 1, 1)
+        sizes = growth ** np.arange(made.n_layers)
+        made.arrays[name] = made.arrays[name] * sizes.reshape(-1, 1, 1, 1)
     return made.report()
 
 
 @pytest.mark.parametrize("width", [3.25, 5.5])
 def test_a_small_layer_is_not_white_beside_a_large_one(width: float, faults: Faults) -> None:
-    report = of_two_sizes(MadeUp(n_layers=2))
+    report = of_sizes(MadeUp(n_layers=2))
     figure, table = at_width(report, "weights", width)
     images = [ax.images[0] for ax in figure.axes if ax.images]
     assert {image.get_clim() for image in images} == {(-1.0, 1.0)}
@@ -203,6 +204,12 @@ def test_a_small_layer_is_not_white_beside_a_large_one(width: float, faults: Fau
                 for of_all in (panels, colours)
             )
             np.testing.assert_allclose(shares, values / np.abs(values).max())
+    assert faults(figure) == []
+
+
+@pytest.mark.parametrize("n_layers", [2, 5])
+def test_the_bar_of_colours_is_near_its_maps_however_tall_they_are(n_layers: int, faults: Faults) -> None:
+    figure, _ = at_width(of_sizes(MadeUp(n_layers=n_layers)), "weights", 3.25)
     (bar,) = [ax for ax in figure.axes if ax.get_xlabel() == "weight / largest of its layer"]
     lowest = min(ax.get_position().y0 for ax in figure.axes if ax.images)
     assert (lowest - bar.get_position().y1) * figure.get_figheight() < 0.7
