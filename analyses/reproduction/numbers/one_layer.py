@@ -77,8 +77,8 @@ def _elsewhere(reports: Reports) -> tuple[str, ...]:
     if not learned.any():
         return ()
     return (
-        f"At N = d = {NARROW}, {learned.sum()} of {len(losses)} seeds learn something else than a step of gradient descent:"
-        f" cosine {cosines[learned].mean():.2f}, loss {losses[learned].mean():.3f} beside"
+        f"At N = d = {NARROW}, {learned.sum()} of {len(losses)} seeds learn something else than a step of gradient"
+        f" descent: cosine {cosines[learned].mean():.2f}, loss {losses[learned].mean():.3f} beside"
         f" {float(per_seed(report, 'loss', candidate='gd').mean()):.3f}.",
     )
 
